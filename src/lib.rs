@@ -1,0 +1,7 @@
+//! `pfs`: versioned data repos mounted as `/pfs/<repo>`, and pipelines that
+//! run when a commit closes.
+//!
+//! Arrows between modules point down only; ARCHITECTURE.md draws them and
+//! `tests/tidy.rs` checks them.
+
+pub mod model;
