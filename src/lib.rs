@@ -4,4 +4,6 @@
 //! Arrows between modules point down only; ARCHITECTURE.md draws them and
 //! `tests/tidy.rs` checks them.
 
+pub mod chunk;
 pub mod model;
+pub mod store;
