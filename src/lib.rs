@@ -4,4 +4,5 @@
 //! Arrows between modules point down only; ARCHITECTURE.md draws them and
 //! `tests/tidy.rs` checks them.
 
+pub mod api;
 pub mod model;

@@ -1,0 +1,5 @@
+//! The gRPC API: Pachyderm's services and `pfs.v1`, thin adapters over
+//! [`crate::repo`].
+
+pub mod client;
+pub mod proto;
