@@ -2,4 +2,5 @@
 //! [`crate::repo`].
 
 pub mod client;
+pub mod json;
 pub mod proto;
