@@ -4,4 +4,6 @@
 //! Arrows between modules point down only; ARCHITECTURE.md draws them and
 //! `tests/tidy.rs` checks them.
 
+pub mod catalog;
 pub mod model;
+pub mod repo;
