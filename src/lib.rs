@@ -5,4 +5,6 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
+pub mod catalog;
 pub mod model;
+pub mod repo;

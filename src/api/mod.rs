@@ -4,3 +4,5 @@
 pub mod client;
 pub mod json;
 pub mod proto;
+pub mod server;
+mod unimplemented;
