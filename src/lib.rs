@@ -7,3 +7,6 @@
 pub mod chunk;
 pub mod model;
 pub mod store;
+pub mod api;
+pub mod catalog;
+pub mod repo;

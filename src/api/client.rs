@@ -1,0 +1,223 @@
+//! Connecting to a server: addresses and the clients of its services.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+use tower::service_fn;
+
+use super::proto::{admin_v2, metadata, pfs_v1, pfs_v2, pps_v2, transaction_v2, versionpb_v2};
+
+/// Where a server listens unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "grpc://127.0.0.1:30650";
+
+/// The largest message either side accepts, in bytes.
+pub const MESSAGE_MAX: usize = 64 << 20;
+
+/// How long to wait for a connection before giving up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes a peer may send ahead of the reader, per stream; enough to keep a
+/// fast disk busy, small enough that a hundred streams fit the memory budget.
+pub(super) const STREAM_WINDOW: u32 = 2 << 20;
+
+/// The same for a whole connection.
+pub(super) const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address cannot be understood.
+    #[error(
+        "invalid address {address:?}: expected grpc://HOST:PORT, grpcs://HOST:PORT or unix:///PATH"
+    )]
+    InvalidAddress {
+        /// The rejected text.
+        address: String,
+    },
+    /// The certificates to verify a server with cannot be read.
+    #[error("cannot read the certificates in {}: {source}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody answers there.
+    #[error("cannot reach the server at {address}: {reason}")]
+    Unreachable {
+        /// The address.
+        address: String,
+        /// What the transport says, innermost cause last.
+        reason: String,
+    },
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Plain TCP, `host:port`.
+    Plain(String),
+    /// TLS over TCP, `host:port`.
+    Tls(String),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// `PFS_ADDRESS`, else `PACHD_ADDRESS`, else [`DEFAULT_ADDRESS`].
+    pub fn from_env() -> Result<Self, ConnectError> {
+        let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let text = set("PFS_ADDRESS").or_else(|| set("PACHD_ADDRESS"));
+        text.as_deref().unwrap_or(DEFAULT_ADDRESS).parse()
+    }
+}
+
+impl FromStr for Address {
+    type Err = ConnectError;
+
+    fn from_str(text: &str) -> Result<Self, ConnectError> {
+        let invalid = || ConnectError::InvalidAddress { address: text.to_owned() };
+        let (scheme, rest) = text.split_once("://").unwrap_or(("grpc", text));
+        if scheme == "unix" {
+            return match rest.starts_with('/') {
+                true => Ok(Self::Unix(rest.into())),
+                false => Err(invalid()),
+            };
+        }
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let parsed: http::uri::Authority = authority.parse().map_err(|_| invalid())?;
+        if parsed.host().is_empty() || authority.contains('@') {
+            return Err(invalid());
+        }
+        let place = match parsed.port() {
+            Some(_) => authority.to_owned(),
+            None => format!("{authority}:30650"),
+        };
+        match scheme {
+            "grpc" | "http" => Ok(Self::Plain(place)),
+            "grpcs" | "https" => Ok(Self::Tls(place)),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(place) => write!(f, "grpc://{place}"),
+            Self::Tls(place) => write!(f, "grpcs://{place}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// A connection to a server; cheap to clone, reconnects by itself.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+/// Connects to the server at `address`, waiting a few seconds at most.
+pub async fn connect(address: &Address) -> Result<Client, ConnectError> {
+    let unreachable = |error: &dyn std::error::Error| ConnectError::Unreachable {
+        address: address.to_string(),
+        reason: chain(error),
+    };
+    let channel = match address {
+        Address::Plain(place) => endpoint(&format!("http://{place}"), address)?.connect().await,
+        Address::Tls(place) => {
+            let tls = ClientTlsConfig::new().ca_certificate(certificates()?);
+            let endpoint = endpoint(&format!("https://{place}"), address)?.tls_config(tls);
+            endpoint.map_err(|error| unreachable(&error))?.connect().await
+        }
+        Address::Unix(path) => {
+            let path = path.clone();
+            let dial = service_fn(move |_: Uri| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            });
+            endpoint("http://localhost", address)?.connect_with_connector(dial).await
+        }
+    };
+    Ok(Client { channel: channel.map_err(|error| unreachable(&error))? })
+}
+
+fn endpoint(uri: &str, address: &Address) -> Result<Endpoint, ConnectError> {
+    let invalid = |_| ConnectError::InvalidAddress { address: address.to_string() };
+    let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(invalid)?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
+/// The authorities to trust: `SSL_CERT_FILE`, else the system's bundle.
+fn certificates() -> Result<Certificate, ConnectError> {
+    let path = env::var_os("SSL_CERT_FILE")
+        .map_or_else(|| PathBuf::from("/etc/ssl/certs/ca-certificates.crt"), PathBuf::from);
+    match fs::read(&path) {
+        Ok(pem) => Ok(Certificate::from_pem(pem)),
+        Err(source) => Err(ConnectError::Certificates { path, source }),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+macro_rules! service {
+    ($(#[$doc:meta])* $name:ident, $client:ty) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self) -> $client {
+            <$client>::new(self.channel.clone())
+                .max_decoding_message_size(MESSAGE_MAX)
+                .max_encoding_message_size(MESSAGE_MAX)
+        }
+    };
+}
+
+impl Client {
+    service!(
+        /// `pfs_v2.API`: repos, commits, files.
+        pfs, pfs_v2::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `pps_v2.API`: pipelines, jobs, datums.
+        pps, pps_v2::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `versionpb_v2.API`.
+        version, versionpb_v2::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `admin_v2.API`.
+        admin, admin_v2::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `transaction_v2.API`: metadata calls applied at once.
+        transactions, transaction_v2::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `metadata.API`: key-value pairs on things.
+        metadata, metadata::api_client::ApiClient<Channel>
+    );
+    service!(
+        /// `pfs.v1.Pfs`: store, heads, write transactions.
+        native, pfs_v1::pfs_client::PfsClient<Channel>
+    );
+}
