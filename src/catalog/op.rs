@@ -329,3 +329,26 @@ pub struct TransactionChange {
     /// When the lease lapses now.
     pub lease_until: Option<Timestamp>,
 }
+
+impl TransactionChange {
+    /// Writes what changes into the row.
+    pub fn apply_to(self, row: &mut TransactionRow) {
+        row.state = self.state.unwrap_or(row.state);
+        row.base = self.base.or(row.base);
+        row.commit = self.commit.or(row.commit);
+        row.lease_until = self.lease_until.unwrap_or(row.lease_until);
+        let texts = [
+            (self.message, &mut row.message),
+            (self.reason, &mut row.reason),
+            (self.host, &mut row.host),
+        ];
+        for (new, text) in texts {
+            if let Some(new) = new {
+                *text = new;
+            }
+        }
+        if let Some(root) = self.root {
+            row.root = root;
+        }
+    }
+}
