@@ -2,7 +2,10 @@
 //! [`crate::repo`].
 
 pub mod client;
+mod convert;
+mod info;
 pub mod json;
 pub mod proto;
 pub mod server;
+pub mod status;
 mod unimplemented;
