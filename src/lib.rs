@@ -6,8 +6,7 @@
 
 pub mod api;
 pub mod catalog;
-pub mod model;
-pub mod repo;
 pub mod chunk;
 pub mod model;
+pub mod repo;
 pub mod store;
