@@ -5,3 +5,4 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod model;
+pub mod pipeline;
