@@ -10,3 +10,4 @@ pub mod chunk;
 pub mod model;
 pub mod repo;
 pub mod store;
+pub mod pipeline;
