@@ -8,6 +8,6 @@ pub mod api;
 pub mod catalog;
 pub mod chunk;
 pub mod model;
+pub mod pipeline;
 pub mod repo;
 pub mod store;
-pub mod pipeline;
