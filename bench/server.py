@@ -106,7 +106,8 @@ class Server:
         except RuntimeError:
             requests = {}
         total = sum(path.stat().st_size for path in files)
-        return Store(len(files), total, requests.get("store", requests))
+        counts = {k.removeprefix("store_"): int(v) for k, v in requests.items() if "store_" in k}
+        return Store(len(files), total, counts)
 
     def rss_peak(self):
         return resident_peak(self.process.pid)
