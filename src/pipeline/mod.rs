@@ -1,0 +1,5 @@
+//! What a pipeline means: specs, globs, datums, plans. Pure: no I/O here.
+
+pub mod document;
+pub mod glob;
+pub mod spec;
