@@ -2,5 +2,13 @@
 
 pub mod datum;
 pub mod document;
+pub mod environment;
 pub mod glob;
+pub mod job;
+pub mod output;
+pub mod plan;
+pub mod record;
 pub mod spec;
+
+#[cfg(test)]
+mod tests;
