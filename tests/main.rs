@@ -1,4 +1,3 @@
-mod generated;
 //! The one integration-test binary: every file here is a module of it.
 
 #![allow(
@@ -9,7 +8,9 @@ mod generated;
     reason = "a test may panic, print and read the clock"
 )]
 
+mod executor;
 mod faults;
+mod generated;
 mod machine;
 mod server;
 mod tidy;
