@@ -19,8 +19,6 @@ use crate::model::{ChunkId, PackId};
 
 const MAGIC: &[u8; 8] = b"pfs pack";
 const VERSION: u8 = 1;
-/// How many bytes come before the first frame.
-pub(super) const HEADER_LEN: usize = 8 + 1 + PackId::LEN;
 const ENTRY_LEN: usize = ChunkId::LEN + 3 * 4;
 const CHECK_LEN: usize = 16;
 /// How many bytes come after the index.
@@ -59,10 +57,6 @@ impl PackBuilder {
     /// Bytes so far, without index.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.refs.is_empty()
     }
 
     /// Lays a frame behind the others.
