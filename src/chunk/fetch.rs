@@ -198,7 +198,7 @@ impl Inner {
         extents: Vec<Extent>,
     ) -> Result<Arc<[Bytes]>, ChunkError> {
         let _landing = Landing { inner: &self, extents: &extents };
-        let mut parts = self.from_disk(&extents).await;
+        let mut parts = self.read_disk(&extents).await;
         if parts.first().is_none_or(Option::is_none) {
             let start = u64::from(extents[0].start);
             let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
@@ -211,7 +211,7 @@ impl Inner {
                     .map(|n| Some(Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])))
                     .collect(),
             };
-            self.to_disk(&extents, &parts);
+            self.keep_on_disk(&extents, &parts);
         }
         let mut segments = lock(&self.fetcher.segments);
         let parts: Arc<[Bytes]> = parts.into_iter().map(Option::unwrap_or_default).collect();
@@ -256,7 +256,7 @@ impl Inner {
     async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
         let extents = [frame_extent(&place)];
         let _landing = Landing { inner: &self, extents: &extents };
-        let cached = self.from_disk(&extents).await.pop().flatten();
+        let cached = self.read_disk(&extents).await.pop().flatten();
         let plain = match cached {
             Some(frame) => decode_off_thread(&place, frame).await,
             None => self.fetch_frame(&place).await,
@@ -272,7 +272,7 @@ impl Inner {
     async fn fetch_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
         let frame = self.fetch(place, place.pack, place.span()).await?;
         let plain = decode_off_thread(place, frame.clone()).await?;
-        self.to_disk(&[frame_extent(place)], &[Some(frame)]);
+        self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
         Ok(plain)
     }
 
@@ -281,7 +281,7 @@ impl Inner {
     pub async fn read_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
         let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
-        let mut frames = self.from_disk(&extents).await;
+        let mut frames = self.read_disk(&extents).await;
         if frames.iter().any(Option::is_none) {
             let base = first.span().start;
             let bytes = self.fetch(first, first.pack, base..last.span().end).await?;
@@ -290,7 +290,7 @@ impl Inner {
                 .iter()
                 .map(|p| Some(bytes.slice(cut(p.span().start)..cut(p.span().end))))
                 .collect();
-            self.to_disk(&extents, &frames);
+            self.keep_on_disk(&extents, &frames);
         }
         let decoded = run.iter().zip(frames).map(|(place, frame)| async move {
             match decode_off_thread(place, frame.unwrap_or_default()).await {
@@ -331,7 +331,7 @@ impl Inner {
         }
     }
 
-    async fn from_disk(&self, extents: &[Extent]) -> Vec<Option<Bytes>> {
+    async fn read_disk(&self, extents: &[Extent]) -> Vec<Option<Bytes>> {
         let Some(disk) = self.fetcher.disk.clone() else { return vec![None; extents.len()] };
         let wanted = extents.to_vec();
         let read = move || wanted.iter().map(|extent| disk.get(extent)).collect();
@@ -339,7 +339,7 @@ impl Inner {
     }
 
     /// Keeps fetched bytes on disk, in the background.
-    fn to_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
+    fn keep_on_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
         let Some(disk) = self.fetcher.disk.clone() else { return };
         let kept: Vec<_> = extents
             .iter()

@@ -178,7 +178,7 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
         return Ok(Footer::Longer(len + TRAILER_LEN));
     }
     let index = &before[before.len() - len..];
-    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || len % ENTRY_LEN != 0 {
+    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN) {
         return Err(corrupt("its index does not match its checksum"));
     }
     Ok(Footer::Whole(index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry)).collect()))
