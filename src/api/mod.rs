@@ -6,6 +6,7 @@ mod convert;
 mod info;
 pub mod json;
 mod pfs;
+mod pps;
 pub mod proto;
 pub mod server;
 mod service;
