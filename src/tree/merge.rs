@@ -108,7 +108,7 @@ impl Sides {
         if !same(ours.as_ref(), change.old.as_ref()) && !same(ours.as_ref(), change.new.as_ref()) {
             return Ok(Some(path.clone()));
         }
-        if is_file(change.new.as_ref()) && !is_file(change.old.as_ref()) {
+        if is_file(change.new.as_ref()) && change.old.as_ref().is_some_and(Record::is_dir) {
             return self.put_below(path).await;
         }
         match change.new {

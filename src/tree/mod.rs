@@ -141,3 +141,6 @@ impl Sum for Totals {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

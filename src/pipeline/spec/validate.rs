@@ -212,9 +212,6 @@ impl PfsInput {
             Within::Group if self.group_by.is_empty() => {
                 return fail(field, format!("input {} in a group lacks group_by", self.name));
             }
-            Within::Nothing if !self.join_on.is_empty() => {
-                return fail(field, format!("input {} has join_on outside a join", self.name));
-            }
             Within::Nothing | Within::Join | Within::Group => {}
         }
         if !self.commit.is_empty() && self.commit.parse::<crate::model::CommitId>().is_err() {
