@@ -11,3 +11,4 @@ pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
+pub mod vfs;
