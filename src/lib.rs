@@ -12,3 +12,4 @@ pub mod pipeline;
 pub mod repo;
 pub mod store;
 pub mod vfs;
+pub mod tree;
