@@ -11,4 +11,5 @@ pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
+pub mod vfs;
 pub mod tree;
