@@ -5,5 +5,6 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
+pub mod cli;
 pub mod model;
 pub mod pipeline;
