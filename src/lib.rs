@@ -6,5 +6,9 @@
 
 pub mod api;
 pub mod cli;
+pub mod catalog;
+pub mod chunk;
 pub mod model;
 pub mod pipeline;
+pub mod repo;
+pub mod store;

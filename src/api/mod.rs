@@ -2,5 +2,12 @@
 //! [`crate::repo`].
 
 pub mod client;
+mod convert;
+mod info;
 pub mod json;
+mod pfs;
 pub mod proto;
+pub mod server;
+mod service;
+pub mod status;
+mod unimplemented;

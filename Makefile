@@ -1,0 +1,49 @@
+# pfs: `make demo` shows it, `make test` checks it, `make bench` measures it.
+# Each installs what the machine lacks (scripts/setup.sh says what) and uses
+# the one release build.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+.PHONY: build demo test bench lint fuzz-smoke examples kill clean
+
+CARGO ?= cargo
+
+build:
+	@scripts/setup.sh demo
+	$(CARGO) build --release --locked
+
+# The main job on real data, end to end, in a scratch directory.
+demo: build
+	@scripts/demo.sh
+
+# Every test this machine can run; says at the end what it could not.
+test:
+	@scripts/setup.sh test
+	@CARGO="$(CARGO)" scripts/test.sh
+
+# `name value unit` lines. BENCH_ONLY=small,big,… picks groups.
+bench: build
+	@scripts/setup.sh bench
+	@python3 bench/run.py
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@scripts/deny.sh || [ $$? = 3 ]
+
+# The examples, played as their READMEs tell a newcomer to.
+examples: build
+	@scripts/examples.sh
+
+# The long run of kill -9 (200 kills); `make test` does a short one.
+kill: build
+	PFS_KILL_ROUNDS=$${PFS_KILL_ROUNDS:-200} PFS_BINARY=$(CURDIR)/target/release/pfs \
+	  $(CARGO) test --locked --test integration -- --nocapture faults::kill
+
+# A few seconds of every fuzz target (needs cargo-fuzz and a nightly toolchain).
+fuzz-smoke:
+	@scripts/fuzz-smoke.sh
+
+clean:
+	$(CARGO) clean

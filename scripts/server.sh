@@ -1,0 +1,75 @@
+# A pfs server of one's own, for scripts that source this file: in a scratch
+# directory, on a free port of the loopback, gone when the script ends.
+#
+#   scratch_start        makes $SCRATCH, puts the release binary in PATH
+#   server_start         starts the server, exports PFS_ADDRESS
+#   server_stop          stops it (SIGTERM, and SIGKILL after 20 s)
+#   scratch_end          unmounts, stops, deletes; runs on every way out
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+server_pid=
+
+scratch_start() {
+  SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/pfs-${1:-scratch}.XXXXXX")
+  trap scratch_end EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  mkdir "$SCRATCH/bin" "$SCRATCH/root" "$SCRATCH/work"
+  ln -s "${PFS_BINARY:-$checkout/target/release/pfs}" "$SCRATCH/bin/pfs"
+  ln -s pfs "$SCRATCH/bin/pachctl"
+  export PATH=$SCRATCH/bin:$PATH PFS_ROOT=$SCRATCH/root
+  export XDG_CONFIG_HOME=$SCRATCH/config
+  unset PACHD_ADDRESS PFS_STORE PFS_CATALOG
+  cd "$SCRATCH/work" || exit 1
+}
+
+server_start() {
+  local port
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  export PFS_ADDRESS=grpc://127.0.0.1:$port
+  pfs serve --address "127.0.0.1:$port" >"$SCRATCH/server.log" 2>&1 &
+  server_pid=$!
+  for _ in $(seq 100); do
+    pfs version >/dev/null 2>&1 && return 0
+    kill -0 "$server_pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "error: the server did not start" >&2
+  tail -n 20 "$SCRATCH/server.log" >&2
+  return 1
+}
+
+server_stop() {
+  [[ -n $server_pid ]] || return 0
+  kill "$server_pid" 2>/dev/null || true
+  for _ in $(seq 200); do
+    kill -0 "$server_pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -9 "$server_pid" 2>/dev/null || true
+  wait "$server_pid" 2>/dev/null || true
+  server_pid=
+}
+
+# Mount points below the scratch directory, the deepest first.
+scratch_mounts() {
+  awk -v under="$SCRATCH/" 'index($5, under) == 1 {print $5}' /proc/self/mountinfo | sort -r
+}
+
+scratch_end() {
+  local status=$? mount
+  trap - EXIT INT TERM HUP
+  cd / || true
+  for mount in $(scratch_mounts); do
+    timeout 30 pfs umount "$mount" >/dev/null 2>&1 || umount -l "$mount" 2>/dev/null ||
+      fusermount3 -uz "$mount" 2>/dev/null || true
+  done
+  server_stop
+  for mount in $(scratch_mounts); do umount -l "$mount" 2>/dev/null || true; done
+  if [[ $status != 0 && -s $SCRATCH/server.log ]]; then
+    echo "--- the end of the server's log" >&2
+    tail -n 30 "$SCRATCH/server.log" >&2
+  fi
+  rm -rf --one-file-system "$SCRATCH"
+  exit "$status"
+}

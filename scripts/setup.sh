@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what building and testing pfs needs and this machine lacks, and says
+# what it does. Quick and silent when nothing is missing.
+#
+# usage: scripts/setup.sh [demo|test|bench]
+set -euo pipefail
+purpose=${1:-test}
+
+# command:Debian package
+needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3)
+case $purpose in
+  demo | bench) ;;
+  test) needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs) ;;
+  *) echo "usage: $0 [demo|test|bench]" >&2 && exit 2 ;;
+esac
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
+for need in "${needs[@]}"; do
+  command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
+done
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+if ((${#missing[@]})); then
+  echo "setup: installing ${missing[*]} with apt-get" >&2
+  if ! command -v apt-get >/dev/null; then
+    echo "error: no apt-get here; install ${missing[*]} by hand" >&2
+    exit 1
+  fi
+  if [[ $(id -u) != 0 ]] && ! command -v sudo >/dev/null; then
+    echo "error: neither root nor sudo; as root run: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [[ ! -e /dev/fuse ]]; then
+  echo "setup: loading the kernel's fuse module" >&2
+  as_root modprobe fuse || echo "warning: this kernel has no FUSE; mounts will not work" >&2
+fi
+
+if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then
+  echo "error: cargo is in ~/.cargo/bin, which is not in PATH" >&2
+  echo "hint: . ~/.cargo/env" >&2
+  exit 1
+fi
+if ! command -v cargo >/dev/null; then
+  echo "setup: installing the Rust toolchain manager, rustup" >&2
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rustup >/dev/null 2>&1; then
+    echo "error: there is no Rust toolchain, and no Debian package rustup" >&2
+    echo "hint: install it as https://rustup.rs says, then run this again" >&2
+    exit 1
+  fi
+fi
+# rust-toolchain.toml pins the version; rustup fetches it on first use.
+cargo --version >/dev/null

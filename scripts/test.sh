@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Everything `make test` checks, in an order that fails early on cheap things.
+# Goes on after a failure, and says at the end what failed and what this
+# machine could not run.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+cargo=${CARGO:-cargo}
+failed=() not_run=()
+PFS_NOT_RUN=$PWD/target/not-run
+export PFS_NOT_RUN
+rm -rf "$PFS_NOT_RUN" && mkdir -p "$PFS_NOT_RUN"
+
+# step NAME COMMAND…: exit status 3 means it could not all be run here.
+step() {
+  local name=$1 status started=$SECONDS
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  "$@"
+  status=$?
+  case $status in
+    0) ;;
+    3) not_run+=("$name: in part, see above") ;;
+    *) failed+=("$name") ;;
+  esac
+  printf '== %s: exit %d after %d s\n' "$name" "$status" $((SECONDS - started))
+}
+
+step format $cargo fmt --all --check
+step deny scripts/deny.sh
+step lint $cargo clippy --locked --all-targets -- -D warnings
+step build $cargo build --release --locked
+export PFS_BINARY=$PWD/target/release/pfs
+PFS_PYTHON=$(scripts/venv.sh)/bin/python3 && export PFS_PYTHON
+step tests $cargo test --locked --no-fail-fast
+step examples scripts/examples.sh
+
+[[ -d fuzz ]] && not_run+=('fuzz targets: run `make fuzz-smoke` (cargo-fuzz and a nightly toolchain)')
+for note in "$PFS_NOT_RUN"/*; do
+  [[ -e $note ]] && not_run+=("${note##*/}: $(<"$note")")
+done
+
+printf '\n== make test: %d s\n' "$SECONDS"
+if ((${#not_run[@]})); then
+  echo 'not run on this machine:'
+  printf '  %s\n' "${not_run[@]}"
+fi
+if ((${#failed[@]})); then
+  echo "FAILED: ${failed[*]}"
+  exit 1
+fi
+echo 'all else passed'

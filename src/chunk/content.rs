@@ -1,0 +1,146 @@
+//! What a file holds.
+
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{Blobs, ChunkError, ChunkRef};
+use crate::model::{ContentHash, PackId};
+
+/// Files up to this many bytes are kept inside the tree.
+pub const INLINE_MAX: usize = 4 << 10;
+
+/// What a file holds; a cheap clone.
+///
+/// The form is canonical: up to [`INLINE_MAX`] bytes are inline, more are the
+/// chunks a [`super::Chunker`] finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes themselves.
+    Inline(Bytes),
+    /// Where the bytes are, in order.
+    Chunks(Arc<[ChunkRef]>),
+}
+
+impl Content {
+    /// The content of an empty file.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Inline(Bytes::new())
+    }
+
+    /// How many bytes the file has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Chunks(chunks) => chunks.iter().map(|chunk| u64::from(chunk.len)).sum(),
+        }
+    }
+
+    /// The hash of the bytes, whatever the places: equal for equal files.
+    #[must_use]
+    pub fn hash(&self) -> ContentHash {
+        static LIST: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("pfs chunk list v1"));
+        match self {
+            Self::Inline(bytes) => ContentHash::new(*blake3::hash(bytes).as_bytes()),
+            Self::Chunks(chunks) => match &chunks[..] {
+                [] => ContentHash::new(*blake3::hash(b"").as_bytes()),
+                [one] => ContentHash::new(*one.id.as_bytes()),
+                many => {
+                    let mut hasher = LIST.clone();
+                    for chunk in many {
+                        hasher.update(chunk.id.as_bytes()).update(&chunk.len.to_le_bytes());
+                    }
+                    ContentHash::new(*hasher.finalize().as_bytes())
+                }
+            },
+        }
+    }
+
+    /// The chunks, none when the bytes are inline.
+    #[must_use]
+    pub fn chunks(&self) -> &[ChunkRef] {
+        match self {
+            Self::Inline(_) => &[],
+            Self::Chunks(chunks) => chunks,
+        }
+    }
+
+    /// The packs the bytes are in, in order, without immediate repeats.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        let mut last = None;
+        self.chunks().iter().map(|c| c.pack).filter(move |p| last.replace(*p) != Some(*p))
+    }
+
+    /// Bytes `range` of the file; what lies beyond its end is left out.
+    ///
+    /// Holds the whole range in memory: meant for what a kernel or a caller
+    /// asks at once. [`Content::stream`] is for the rest.
+    pub async fn read_range(&self, blobs: &Blobs, range: Range<u64>) -> Result<Bytes, ChunkError> {
+        let mut pieces: Vec<Bytes> = self.stream(blobs, range).try_collect().await?;
+        if pieces.len() == 1 {
+            return Ok(pieces.remove(0));
+        }
+        let mut out = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        Ok(out.freeze())
+    }
+
+    /// Bytes `range` of the file in order, in pieces of a chunk at most; what
+    /// lies beyond its end is left out.
+    ///
+    /// Reads ahead a few chunks.
+    #[must_use]
+    pub fn stream(
+        &self,
+        blobs: &Blobs,
+        range: Range<u64>,
+    ) -> BoxStream<'static, Result<Bytes, ChunkError>> {
+        match self {
+            Self::Inline(bytes) => {
+                let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let piece = bytes.slice(cut(range.start).min(cut(range.end))..cut(range.end));
+                let pieces = (!piece.is_empty()).then_some(Ok(piece));
+                futures::stream::iter(pieces).boxed()
+            }
+            Self::Chunks(chunks) => {
+                let blobs = blobs.clone();
+                let cuts = cuts(chunks, range);
+                let reads = futures::stream::iter(cuts).map(move |(chunk, part)| {
+                    let blobs = blobs.clone();
+                    async move { Ok(blobs.read(&chunk).await?.slice(part)) }
+                });
+                reads.buffered(4).boxed()
+            }
+        }
+    }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// The chunks that `range` touches, each with the part wanted of it.
+fn cuts(chunks: &Arc<[ChunkRef]>, range: Range<u64>) -> Vec<(ChunkRef, Range<usize>)> {
+    let mut start = 0;
+    let mut found = Vec::new();
+    for chunk in chunks.iter() {
+        let end = start + u64::from(chunk.len);
+        let (from, to) = (range.start.max(start), range.end.min(end));
+        if from < to {
+            found.push((*chunk, (from - start) as usize..(to - start) as usize));
+        }
+        if end >= range.end {
+            break;
+        }
+        start = end;
+    }
+    found
+}

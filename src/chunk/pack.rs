@@ -1,0 +1,208 @@
+//! The pack format: many frames in one object, with an index at the end.
+//!
+//! ```text
+//! header   magic "pfs pack", version 1, pack id           8 + 1 + 16 bytes
+//! frames   one after the other, see `codec`
+//! index    per frame: chunk id, offset, stored, len       32 + 4 + 4 + 4 bytes
+//! trailer  index length, first half of BLAKE3 of the
+//!          pack id and the index, version 1, magic        4 + 16 + 1 + 8 bytes
+//! ```
+//!
+//! Numbers are little-endian. A reader with a [`ChunkRef`] needs no index; it
+//! serves deduplication, checking and rebuilding.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::codec::Frame;
+use super::{ChunkError, ChunkRef};
+use crate::model::{ChunkId, PackId};
+
+const MAGIC: &[u8; 8] = b"pfs pack";
+const VERSION: u8 = 1;
+/// How many bytes come before the first frame.
+pub(super) const HEADER_LEN: usize = 8 + 1 + PackId::LEN;
+const ENTRY_LEN: usize = ChunkId::LEN + 3 * 4;
+const CHECK_LEN: usize = 16;
+/// How many bytes come after the index.
+pub(super) const TRAILER_LEN: usize = 4 + CHECK_LEN + 1 + 8;
+
+/// Payloads from here on are kept as they are instead of copied together.
+const SEPARATE: usize = 64 << 10;
+/// The copied part is closed at this size, so that it never moves much.
+const PART_MAX: usize = 1 << 20;
+
+/// A pack being filled; readable at any time.
+#[derive(Debug)]
+pub(super) struct PackBuilder {
+    id: PackId,
+    /// Finished parts with their offsets, in order.
+    parts: Vec<(usize, Bytes)>,
+    /// What follows the last part.
+    tail: BytesMut,
+    len: usize,
+    refs: Vec<ChunkRef>,
+}
+
+impl PackBuilder {
+    pub fn new(id: PackId) -> Self {
+        let mut tail = BytesMut::with_capacity(PART_MAX / 16);
+        tail.put_slice(MAGIC);
+        tail.put_u8(VERSION);
+        tail.put_slice(id.as_bytes());
+        Self { id, parts: Vec::new(), len: tail.len(), tail, refs: Vec::new() }
+    }
+
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    /// Bytes so far, without index.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+
+    /// Lays a frame behind the others.
+    ///
+    /// The caller keeps packs far below 4 GiB, where offsets end.
+    pub fn add(&mut self, id: ChunkId, len: usize, frame: Frame) -> ChunkRef {
+        let place = ChunkRef {
+            id,
+            pack: self.id,
+            offset: self.len as u32,
+            stored: frame.stored() as u32,
+            len: len as u32,
+        };
+        self.len += frame.stored();
+        self.tail.put_u8(frame.codec);
+        if frame.payload.len() >= SEPARATE {
+            self.close_part();
+            self.parts.push((self.len - frame.payload.len(), frame.payload));
+        } else {
+            self.tail.put_slice(&frame.payload);
+            if self.tail.len() >= PART_MAX {
+                self.close_part();
+            }
+        }
+        self.refs.push(place);
+        place
+    }
+
+    /// Closes the copied part; `self.tail` is what precedes a pending payload.
+    fn close_part(&mut self) {
+        let part = self.tail.split().freeze();
+        let start = self.parts.last().map_or(0, |(at, bytes)| at + bytes.len());
+        self.parts.push((start, part));
+    }
+
+    /// The frame of `place`, if it lies here.
+    pub fn frame(&self, place: &ChunkRef) -> Option<Bytes> {
+        let (start, end) = (place.offset as usize, (place.offset + place.stored) as usize);
+        if end > self.len {
+            return None;
+        }
+        let first = self.parts.partition_point(|(at, bytes)| at + bytes.len() <= start);
+        if let Some((at, bytes)) = self.parts.get(first)
+            && end <= at + bytes.len()
+        {
+            return Some(bytes.slice(start - at..end - at));
+        }
+        let mut out = BytesMut::with_capacity(end - start);
+        let tail_at = self.parts.last().map_or(0, |(at, bytes)| at + bytes.len());
+        let parts = self.parts[first..].iter().map(|(at, bytes)| (*at, &bytes[..]));
+        for (at, bytes) in parts.chain([(tail_at, &self.tail[..])]) {
+            let from = start.max(at).min(at + bytes.len()) - at;
+            let to = end.max(at).min(at + bytes.len()) - at;
+            out.put_slice(&bytes[from..to]);
+        }
+        Some(out.freeze())
+    }
+
+    /// The whole object, index included, and what it holds. The builder stays
+    /// readable; nothing may be added after.
+    pub fn seal(&mut self) -> (Vec<Bytes>, Vec<ChunkRef>) {
+        self.close_part();
+        let refs = std::mem::take(&mut self.refs);
+        let mut parts: Vec<Bytes> = self.parts.iter().map(|(_, bytes)| bytes.clone()).collect();
+        parts.push(footer(self.id, &refs));
+        (parts, refs)
+    }
+}
+
+fn checksum(pack: PackId, index: &[u8]) -> [u8; CHECK_LEN] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(pack.as_bytes()).update(index);
+    let mut sum = [0; CHECK_LEN];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
+    sum
+}
+
+/// Index and trailer of a pack with these frames.
+pub(super) fn footer(pack: PackId, refs: &[ChunkRef]) -> Bytes {
+    let mut out = BytesMut::with_capacity(refs.len() * ENTRY_LEN + TRAILER_LEN);
+    for place in refs {
+        out.put_slice(place.id.as_bytes());
+        out.put_u32_le(place.offset);
+        out.put_u32_le(place.stored);
+        out.put_u32_le(place.len);
+    }
+    let (len, sum) = (out.len() as u32, checksum(pack, &out));
+    out.put_u32_le(len);
+    out.put_slice(&sum);
+    out.put_u8(VERSION);
+    out.put_slice(MAGIC);
+    out.freeze()
+}
+
+/// What the end of a pack says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Footer {
+    /// What the pack holds, in the order it lies there.
+    Whole(Vec<ChunkRef>),
+    /// The index is longer than the bytes given: this many are needed.
+    Longer(usize),
+}
+
+/// Reads the index from the last bytes of a pack.
+pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkError> {
+    let corrupt = |reason: &str| ChunkError::CorruptPack { pack, reason: reason.to_owned() };
+    let Some((before, trailer)) = end.split_last_chunk::<TRAILER_LEN>() else {
+        return Err(corrupt("it is too short for a pack"));
+    };
+    if &trailer[TRAILER_LEN - 8..] != MAGIC {
+        return Err(corrupt("it does not end like a pack"));
+    }
+    let version = trailer[TRAILER_LEN - 9];
+    if version != VERSION {
+        return Err(corrupt(&format!("version {version} is newer than this program")));
+    }
+    let len = u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]]) as usize;
+    if len > before.len() {
+        return Ok(Footer::Longer(len + TRAILER_LEN));
+    }
+    let index = &before[before.len() - len..];
+    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || len % ENTRY_LEN != 0 {
+        return Err(corrupt("its index does not match its checksum"));
+    }
+    Ok(Footer::Whole(index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry)).collect()))
+}
+
+/// Reads one entry of the index; `entry` has [`ENTRY_LEN`] bytes.
+fn parse_entry(pack: PackId, entry: &[u8]) -> ChunkRef {
+    let (id, numbers) = entry.split_at(ChunkId::LEN);
+    let mut bytes = [0; ChunkId::LEN];
+    bytes.copy_from_slice(id);
+    let number = |at: usize| {
+        u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]])
+    };
+    ChunkRef { id: ChunkId::new(bytes), pack, offset: number(0), stored: number(4), len: number(8) }
+}
+
+/// The key of a pack in the store.
+pub(super) fn pack_key(pack: PackId) -> String {
+    let hex = pack.to_hex();
+    format!("packs/{}/{hex}", &hex[..2])
+}

@@ -1,0 +1,1 @@
+//! What follows from a head that moved: a pure plan over rows.

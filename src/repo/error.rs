@@ -1,0 +1,126 @@
+//! Why a use case was refused.
+
+use crate::catalog::CatalogError;
+use crate::model::{Branch, Commit, CommitId, InvalidRef};
+
+/// The use cases' result type.
+pub type Result<T, E = RepoError> = std::result::Result<T, E>;
+
+/// Why a use case was refused. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RepoError {
+    /// There is no such thing.
+    #[error("{kind} {name} not found")]
+    NotFound {
+        /// What was looked for, e.g. `repo`.
+        kind: &'static str,
+        /// Its name as users write it.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
+    /// There already is one.
+    #[error("{kind} {name} already exists")]
+    Exists {
+        /// What was to be created.
+        kind: &'static str,
+        /// Its name as users write it.
+        name: String,
+    },
+    /// A prefix that several commits share.
+    #[error("commit {prefix} is ambiguous in repo {repo}: {}", list(.candidates))]
+    Ambiguous {
+        /// The prefix.
+        prefix: String,
+        /// The repo.
+        repo: String,
+        /// Some of the commits that have it.
+        candidates: Vec<CommitId>,
+    },
+    /// A ref that cannot be understood.
+    #[error(transparent)]
+    InvalidRef(#[from] InvalidRef),
+    /// The branch has no commit yet.
+    #[error("branch {branch} has no head")]
+    NoHead {
+        /// The branch.
+        branch: Branch,
+    },
+    /// The commit takes no more writes.
+    #[error("commit {commit} has already finished")]
+    Finished {
+        /// The commit.
+        commit: Commit,
+    },
+    /// The commit is still open.
+    #[error("commit {commit} has not been finished")]
+    NotFinished {
+        /// The commit.
+        commit: Commit,
+    },
+    /// Only its pipeline writes to the branch.
+    #[error("cannot start a commit on an output branch: {branch}")]
+    OutputBranch {
+        /// The branch.
+        branch: Branch,
+    },
+    /// The head is not what the caller built upon; build upon the new one.
+    #[error("the head of {branch} has moved")]
+    HeadMoved {
+        /// The branch.
+        branch: Branch,
+        /// Where it is now.
+        current: Option<CommitId>,
+    },
+    /// The tree of an open commit is not what the caller built upon.
+    #[error("commit {commit} was changed by another writer")]
+    RootMoved {
+        /// The commit.
+        commit: Commit,
+    },
+    /// A rule of versioning forbids it.
+    #[error("{what}")]
+    Refused {
+        /// What is forbidden and why.
+        what: String,
+        /// What to do instead.
+        remedy: Option<&'static str>,
+    },
+    /// Other writers were faster many times in a row.
+    #[error("gave up after {attempts} attempts: {what}")]
+    Busy {
+        /// How often it was tried.
+        attempts: u32,
+        /// What changed the last time.
+        what: String,
+    },
+    /// A stored object is not what it must be.
+    #[error("object {key} is damaged: {what}")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(CatalogError),
+    /// The object store failed.
+    #[error("{0}")]
+    Store(String),
+}
+
+fn list(ids: &[CommitId]) -> String {
+    ids.iter().map(CommitId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl RepoError {
+    /// The nearest name that exists, for one that does not.
+    #[must_use]
+    pub fn nearest(&self) -> Option<&str> {
+        match self {
+            Self::NotFound { nearest, .. } => nearest.as_deref(),
+            _ => None,
+        }
+    }
+}

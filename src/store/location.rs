@@ -1,0 +1,110 @@
+//! From a URL to a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use url::Url;
+
+use super::{ObjectBackend, RetryPolicy, Store, StoreError};
+
+/// How to open a store, beyond its URL.
+#[derive(Debug, Clone, Default)]
+pub struct StoreOptions {
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// Whether to only look: nothing is created for a missing directory.
+    pub read_only: bool,
+}
+
+/// Makes TLS work; call it once, first thing in `main`. Further calls do
+/// nothing.
+pub fn install_crypto() {
+    // Fails when one is installed already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Opens the store at `url`: `file://`, `memory://`, `s3://bucket/prefix`,
+/// `gs://…` or `az://…`.
+///
+/// Credentials, regions and endpoints come from the environment variables
+/// usual for each cloud. No request is made yet, except that a directory is
+/// created. Every opened `memory://` is a store of its own.
+pub fn open(url: &str, options: &StoreOptions) -> Result<Store, StoreError> {
+    let invalid = |reason: String| StoreError::InvalidUrl { url: url.to_owned(), reason };
+    let parsed = Url::parse(url)
+        .map_err(|e| invalid(format!("{e}; expected file://, memory://, s3://, gs:// or az://")))?;
+    let (inner, prefix) = match parsed.scheme() {
+        "file" => (directory(&parsed, options).map_err(invalid)?, Path::default()),
+        "memory" => (Arc::new(InMemory::new()) as Arc<dyn ObjectStore>, prefix_of(&parsed)),
+        "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" => {
+            (cloud(&parsed).map_err(|e| invalid(e.to_string()))?, prefix_of(&parsed))
+        }
+        other => {
+            return Err(invalid(format!(
+                "unknown scheme {other:?}; expected file, memory, s3, gs or az"
+            )));
+        }
+    };
+    let backend = ObjectBackend::new(inner, prefix, url.trim_end_matches('/').to_owned());
+    Ok(Store::new(Arc::new(backend), options.retry))
+}
+
+fn prefix_of(url: &Url) -> Path {
+    Path::from_url_path(url.path()).unwrap_or_default()
+}
+
+fn directory(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, String> {
+    let dir: PathBuf = url
+        .to_file_path()
+        .map_err(|()| "expected an absolute path, as in file:///var/lib/pfs/objects".to_owned())?;
+    if !options.read_only {
+        std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create the directory: {e}"))?;
+    }
+    let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
+    Ok(Arc::new(store.with_fsync(true)))
+}
+
+/// One request per call and no time limit of its own: [`RetryPolicy`] has both.
+fn single_attempt() -> (RetryConfig, ClientOptions) {
+    let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+    let client = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_allow_http(true);
+    (retry, client)
+}
+
+fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    let (retry, client) = single_attempt();
+    Ok(match url.scheme() {
+        "gs" => Arc::new(
+            GoogleCloudStorageBuilder::from_env()
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .with_client_options(client)
+                .build()?,
+        ),
+        "s3" | "s3a" => Arc::new(
+            AmazonS3Builder::from_env()
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .with_client_options(client)
+                .build()?,
+        ),
+        _ => Arc::new(
+            MicrosoftAzureBuilder::from_env()
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .with_client_options(client)
+                .build()?,
+        ),
+    })
+}
