@@ -5,6 +5,7 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
+pub mod cli;
 pub mod catalog;
 pub mod chunk;
 pub mod model;
