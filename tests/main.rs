@@ -1,4 +1,3 @@
-mod generated;
 //! The one integration-test binary: every file here is a module of it.
 
 #![allow(
@@ -10,6 +9,7 @@ mod generated;
 )]
 
 mod faults;
+mod generated;
 mod machine;
 mod server;
 mod tidy;
