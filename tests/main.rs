@@ -11,6 +11,7 @@
 mod faults;
 mod generated;
 mod machine;
+mod refusals;
 mod server;
 mod tidy;
 mod tools;
