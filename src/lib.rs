@@ -5,6 +5,7 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
+pub mod cli;
 pub mod catalog;
 pub mod chunk;
 pub mod controller;
@@ -12,4 +13,5 @@ pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
+pub mod vfs;
 pub mod tree;

@@ -1,6 +1,28 @@
-fn main() {
-    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if pfs::controller::executor::runner::is_called(&arguments) {
-        std::process::exit(pfs::controller::executor::runner::main());
+//! Which name was called, run, exit code.
+
+use std::process::ExitCode;
+
+use pfs::cli::{self, Exit};
+use pfs::controller::executor::runner;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    // A program of a pipeline is about to start: nothing may come before.
+    if runner::is_called(&args) {
+        return ExitCode::from(runner::main());
     }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = cli::run(args) => exit,
+            // Whatever has to be put away is put away by dropping the command.
+            Ok(()) = tokio::signal::ctrl_c() => Exit::Interrupted,
+        }
+    });
+    // A thread that waits for standard input would keep the process alive.
+    runtime.shutdown_background();
+    ExitCode::from(exit.code())
 }

@@ -127,6 +127,9 @@ pub trait Catalog: Send + Sync {
     /// others, those themselves left out.
     async fn downstream(&self, branches: &[Branch]) -> Result<Vec<BranchRow>>;
 
+    /// A number that grows whenever the provenance of any branch changes.
+    async fn wiring(&self) -> Result<u64>;
+
     /// One commit.
     async fn commit(&self, commit: &Commit) -> Result<Option<CommitRow>>;
     /// Commits that match a query, by creation order.

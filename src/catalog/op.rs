@@ -84,6 +84,16 @@ pub enum Op {
         /// Where its head must be.
         expected: Option<CommitId>,
     },
+    /// A guard alone: the commit exists and is open, or is finished.
+    ExpectOpen {
+        /// The commit.
+        commit: Commit,
+        /// Whether it must be open.
+        open: bool,
+    },
+    /// A guard alone: no branch's provenance has changed since
+    /// [`Catalog::wiring`](super::Catalog::wiring) answered this.
+    ExpectWiring(u64),
 
     /// Inserts a commit; repo, parent and provenance must exist. `seq` and
     /// `number` are assigned here.

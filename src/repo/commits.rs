@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Repos, Result};
-use crate::catalog::{CommitRow, Origin, StoredRoot};
-use crate::model::{Branch, BranchName, Commit, CommitId, Ref, Repo};
+use super::graph::Changes;
+use super::{Attempts, RepoError, Repos, Result, object};
+use crate::catalog::{BranchRow, CatalogError, CommitQuery, CommitRow, Op, Origin, StoredRoot};
+use crate::model::{Branch, BranchName, Commit, CommitId, Ref, Repo, RepoKind};
 
 /// The commit to open.
 #[derive(Debug, Clone)]
@@ -68,42 +69,333 @@ impl Repos {
     /// Opens a commit whose tree begins as its parent's, and makes it the head
     /// of its branch. Nothing is derived until it finishes.
     pub async fn start_commit(&self, spec: &StartCommit) -> Result<CommitRow> {
-        todo!()
+        self.repo_row(&spec.repo).await?;
+        let id = spec.id.unwrap_or_else(|| self.clock.commit_id());
+        let commit = spec.repo.commit(id);
+        if self.catalog.commit(&commit).await?.is_some() {
+            return Err(RepoError::Exists { kind: "commit", name: commit.to_string() });
+        }
+        let mut attempts = Attempts::new();
+        loop {
+            let ops = self.start_ops(spec, commit.clone()).await?;
+            match self.catalog.apply(ops).await {
+                Ok(()) => return self.inspect_commit(&commit).await,
+                Err(e) => attempts.again(e)?,
+            }
+        }
+    }
+
+    async fn start_ops(&self, spec: &StartCommit, commit: Commit) -> Result<Vec<Op>> {
+        let branch = spec.branch.as_ref().map(|name| spec.repo.branch(name.clone()));
+        let before = match &branch {
+            Some(branch) => self.writable_branch(branch).await?,
+            None => None,
+        };
+        let head = before.as_ref().and_then(|row| row.head);
+        let parent = match (&spec.parent, head) {
+            (Some(parent), _) => Some(self.resolve(&spec.repo, parent).await?),
+            (None, Some(head)) => Some(self.inspect_commit(&spec.repo.commit(head)).await?),
+            (None, None) => None,
+        };
+        if let Some(open) = parent.as_ref().filter(|row| row.is_open()) {
+            return Err(RepoError::NotFinished { commit: open.commit.clone() });
+        }
+        let row = CommitRow {
+            seq: 0,
+            number: 0,
+            branch: spec.branch.clone(),
+            parent: parent.as_ref().map(|row| row.commit.id),
+            origin: Origin::User,
+            description: spec.description.clone(),
+            author: spec.author.clone(),
+            started: self.clock.now(),
+            finished: None,
+            error: None,
+            root: parent.map(|row| row.root).unwrap_or_default(),
+            provenance: Vec::new(),
+            commit,
+        };
+        Ok(self.on_branch(row, branch.as_ref(), before.as_ref()))
+    }
+
+    /// Creates a commit as the head of its branch.
+    fn on_branch(
+        &self,
+        row: CommitRow,
+        branch: Option<&Branch>,
+        before: Option<&BranchRow>,
+    ) -> Vec<Op> {
+        let head = Some(row.commit.id);
+        let mut ops = vec![Op::CreateCommit(row)];
+        if let Some(branch) = branch {
+            let provenance = before.map_or(&[][..], |row| &row.provenance);
+            ops.extend(self.put_branch(branch, before, head, provenance, None));
+        }
+        ops
+    }
+
+    /// The row of a branch that users may commit to and that has no open
+    /// commit; `None` when the branch is still to be created.
+    async fn writable_branch(&self, branch: &Branch) -> Result<Option<BranchRow>> {
+        let row = self.catalog.branch(branch).await?;
+        if self.is_output(branch, row.as_ref()).await? {
+            return Err(RepoError::OutputBranch { branch: branch.clone() });
+        }
+        if let Some(head) = row.as_ref().and_then(|row| row.head) {
+            let commit = branch.repo.commit(head);
+            if self.catalog.commit(&commit).await?.is_some_and(|row| row.is_open()) {
+                return Err(RepoError::NotFinished { commit });
+            }
+        }
+        Ok(row)
     }
 
     /// Replaces the tree of an open commit, provided it still is `expected`
-    /// (encoded); else [`RepoError::RootMoved`](super::RepoError::RootMoved).
-    /// Repeating a call that succeeded succeeds.
+    /// (encoded); else [`RepoError::RootMoved`]. Repeating a call that
+    /// succeeded succeeds.
     pub async fn set_root(
         &self,
         commit: &Commit,
         expected: &Bytes,
         new: &StoredRoot,
     ) -> Result<()> {
-        todo!()
+        let (expected, new) = (expected.clone(), new.clone());
+        let op = Op::SetRoot { commit: commit.clone(), expected, new };
+        match self.catalog.apply(vec![op]).await {
+            Ok(()) => Ok(()),
+            Err(CatalogError::Conflict { .. }) => {
+                self.open_commit(commit).await?;
+                Err(RepoError::RootMoved { commit: commit.clone() })
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The row of a commit that must be open.
+    pub(super) async fn open_commit(&self, commit: &Commit) -> Result<CommitRow> {
+        let row = self.inspect_commit(commit).await?;
+        match row.is_open() {
+            true => Ok(row),
+            false => Err(RepoError::Finished { commit: commit.clone() }),
+        }
     }
 
     /// Finishes an open commit and, in the same step, opens the output commits
     /// of everything downstream under the same id, with their jobs.
     pub async fn finish_commit(&self, commit: &Commit, spec: &FinishCommit) -> Result<CommitRow> {
-        todo!()
+        let mut attempts = Attempts::new();
+        loop {
+            let row = self.open_commit(commit).await?;
+            if let Some(name) = &row.branch
+                && let branch = commit.repo.branch(name.clone())
+                && (commit.repo.kind != RepoKind::User
+                    || self.pipeline_of(&branch).await?.is_some())
+            {
+                return Err(RepoError::OutputBranch { branch });
+            }
+            let finished = self.finished(row.clone(), spec);
+            self.write_object(&finished).await?;
+            let ops = self.finish_ops(&row, &finished).await?;
+            match self.catalog.apply(ops).await {
+                Ok(()) => return self.inspect_commit(commit).await,
+                Err(e) => attempts.again(e)?,
+            }
+        }
+    }
+
+    /// The row as it will be.
+    pub(super) fn finished(&self, mut row: CommitRow, spec: &FinishCommit) -> CommitRow {
+        if let Some(root) = &spec.root {
+            row.root = root.clone();
+        }
+        if let Some(description) = &spec.description {
+            row.description.clone_from(description);
+        }
+        row.error.clone_from(&spec.error);
+        row.finished = Some(self.clock.now());
+        row
+    }
+
+    /// Writes the object of a finished commit; the catalog row comes after.
+    pub(super) async fn write_object(&self, row: &CommitRow) -> Result<()> {
+        let key = object::key(&row.commit);
+        Ok(self.store().put(&key, object::encode(row)).await?)
+    }
+
+    /// Finishes `open` as `finished`, with all that follows.
+    pub(super) async fn finish_ops(
+        &self,
+        open: &CommitRow,
+        finished: &CommitRow,
+    ) -> Result<Vec<Op>> {
+        let commit = &finished.commit;
+        let mut changes = Changes::default();
+        let mut guards = Vec::new();
+        for row in self.catalog.branches_at(commit).await? {
+            let expected = Some(commit.id);
+            guards.push(Op::ExpectHead { branch: row.branch.clone(), expected });
+            changes.heads.insert(row.branch, commit.id);
+        }
+        // Nothing derives from a commit that failed.
+        if finished.error.is_some() {
+            changes.heads.clear();
+        }
+        let triggered = self.triggered(finished, &mut changes).await?;
+        let derived = self.derive(&changes, commit.id).await?;
+        guards.extend(derived.guards);
+        guards.push(Op::FinishCommit {
+            commit: commit.clone(),
+            expected: Some(open.root.encoded.clone()),
+            root: finished.root.clone(),
+            description: Some(finished.description.clone()),
+            error: finished.error.clone(),
+            finished: finished.finished.unwrap_or(finished.started),
+        });
+        guards.extend(triggered);
+        guards.extend(derived.plan.into_ops());
+        Ok(guards)
     }
 
     /// Adds a finished commit to a branch in one step, deriving as
     /// [`Self::finish_commit`] does. The branch is created where there is
-    /// none. [`RepoError::HeadMoved`](super::RepoError::HeadMoved) says that
-    /// the tree must be built again upon the new head.
+    /// none. [`RepoError::HeadMoved`] says that the tree must be built again
+    /// upon the new head.
     pub async fn commit_once(&self, branch: &Branch, spec: &OneShot) -> Result<CommitRow> {
-        todo!()
+        self.repo_row(&branch.repo).await?;
+        let row = self.one_shot_row(branch, spec);
+        // Before an object is written for nothing.
+        self.once_head(branch, spec).await?;
+        self.write_object(&row).await?;
+        let done = self.apply_once(branch, spec, &row).await;
+        if let Err(RepoError::HeadMoved { .. } | RepoError::OutputBranch { .. }) = &done {
+            // Nothing refers to it; what is left behind here fsck finds.
+            drop(self.store().delete(&object::key(&row.commit)).await);
+        }
+        done
+    }
+
+    async fn apply_once(
+        &self,
+        branch: &Branch,
+        spec: &OneShot,
+        row: &CommitRow,
+    ) -> Result<CommitRow> {
+        let mut attempts = Attempts::new();
+        loop {
+            let ops = self.once_ops(branch, spec, row).await?;
+            match self.catalog.apply(ops).await {
+                Ok(()) => return self.inspect_commit(&row.commit).await,
+                Err(e) => attempts.again(e)?,
+            }
+        }
+    }
+
+    fn one_shot_row(&self, branch: &Branch, spec: &OneShot) -> CommitRow {
+        let now = self.clock.now();
+        CommitRow {
+            commit: branch.repo.commit(self.clock.commit_id()),
+            seq: 0,
+            number: 0,
+            branch: Some(branch.name.clone()),
+            parent: spec.parent,
+            origin: Origin::User,
+            description: spec.description.clone(),
+            author: spec.author.clone(),
+            started: now,
+            finished: Some(now),
+            error: None,
+            root: spec.root.clone(),
+            provenance: Vec::new(),
+        }
+    }
+
+    /// The branch, which must be writable and where the caller saw it.
+    async fn once_head(&self, branch: &Branch, spec: &OneShot) -> Result<Option<BranchRow>> {
+        let before = self.writable_branch(branch).await?;
+        let current = before.as_ref().and_then(|row| row.head);
+        match current == spec.parent {
+            true => Ok(before),
+            false => Err(RepoError::HeadMoved { branch: branch.clone(), current }),
+        }
+    }
+
+    async fn once_ops(&self, branch: &Branch, spec: &OneShot, row: &CommitRow) -> Result<Vec<Op>> {
+        let before = self.once_head(branch, spec).await?;
+        let mut changes = Changes::default();
+        changes.heads.insert(branch.clone(), row.commit.id);
+        let triggered = self.triggered(row, &mut changes).await?;
+        let derived = self.derive(&changes, row.commit.id).await?;
+        let mut ops = derived.guards;
+        ops.extend(self.on_branch(row.clone(), Some(branch), before.as_ref()));
+        ops.extend(triggered);
+        ops.extend(derived.plan.into_ops());
+        Ok(ops)
     }
 
     /// Changes what a commit says about itself.
     pub async fn describe_commit(&self, commit: &Commit, description: &str) -> Result<()> {
-        todo!()
+        let mut row = self.inspect_commit(commit).await?;
+        description.clone_into(&mut row.description);
+        if !row.is_open() {
+            self.write_object(&row).await?;
+        }
+        let description = description.to_owned();
+        let op = Op::DescribeCommit { commit: commit.clone(), description };
+        Ok(self.catalog.apply(vec![op]).await?)
     }
 
     /// Commits of a repo.
     pub async fn list_commits(&self, repo: &Repo, list: &ListCommits) -> Result<Vec<CommitRow>> {
-        todo!()
+        self.repo_row(repo).await?;
+        let from = match &list.from {
+            Some(from) => Some(self.resolve(repo, from).await?),
+            None => None,
+        };
+        let number = list.number.unwrap_or(usize::MAX);
+        let mut rows = match &list.to {
+            Some(to) => self.list_line(repo, to, from.as_ref(), list.origin, number).await?,
+            None => {
+                let mut query = CommitQuery::newest(repo.clone());
+                query.origin = list.origin;
+                query.after = from.map(|row| row.seq);
+                query.limit = number;
+                self.catalog.commits(&query).await?
+            }
+        };
+        if list.oldest_first {
+            rows.reverse();
+        }
+        Ok(rows)
+    }
+
+    /// A commit and its ancestors that have the origin, page by page.
+    async fn list_line(
+        &self,
+        repo: &Repo,
+        to: &Ref,
+        from: Option<&CommitRow>,
+        origin: Option<Origin>,
+        number: usize,
+    ) -> Result<Vec<CommitRow>> {
+        const PAGE: usize = 1000;
+        let until = from.map(|row| row.commit.id);
+        let mut next = match self.resolve(repo, to).await {
+            Ok(row) => Some(row.commit.id),
+            Err(RepoError::NoHead { .. }) => None,
+            Err(e) => return Err(e),
+        };
+        let mut rows = Vec::new();
+        while let Some(at) = next {
+            let limit = if origin.is_some() { PAGE } else { PAGE.min(number - rows.len()) };
+            let page = self.catalog.ancestors(&repo.commit(at), until, limit).await?;
+            let last = page.last().filter(|_| page.len() == limit).and_then(|row| row.parent);
+            next = last.filter(|parent| Some(*parent) != until);
+            rows.extend(page.into_iter().filter(|row| origin.is_none_or(|o| o == row.origin)));
+            if rows.len() >= number {
+                rows.truncate(number);
+                break;
+            }
+        }
+        Ok(rows)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::catalog::CatalogError;
 use crate::model::{Branch, Commit, CommitId, InvalidRef};
+use crate::store::StoreError;
 
 /// The use cases' result type.
 pub type Result<T, E = RepoError> = std::result::Result<T, E>;
@@ -106,21 +107,57 @@ pub enum RepoError {
     #[error(transparent)]
     Catalog(CatalogError),
     /// The object store failed.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 fn list(ids: &[CommitId]) -> String {
     ids.iter().map(CommitId::to_string).collect::<Vec<_>>().join(", ")
 }
 
+impl From<CatalogError> for RepoError {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(error)
+    }
+}
+
 impl RepoError {
+    /// A rule forbids it.
+    pub(super) fn refused(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self::Refused { what: what.into(), remedy: Some(remedy) }
+    }
+
     /// The nearest name that exists, for one that does not.
     #[must_use]
     pub fn nearest(&self) -> Option<&str> {
         match self {
             Self::NotFound { nearest, .. } => nearest.as_deref(),
             _ => None,
+        }
+    }
+
+    /// What the user can do about it, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { nearest, .. } => {
+                nearest.as_ref().map(|name| format!("did you mean {name}?"))
+            }
+            Self::Exists { .. } => None,
+            Self::Ambiguous { .. } => Some("give more digits of the id".into()),
+            Self::InvalidRef(_) => None,
+            Self::NoHead { .. } => Some("put a file or start a commit on it first".into()),
+            Self::Finished { .. } => Some("write to a branch, or start a new commit".into()),
+            Self::NotFinished { .. } => Some("finish the commit first".into()),
+            Self::OutputBranch { .. } => {
+                Some("only its pipeline writes there; put data into an input repo".into())
+            }
+            Self::HeadMoved { .. } | Self::RootMoved { .. } | Self::Busy { .. } => {
+                Some("try again".into())
+            }
+            Self::Refused { remedy, .. } => remedy.map(str::to_owned),
+            Self::Damaged { .. } => Some("run 'pfs fsck'".into()),
+            Self::Catalog(_) | Self::Store(_) => None,
         }
     }
 }

@@ -1,31 +1,150 @@
 //! From what users write to the commit they mean.
 
-use super::{Repos, Result};
-use crate::catalog::CommitRow;
-use crate::model::{Branch, Commit, Ref, Repo};
+use super::{RepoError, Repos, Result};
+use crate::catalog::{Back, CommitRow};
+use crate::model::{Branch, BranchName, Commit, InvalidRef, Move, Ref, RefBase, Repo, Timestamp};
+
+/// The fewest digits that stand for a commit id.
+const PREFIX_MIN: usize = 8;
 
 impl Repos {
     /// The commit a ref names, open or finished. A branch without a head is
-    /// [`RepoError::NoHead`](super::RepoError::NoHead).
+    /// [`RepoError::NoHead`].
     pub async fn resolve(&self, repo: &Repo, reference: &Ref) -> Result<CommitRow> {
-        todo!()
+        let start = match &reference.base {
+            RefBase::Branch(name) => self.branch_or_prefix(repo, name, false).await?,
+            RefBase::Commit(id) => self.inspect_commit(&repo.commit(*id)).await?,
+            RefBase::Time(text) => self.at_time(repo, text).await?,
+        };
+        self.step_back(start, reference).await
     }
 
     /// One commit by its full id.
     pub async fn inspect_commit(&self, commit: &Commit) -> Result<CommitRow> {
-        todo!()
+        match self.catalog.commit(commit).await? {
+            Some(row) => Ok(row),
+            None => Err(self.no_commit(&commit.repo, commit.to_string()).await?),
+        }
+    }
+
+    async fn no_commit(&self, repo: &Repo, name: String) -> Result<RepoError> {
+        self.repo_row(repo).await?;
+        Ok(RepoError::NotFound { kind: "commit", name, nearest: None })
     }
 
     /// The newest commit at or before the head of `branch` that finished
     /// without error: what mounts and readers see. `None` for a branch that
     /// has none yet.
     pub async fn newest_finished(&self, branch: &Branch) -> Result<Option<CommitRow>> {
-        todo!()
+        match self.inspect_branch(branch).await?.head {
+            Some(head) => Ok(self.catalog.ancestor(&branch.repo.commit(head), Back::Good).await?),
+            None => Ok(None),
+        }
     }
 
-    /// The commit whose tree a reader of `reference` sees: for a branch the
-    /// newest finished one, else the commit named, which must be finished.
+    /// The commit whose tree a reader of `reference` sees: from a branch on
+    /// the newest finished one counts, else the commit named, which must be
+    /// finished.
     pub async fn resolve_finished(&self, repo: &Repo, reference: &Ref) -> Result<CommitRow> {
-        todo!()
+        let start = match &reference.base {
+            RefBase::Branch(name) => self.branch_or_prefix(repo, name, true).await?,
+            RefBase::Commit(id) => self.inspect_commit(&repo.commit(*id)).await?,
+            RefBase::Time(text) => self.at_time(repo, text).await?,
+        };
+        let row = self.step_back(start, reference).await?;
+        match row.is_open() {
+            true => Err(RepoError::NotFinished { commit: row.commit }),
+            false => Ok(row),
+        }
+    }
+
+    async fn branch_or_prefix(
+        &self,
+        repo: &Repo,
+        name: &BranchName,
+        finished: bool,
+    ) -> Result<CommitRow> {
+        let branch = repo.branch(name.clone());
+        let Some(row) = self.catalog.branch(&branch).await? else {
+            return self.by_prefix(&branch).await;
+        };
+        let found = match row.head {
+            Some(head) if finished => self.catalog.ancestor(&repo.commit(head), Back::Good).await?,
+            Some(head) => self.catalog.commit(&repo.commit(head)).await?,
+            None => None,
+        };
+        found.ok_or(RepoError::NoHead { branch })
+    }
+
+    /// The commit whose id begins with what is no branch.
+    async fn by_prefix(&self, branch: &Branch) -> Result<CommitRow> {
+        const SHOWN: usize = 3;
+        let (repo, digits) = (&branch.repo, branch.name.as_str());
+        let hex = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !hex || digits.len() < PREFIX_MIN {
+            return Err(self.no_branch(branch).await?);
+        }
+        let found = self.catalog.commits_by_prefix(repo, digits, SHOWN).await?;
+        match found[..] {
+            [] => Err(self.no_branch(branch).await?),
+            [id] => self.inspect_commit(&repo.commit(id)).await,
+            _ => Err(RepoError::Ambiguous {
+                prefix: digits.to_owned(),
+                repo: repo.to_string(),
+                candidates: found,
+            }),
+        }
+    }
+
+    /// The newest commit of `master` finished at a time or before.
+    async fn at_time(&self, repo: &Repo, text: &str) -> Result<CommitRow> {
+        let time = parse_time(text).ok_or_else(|| InvalidRef::Syntax {
+            text: text.to_owned(),
+            rule: "expected a time like 2026-11-20T10:00:00Z or a date like 2026-11-20",
+        })?;
+        let branch = repo.branch(BranchName::master());
+        let head = self.inspect_branch(&branch).await?.head;
+        let head = head.ok_or(RepoError::NoHead { branch })?;
+        match self.catalog.ancestor(&repo.commit(head), Back::GoodAt(time)).await? {
+            Some(row) => Ok(row),
+            None => Err(self.no_commit(repo, format!("{repo}@{text}")).await?),
+        }
+    }
+
+    async fn step_back(&self, start: CommitRow, reference: &Ref) -> Result<CommitRow> {
+        let mut row = start;
+        for step in &reference.moves {
+            let back = match *step {
+                Move::Ancestor(steps) => Back::Steps(steps.into()),
+                Move::FromStart(number) => Back::Number(number.into()),
+            };
+            row = match self.catalog.ancestor(&row.commit, back).await? {
+                Some(row) => row,
+                None => {
+                    let repo = &row.commit.repo;
+                    return Err(self.no_commit(repo, format!("{repo}@{reference}")).await?);
+                }
+            };
+        }
+        Ok(row)
     }
 }
+
+/// A time with its zone, one without (then UTC), or a date: all of that day,
+/// UTC.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let instant =
+        |time: jiff::Timestamp| i64::try_from(time.as_nanosecond()).ok().map(Timestamp::from_nanos);
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return instant(time);
+    }
+    let civil = match text.parse::<jiff::civil::Date>() {
+        Ok(day) if text.len() == 10 => day.at(23, 59, 59, 999_999_999),
+        _ => text.parse::<jiff::civil::DateTime>().ok()?,
+    };
+    instant(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+}
+
+#[cfg(test)]
+#[path = "resolve/tests.rs"]
+mod tests;

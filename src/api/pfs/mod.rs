@@ -2,9 +2,11 @@
 
 mod branches;
 mod commits;
-mod pick;
+pub(super) mod pick;
 mod repos;
 mod sets;
+
+pub(super) use commits::resolve;
 
 use super::proto::pfs_v2::{self as pb, api_server::Api};
 use super::service::{Services, service};

@@ -159,6 +159,10 @@ impl Catalog for Sqlite {
         self.read(move |conn| read::repos::downstream(conn, &branches)).await
     }
 
+    async fn wiring(&self) -> Result<u64> {
+        self.read(read::repos::wiring).await
+    }
+
     async fn commit(&self, commit: &Commit) -> Result<Option<CommitRow>> {
         let commit = commit.clone();
         self.read(move |conn| read::commits::commit(conn, &commit)).await

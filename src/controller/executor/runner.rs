@@ -23,7 +23,7 @@ use super::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
 pub const ARGUMENT: &str = "__run-datum";
 
 /// The exit code of a runner that could not start its program.
-pub const COULD_NOT_START: i32 = 125;
+pub const COULD_NOT_START: u8 = 125;
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub fn is_called(arguments: &[std::ffi::OsString]) -> bool {
 /// Returns only when that fails; the reason is then in the order's failure
 /// file. The result is the exit code.
 #[must_use]
-pub fn main() -> i32 {
+pub fn main() -> u8 {
     let mut text = Vec::new();
     if std::io::stdin().lock().read_to_end(&mut text).is_err() {
         return COULD_NOT_START;

@@ -133,11 +133,17 @@ impl Batch<'_> {
     }
 
     fn open_commit_seq(&self, commit: &Commit) -> Result<i64> {
+        self.expect_open(commit, true)
+    }
+
+    /// The commit's row, if it is open or finished as expected.
+    pub(super) fn expect_open(&self, commit: &Commit, open: bool) -> Result<i64> {
         let seq = self.commit_seq(commit)?;
-        let sql = "SELECT 1 FROM commits WHERE seq = ? AND finished IS NULL";
-        match read::one(self.conn, sql, [seq], |_| Ok(()))? {
+        let sql = "SELECT 1 FROM commits WHERE seq = ? AND (finished IS NULL) = ?";
+        match read::one(self.conn, sql, params![seq, open], |_| Ok(()))? {
             Some(()) => Ok(seq),
-            None => Err(conflict(format_args!("commit {commit} has finished"))),
+            None if open => Err(conflict(format_args!("commit {commit} has finished"))),
+            None => Err(conflict(format_args!("commit {commit} is open"))),
         }
     }
 

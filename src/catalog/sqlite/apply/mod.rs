@@ -43,6 +43,8 @@ impl Batch<'_> {
             Op::SetTrigger { branch, trigger } => self.set_trigger(&branch, trigger.as_ref()),
             Op::DeleteBranch { branch, expected } => self.delete_branch(&branch, expected),
             Op::ExpectHead { branch, expected } => self.expect_head(&branch, expected).map(drop),
+            Op::ExpectOpen { commit, open } => self.expect_open(&commit, open).map(drop),
+            Op::ExpectWiring(version) => self.expect_wiring(version),
             Op::CreateCommit(row) => self.create_commit(&row),
             Op::SetRoot { commit, expected, new } => self.set_root(&commit, &expected, &new),
             Op::FinishCommit { commit, expected, root, description, error, finished } => {

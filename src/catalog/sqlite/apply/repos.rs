@@ -72,6 +72,7 @@ impl Batch<'_> {
         ] {
             self.run(sql, [key])?;
         }
+        self.bump_wiring()?;
         self.emit(&Event::Repo(repo.clone()))
     }
 
@@ -84,7 +85,11 @@ impl Batch<'_> {
         let repo = self.repo_key(repo)?;
         let values = params![repo, name.as_str(), head, rule, row.created.as_nanos()];
         self.run_one(sql, values, format_args!("branch {} exists", row.branch))?;
-        self.insert_provenance(self.conn.last_insert_rowid(), &row.provenance)?;
+        let key = self.conn.last_insert_rowid();
+        if !row.provenance.is_empty() {
+            self.insert_provenance(key, &row.provenance)?;
+            self.bump_wiring()?;
+        }
         self.emit(&Event::Branch(row.branch.clone()))
     }
 
@@ -122,6 +127,7 @@ impl Batch<'_> {
         }
         self.run("DELETE FROM branch_provenance WHERE derived = ?", [key])?;
         self.insert_provenance(key, new)?;
+        self.bump_wiring()?;
         self.emit(&Event::Branch(branch.clone()))
     }
 
@@ -135,9 +141,21 @@ impl Batch<'_> {
     pub(super) fn delete_branch(&self, branch: &Branch, expected: Option<CommitId>) -> Result<()> {
         let key = self.expect_head(branch, expected)?;
         self.run("DELETE FROM branch_provenance WHERE derived = ?", [key])?;
+        self.bump_wiring()?;
         // A branch that derives from this one fails the foreign key.
         self.run("DELETE FROM branches WHERE key = ?", [key])?;
         self.emit(&Event::Branch(branch.clone()))
+    }
+
+    fn bump_wiring(&self) -> Result<()> {
+        self.run("UPDATE wiring SET version = version + 1", []).map(drop)
+    }
+
+    pub(super) fn expect_wiring(&self, version: u64) -> Result<()> {
+        match read::repos::wiring(self.conn)? == version {
+            true => Ok(()),
+            false => Err(conflict("the provenance of a branch has changed")),
+        }
     }
 
     /// The branch's key, if its head is as expected.

@@ -68,6 +68,10 @@ CREATE TABLE branch_provenance (
 ) WITHOUT ROWID;
 CREATE INDEX branch_provenance_by_upstream ON branch_provenance (upstream, derived);
 
+-- One row: grows with every change to branch_provenance.
+CREATE TABLE wiring (version INTEGER NOT NULL);
+INSERT INTO wiring VALUES (0);
+
 CREATE TABLE pipelines (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     project TEXT NOT NULL REFERENCES projects (name),

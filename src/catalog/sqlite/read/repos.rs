@@ -109,3 +109,8 @@ pub fn branch_provenance(conn: &Connection, key: i64) -> Result<Vec<Branch>> {
         WHERE p.derived = ? ORDER BY p.position";
     all(conn, sql, [key], |row| Ok(decode::repo(row, 0)?.branch(text(row, 3)?)))
 }
+
+pub fn wiring(conn: &Connection) -> Result<u64> {
+    let version = one(conn, "SELECT version FROM wiring", [], |row| decode::count(row, 0))?;
+    version.ok_or_else(|| decode::damaged("the table wiring is empty"))
+}
