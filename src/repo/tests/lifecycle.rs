@@ -90,7 +90,7 @@ async fn a_one_shot_commit_needs_the_head_it_was_built_upon() {
     let RepoError::HeadMoved { current, .. } = moved else { panic!("{moved}") };
     assert_eq!(current, Some(first.commit.id));
     assert_eq!(f.commit_count(&repo("a")).await, 1);
-    let objects = f.store().list_sorted("commits/").await.unwrap();
+    let objects = f.store().list_sorted(object::ALL).await.unwrap();
     assert_eq!(objects.len(), 1);
 }
 
@@ -204,8 +204,8 @@ async fn deleting_a_repo_spares_those_that_others_derive_from() {
     assert!(matches!(f.delete_repo(&repo("b"), true).await, Err(RepoError::Refused { .. })));
     f.delete_repo(&repo("a"), true).await.unwrap();
     assert_eq!(f.head("b@master").await.unwrap().provenance.len(), 1);
-    assert!(f.store().list_sorted("commits/default/a.user/").await.unwrap().is_empty());
+    assert!(f.store().list_sorted("commits/default/a.user").await.unwrap().is_empty());
     f.delete_pipeline(&pipeline("b"), false, false).await.unwrap();
     assert!(f.catalog.repos(None).await.unwrap().is_empty());
-    assert!(f.store().list_sorted("commits/").await.unwrap().is_empty());
+    assert!(f.store().list_sorted(object::ALL).await.unwrap().is_empty());
 }
