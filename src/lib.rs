@@ -4,9 +4,13 @@
 //! Arrows between modules point down only; ARCHITECTURE.md draws them and
 //! `tests/tidy.rs` checks them.
 
+pub mod api;
+pub mod cli;
+pub mod catalog;
 pub mod chunk;
 pub mod model;
-pub mod store;
-pub mod api;
-pub mod catalog;
+pub mod pipeline;
 pub mod repo;
+pub mod store;
+pub mod vfs;
+pub mod tree;

@@ -1,6 +1,17 @@
-mod generated;
 //! The one integration-test binary: every file here is a module of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may panic, print and read the clock"
+)]
+
 mod faults;
+mod generated;
+mod machine;
+mod refusals;
+mod server;
 mod tidy;
 mod tools;

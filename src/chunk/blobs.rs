@@ -1,15 +1,19 @@
 //! The store of blobs: one per process, shared by all readers and writers.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use lru::LruCache;
 use tokio::sync::Semaphore;
 
-use super::pack::{PackBuilder, pack_key};
-use super::reference::chunk_id;
-use super::{ChunkError, ChunkRef, PackWriter, codec};
+use super::budget::Room;
+use super::disk::DiskCache;
+use super::fetch::Fetcher;
+use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
+use super::{ChunkError, ChunkRef, PackWriter, lock};
 use crate::model::{ChunkId, Clock, PackId};
 use crate::store::{Store, StoreError};
 
@@ -18,7 +22,8 @@ use crate::store::{Store, StoreError};
 pub struct BlobConfig {
     /// Bytes of read content kept in memory.
     pub memory: usize,
-    /// Bytes of packs being filled or uploaded, all writers together.
+    /// Bytes of packs being filled or uploaded, all writers together; at least
+    /// twice [`super::BLOB_MAX`] is taken.
     pub write_buffer: usize,
     /// Bytes at which a pack is closed.
     pub pack_size: usize,
@@ -40,7 +45,7 @@ impl Default for BlobConfig {
     }
 }
 
-/// Reads and writes blobs; a cheap clone.
+/// Reads and writes blobs; a cheap clone. Use it inside a tokio runtime.
 #[derive(Clone)]
 pub struct Blobs {
     pub(super) inner: Arc<Inner>,
@@ -52,20 +57,56 @@ pub(super) struct Inner {
     pub config: BlobConfig,
     /// Packs that are not durable yet: readable all the same.
     pub live: Mutex<HashMap<PackId, Arc<Mutex<PackBuilder>>>>,
-    pub index: Mutex<lru::LruCache<ChunkId, ChunkRef>>,
-    pub room: Arc<Semaphore>,
+    /// Chunks known to be durable, by content.
+    index: Mutex<LruCache<ChunkId, ChunkRef>>,
+    /// How many bytes writers may hold.
+    pub room: Room,
+    /// How many large chunks are hashed and compressed at a time.
+    pub cpu: Arc<Semaphore>,
+    pub fetcher: Fetcher,
+}
+
+impl Inner {
+    /// Where a chunk is known to be durable.
+    pub fn find(&self, id: &ChunkId) -> Option<ChunkRef> {
+        lock(&self.index).get(id).copied()
+    }
+
+    /// Remembers where durable chunks are.
+    pub fn remember<'r>(&self, places: impl IntoIterator<Item = &'r ChunkRef>) {
+        let mut index = lock(&self.index);
+        for place in places {
+            index.put(place.id, *place);
+        }
+    }
 }
 
 impl Blobs {
     /// A store of blobs in `store`.
+    ///
+    /// A cache directory that cannot be used is logged and done without.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, config: BlobConfig) -> Self {
-        let entries = std::num::NonZeroUsize::new(config.index_entries)
-            .unwrap_or(std::num::NonZeroUsize::MIN);
-        let room = Arc::new(Semaphore::new(config.write_buffer >> 10));
-        let index = Mutex::new(lru::LruCache::new(entries));
-        let live = Mutex::default();
-        Self { inner: Arc::new(Inner { store, clock, config, live, index, room }) }
+        let entries = NonZeroUsize::new(config.index_entries).unwrap_or(NonZeroUsize::MIN);
+        let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let disk = config.disk.as_ref().and_then(|(dir, budget)| {
+            let opened = DiskCache::open(dir, *budget);
+            let log = |error: &std::io::Error| {
+                tracing::warn!(dir = %dir.display(), %error, "no cache: cannot use its directory");
+            };
+            opened.inspect_err(log).ok()
+        });
+        let inner = Inner {
+            fetcher: Fetcher::new(config.memory, disk),
+            room: Room::new(config.write_buffer),
+            cpu: Arc::new(Semaphore::new(cores + 1)),
+            index: Mutex::new(LruCache::new(entries)),
+            live: Mutex::default(),
+            store,
+            clock,
+            config,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The store below.
@@ -81,55 +122,107 @@ impl Blobs {
     }
 
     /// The plain bytes of a chunk, verified against its id.
+    ///
+    /// Small chunks bring their neighbours in the pack with them into the
+    /// cache; readers of one place wait for one fetch.
     pub async fn read(&self, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let frame = match self.live_frame(place) {
-            Some(frame) => frame,
-            None => self.fetch(place).await?,
-        };
-        decode(place, &frame)
+        match self.live_frame(place) {
+            Some(frame) => super::fetch::decode(place, &frame),
+            None => self.inner.read(place).await,
+        }
     }
 
-    /// [`Blobs::read`] of many, in order.
+    /// [`Blobs::read`] of many, in order; neighbours in a pack are fetched
+    /// together. Holds all of them in memory.
     pub async fn read_many(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let mut out = Vec::with_capacity(places.len());
-        for place in places {
-            out.push(self.read(place).await?);
+        for group in super::fetch::groups(places) {
+            out.extend(self.read_group(&places[group]).await?);
         }
         Ok(out)
     }
 
-    fn live_frame(&self, place: &ChunkRef) -> Option<Bytes> {
-        let live = self.inner.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let pack = Arc::clone(live.get(&place.pack)?);
-        drop(live);
-        pack.lock().unwrap_or_else(PoisonError::into_inner).frame(place)
-    }
-
-    async fn fetch(&self, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        match self.inner.store.get_range(&pack_key(place.pack), place.span()).await {
-            Ok(frame) => Ok(frame),
-            Err(StoreError::NotFound { .. }) => {
-                Err(ChunkError::Missing { chunk: place.id, pack: place.pack })
+    /// Reads chunks that lie one behind the other in one pack by one request.
+    pub(super) async fn read_group(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
+        match places {
+            [one] => Ok(vec![self.read(one).await?]),
+            many if many.iter().any(|place| self.live_frame(place).is_some()) => {
+                let mut out = Vec::with_capacity(many.len());
+                for place in many {
+                    out.push(self.read(place).await?);
+                }
+                Ok(out)
             }
-            Err(error) => Err(error.into()),
+            many => self.inner.read_run(many).await,
         }
     }
-}
 
-fn decode(place: &ChunkRef, frame: &Bytes) -> Result<Bytes, ChunkError> {
-    let corrupt = |reason: String| ChunkError::Corrupt {
-        chunk: place.id,
-        pack: place.pack,
-        offset: place.offset,
-        reason,
-    };
-    if frame.len() != place.stored as usize {
-        return Err(corrupt(format!("expected {} bytes, found {}", place.stored, frame.len())));
+    fn live_frame(&self, place: &ChunkRef) -> Option<Bytes> {
+        let pack = lock(&self.inner.live).get(&place.pack).cloned()?;
+        lock(&pack).frame(place)
     }
-    let plain = codec::decode(frame, place.len as usize).map_err(corrupt)?;
-    match chunk_id(&plain) == place.id {
-        true => Ok(plain),
-        false => Err(corrupt("its bytes do not match its hash".to_owned())),
+
+    /// What a pack says it holds, in the order it lies there.
+    pub async fn pack_index(&self, pack: PackId) -> Result<Vec<ChunkRef>, ChunkError> {
+        let key = pack_key(pack);
+        let mut wanted = 64 << 10;
+        loop {
+            let end = match self.inner.store.get_last(&key, wanted).await {
+                Ok(end) => end,
+                Err(StoreError::NotFound { .. }) => {
+                    let reason = "it is missing from the store".to_owned();
+                    return Err(ChunkError::CorruptPack { pack, reason });
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match parse_footer(pack, &end)? {
+                Footer::Whole(places) => return Ok(places),
+                Footer::Longer(needed) if (end.len() as u64) < wanted => {
+                    let reason = format!("its index should have {} bytes", needed - TRAILER_LEN);
+                    return Err(ChunkError::CorruptPack { pack, reason });
+                }
+                Footer::Longer(needed) => wanted = needed as u64,
+            }
+        }
+    }
+
+    /// Remembers what a pack holds, so that it is not stored again.
+    pub async fn learn_pack(&self, pack: PackId) -> Result<(), ChunkError> {
+        let places = self.pack_index(pack).await?;
+        self.inner.remember(&places);
+        Ok(())
+    }
+
+    /// Every pack in the store with its size and time, in no particular order.
+    pub async fn packs(&self) -> Result<Vec<(PackId, crate::store::ObjectInfo)>, ChunkError> {
+        let found = self.inner.store.list_sorted("packs").await?;
+        let named = found.into_iter().filter_map(|info| {
+            let pack = info.key.rsplit('/').next()?.parse().ok()?;
+            Some((pack, info))
+        });
+        Ok(named.collect())
+    }
+
+    /// Learns the `count` packs written last; see [`Blobs::learn_pack`].
+    pub async fn learn_recent(&self, count: usize) -> Result<(), ChunkError> {
+        let mut packs = self.packs().await?;
+        packs.sort_by_key(|(_, info)| std::cmp::Reverse(info.modified));
+        // The newest last, so that it is remembered longest.
+        for (pack, _) in packs.into_iter().take(count).rev() {
+            self.learn_pack(pack).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets chunks of packs that are about to be removed, so that nothing
+    /// new refers to them.
+    pub fn forget_packs(&self, gone: &std::collections::HashSet<PackId>) {
+        let mut index = lock(&self.inner.index);
+        let lost: Vec<ChunkId> =
+            index.iter().filter(|(_, p)| gone.contains(&p.pack)).map(|(id, _)| *id).collect();
+        for id in lost {
+            index.pop(&id);
+        }
     }
 }
 

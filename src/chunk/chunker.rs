@@ -58,11 +58,8 @@ impl Chunker {
     pub fn push(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
         let mut chunks = Vec::new();
         while !bytes.is_empty() {
-            if self.buffer.is_empty() && self.buffer.capacity() < self.sizes.max {
-                self.buffer.reserve(bytes.len().min(self.sizes.max));
-            }
-            let room = self.sizes.max - self.buffer.len();
-            let taken = room.min(bytes.len());
+            let taken = (self.sizes.max - self.buffer.len()).min(bytes.len());
+            self.make_room(taken);
             self.buffer.extend_from_slice(&bytes[..taken]);
             bytes.advance(taken);
             if self.buffer.len() == self.sizes.max {
@@ -71,6 +68,21 @@ impl Chunker {
             }
         }
         chunks
+    }
+
+    /// Chunks handed out share the buffer's memory, so what is pending moves
+    /// whenever it ends; memory for several chunks makes that rare, but a small
+    /// file must not take so much.
+    fn make_room(&mut self, more: usize) {
+        if self.buffer.capacity() - self.buffer.len() < more {
+            let grown = match self.buffer.len() + more {
+                small if small * 4 <= self.sizes.max => 2 * small,
+                _ => 4 * self.sizes.max,
+            };
+            let mut fresh = BytesMut::with_capacity(grown);
+            fresh.extend_from_slice(&self.buffer);
+            self.buffer = fresh;
+        }
     }
 
     /// The next chunk of what is left at the end of the file; call it until it
@@ -83,9 +95,9 @@ impl Chunker {
         Some(self.take(end))
     }
 
-    /// Drops what is pending: the next push starts at a boundary.
-    pub fn restart(&mut self) {
-        self.buffer.clear();
+    /// Hands out what is pending, uncut: the next push starts at a boundary.
+    pub fn restart(&mut self) -> Bytes {
+        self.buffer.split().freeze()
     }
 
     fn next_cut(&self) -> usize {

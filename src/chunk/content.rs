@@ -13,6 +13,9 @@ use crate::model::{ContentHash, PackId};
 /// Files up to this many bytes are kept inside the tree.
 pub const INLINE_MAX: usize = 4 << 10;
 
+/// How many groups of chunks are fetched at a time for one stream.
+const READ_AHEAD: usize = 3;
+
 /// What a file holds; a cheap clone.
 ///
 /// The form is canonical: up to [`INLINE_MAX`] bytes are inline, more are the
@@ -94,7 +97,7 @@ impl Content {
     /// Bytes `range` of the file in order, in pieces of a chunk at most; what
     /// lies beyond its end is left out.
     ///
-    /// Reads ahead a few chunks.
+    /// Reads ahead a few MiB.
     #[must_use]
     pub fn stream(
         &self,
@@ -110,12 +113,20 @@ impl Content {
             }
             Self::Chunks(chunks) => {
                 let blobs = blobs.clone();
-                let cuts = cuts(chunks, range);
-                let reads = futures::stream::iter(cuts).map(move |(chunk, part)| {
-                    let blobs = blobs.clone();
-                    async move { Ok(blobs.read(&chunk).await?.slice(part)) }
-                });
-                reads.buffered(4).boxed()
+                let (places, parts): (Vec<_>, Vec<_>) = cuts(chunks, range).into_iter().unzip();
+                let groups = super::fetch::groups(&places);
+                let group = move |group: Range<usize>| {
+                    let (blobs, places) = (blobs.clone(), places[group.clone()].to_vec());
+                    let parts = parts[group].to_vec();
+                    async move {
+                        let plain = blobs.read_group(&places).await?;
+                        let pieces = plain.into_iter().zip(parts);
+                        let cut = pieces.map(|(bytes, part)| Ok(bytes.slice(part)));
+                        Ok::<_, ChunkError>(futures::stream::iter(cut.collect::<Vec<_>>()))
+                    }
+                };
+                let read = futures::stream::iter(groups).map(group);
+                read.buffered(READ_AHEAD).try_flatten().boxed()
             }
         }
     }

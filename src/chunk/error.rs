@@ -38,6 +38,12 @@ pub enum ChunkError {
         /// What does not match.
         reason: String,
     },
+    /// Whoever writes a file gave fewer bytes than announced.
+    #[error("the new content ended early, at byte {at}")]
+    ShortRead {
+        /// Where bytes are missing.
+        at: u64,
+    },
     /// A blob larger than [`super::BLOB_MAX`].
     #[error("a blob of {size} bytes is too large for a pack")]
     TooLarge {

@@ -1,14 +1,22 @@
 //! Writing one file's content.
 
-use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::{ChunkError, ChunkRef, Chunker, Content, INLINE_MAX, PackWriter};
+use bytes::Bytes;
+
+use super::writer::{Encoding, Known};
+use super::{ChunkError, ChunkRef, ChunkSizes, Chunker, Content, INLINE_MAX, PackWriter};
+
+/// How many chunks of one file are encoded at a time.
+const PARALLEL: usize = 4;
 
 /// Turns a stream of bytes into [`Content`], in memory bounded by a few chunks.
 pub struct FileWriter {
     writer: PackWriter,
-    known: Vec<ChunkRef>,
+    known: Known,
     chunker: Chunker,
+    encoding: VecDeque<Encoding>,
     chunks: Vec<ChunkRef>,
 }
 
@@ -17,8 +25,19 @@ impl FileWriter {
     /// replaces, if there is one, which are not stored again.
     #[must_use]
     pub fn new(writer: &PackWriter, base: &[ChunkRef]) -> Self {
-        let (known, chunks) = (base.to_vec(), Vec::new());
-        Self { writer: writer.clone(), known, chunker: Chunker::new(), chunks }
+        Self::with_sizes(writer, base, ChunkSizes::FORMAT)
+    }
+
+    /// A writer with other chunk sizes, to measure them.
+    #[must_use]
+    pub fn with_sizes(writer: &PackWriter, base: &[ChunkRef], sizes: ChunkSizes) -> Self {
+        Self {
+            writer: writer.clone(),
+            known: Arc::new(base.iter().map(|place| (place.id, *place)).collect()),
+            chunker: Chunker::with_sizes(sizes),
+            encoding: VecDeque::new(),
+            chunks: Vec::new(),
+        }
     }
 
     /// Takes the next bytes of the file.
@@ -31,21 +50,60 @@ impl FileWriter {
 
     /// Ends the file. Its content is durable after [`PackWriter::flush`].
     pub async fn finish(mut self) -> Result<Content, ChunkError> {
-        let mut small = BytesMut::new();
-        if self.chunks.is_empty() && self.chunker.pending() <= INLINE_MAX {
-            while let Some(rest) = self.chunker.finish() {
-                small.extend_from_slice(&rest);
-            }
-            return Ok(Content::Inline(small.freeze()));
+        let fresh = self.chunks.is_empty() && self.encoding.is_empty();
+        if fresh && self.chunker.pending() <= INLINE_MAX {
+            return Ok(Content::Inline(self.chunker.restart()));
         }
         while let Some(chunk) = self.chunker.finish() {
             self.store(chunk).await?;
         }
+        while self.land().await? {}
         Ok(Content::Chunks(self.chunks.into()))
     }
 
-    async fn store(&mut self, chunk: Bytes) -> Result<(), ChunkError> {
-        self.chunks.push(self.writer.append_dedup(chunk, &self.known).await?);
+    /// Takes the next bytes, or with `None` cuts what is left at the end of the
+    /// file. `stop` hears the length of each chunk completed; when it says that
+    /// what follows is known, the rest is forgotten, and the answer is `true`.
+    pub(super) async fn write_until(
+        &mut self,
+        bytes: Option<Bytes>,
+        mut stop: impl FnMut(u64) -> bool,
+    ) -> Result<bool, ChunkError> {
+        let mut completed = match bytes {
+            Some(bytes) => self.chunker.push(bytes),
+            None => std::iter::from_fn(|| self.chunker.finish()).collect(),
+        };
+        for chunk in completed.drain(..) {
+            let len = chunk.len() as u64;
+            self.store(chunk).await?;
+            if stop(len) {
+                self.chunker.restart();
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a chunk that is stored already; the file is at a boundary.
+    pub(super) async fn reuse(&mut self, place: ChunkRef) -> Result<(), ChunkError> {
+        while self.land().await? {}
+        self.chunks.push(place);
         Ok(())
+    }
+
+    async fn store(&mut self, chunk: Bytes) -> Result<(), ChunkError> {
+        if self.encoding.len() >= PARALLEL {
+            self.land().await?;
+        }
+        self.encoding.push_back(self.writer.encode(chunk, &self.known).await?);
+        Ok(())
+    }
+
+    /// Lays down the chunk that has been encoding longest; tells whether there
+    /// was one.
+    async fn land(&mut self) -> Result<bool, ChunkError> {
+        let Some(encoding) = self.encoding.pop_front() else { return Ok(false) };
+        self.chunks.push(self.writer.place(encoding).await?);
+        Ok(true)
     }
 }

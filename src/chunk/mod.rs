@@ -4,14 +4,20 @@
 //! them, and many of them become one object. [`Content`] is what an entry of a
 //! tree carries. Nothing here knows paths, trees or commits.
 
+mod assemble;
 mod blobs;
+mod budget;
+mod cache;
 mod chunker;
 mod codec;
 mod content;
+mod disk;
 mod error;
+mod fetch;
 mod file;
 mod pack;
 mod reference;
+mod upload;
 mod writer;
 
 pub use blobs::{BlobConfig, Blobs};
@@ -22,5 +28,33 @@ pub use file::FileWriter;
 pub use reference::ChunkRef;
 pub use writer::PackWriter;
 
+#[cfg(test)]
+mod tests;
+
 /// The largest blob a pack takes, in bytes.
 pub const BLOB_MAX: usize = 16 << 20;
+
+/// Blobs up to this many bytes are hashed and packed where they are; handing
+/// them to another thread would take longer.
+const SMALL: usize = 64 << 10;
+
+/// Takes a lock whose holders keep no invariant across a panic.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What the decoders of persisted bytes make of arbitrary input, for fuzzing.
+#[doc(hidden)]
+pub mod fuzz {
+    use bytes::Bytes;
+
+    /// Reads a frame that claims to have `len` plain bytes.
+    pub fn frame(frame: &[u8], len: usize) {
+        let _ = super::codec::decode(&Bytes::copy_from_slice(frame), len.min(super::BLOB_MAX));
+    }
+
+    /// Reads the end of a pack.
+    pub fn footer(end: &[u8]) {
+        let _ = super::pack::parse_footer(crate::model::PackId::new([0; 16]), end);
+    }
+}

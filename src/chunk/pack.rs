@@ -19,8 +19,6 @@ use crate::model::{ChunkId, PackId};
 
 const MAGIC: &[u8; 8] = b"pfs pack";
 const VERSION: u8 = 1;
-/// How many bytes come before the first frame.
-pub(super) const HEADER_LEN: usize = 8 + 1 + PackId::LEN;
 const ENTRY_LEN: usize = ChunkId::LEN + 3 * 4;
 const CHECK_LEN: usize = 16;
 /// How many bytes come after the index.
@@ -59,10 +57,6 @@ impl PackBuilder {
     /// Bytes so far, without index.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.refs.is_empty()
     }
 
     /// Lays a frame behind the others.
@@ -184,7 +178,7 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
         return Ok(Footer::Longer(len + TRAILER_LEN));
     }
     let index = &before[before.len() - len..];
-    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || len % ENTRY_LEN != 0 {
+    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN) {
         return Err(corrupt("its index does not match its checksum"));
     }
     Ok(Footer::Whole(index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry)).collect()))

@@ -1,27 +1,48 @@
 //! Writing blobs into packs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
-use super::pack::{PackBuilder, pack_key};
+use super::codec::{self, Frame};
 use super::reference::chunk_id;
-use super::{BLOB_MAX, Blobs, ChunkError, ChunkRef, codec};
+use super::upload::{Filling, Laid};
+use super::{BLOB_MAX, Blobs, ChunkError, ChunkRef, SMALL};
+use crate::model::ChunkId;
 
 /// Stores blobs, many to an object; clones write into the same packs.
 ///
 /// What was appended can be read at once through the same [`Blobs`], and is
 /// durable once [`PackWriter::flush`] returned. A writer dropped before that
-/// leaves at most objects that nobody refers to.
+/// leaves at most objects that nobody refers to. After a failed upload every
+/// call fails with its error.
 #[derive(Clone)]
 pub struct PackWriter {
     blobs: Blobs,
-    open: Arc<Mutex<Option<Arc<Mutex<PackBuilder>>>>>,
+    filling: Arc<Filling>,
 }
+
+/// A blob hashed and, unless it is stored already, ready to be laid down.
+pub(super) enum Encoded {
+    Known(ChunkRef),
+    New { id: ChunkId, len: usize, frame: Frame },
+}
+
+/// A blob being encoded.
+pub(super) enum Encoding {
+    Done(Encoded),
+    Running(JoinHandle<Encoded>),
+}
+
+/// Chunks likely to come again, by content.
+pub(super) type Known = Arc<HashMap<ChunkId, ChunkRef>>;
 
 impl PackWriter {
     pub(super) fn new(blobs: Blobs) -> Self {
-        Self { blobs, open: Arc::default() }
+        let filling = Filling::new(Arc::clone(&blobs.inner));
+        Self { blobs, filling }
     }
 
     /// Where the blobs go.
@@ -42,54 +63,69 @@ impl PackWriter {
         plain: Bytes,
         known: &[ChunkRef],
     ) -> Result<ChunkRef, ChunkError> {
+        let known = Arc::new(known.iter().map(|place| (place.id, *place)).collect());
+        let encoding = self.encode(plain, &known).await?;
+        self.place(encoding).await
+    }
+
+    /// Starts encoding a blob; returns at once for a large one, unless all
+    /// processors are busy with others.
+    pub(super) async fn encode(&self, plain: Bytes, known: &Known) -> Result<Encoding, ChunkError> {
         if plain.len() > BLOB_MAX {
             return Err(ChunkError::TooLarge { size: plain.len() });
         }
-        let id = chunk_id(&plain);
-        if let Some(place) = known.iter().find(|place| place.id == id) {
-            return Ok(*place);
+        if plain.len() <= SMALL {
+            return Ok(Encoding::Done(self.encode_here(plain, known)));
         }
-        let inner = &self.blobs.inner;
-        if let Some(place) = inner.index.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(*place);
+        let permit = Arc::clone(&self.blobs.inner.cpu).acquire_owned().await;
+        let (writer, known) = (self.clone(), Arc::clone(known));
+        Ok(Encoding::Running(tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            writer.encode_here(plain, &known)
+        })))
+    }
+
+    fn encode_here(&self, plain: Bytes, known: &Known) -> Encoded {
+        let (id, len) = (chunk_id(&plain), plain.len());
+        let found = known.get(&id).copied();
+        let found = found.or_else(|| self.filling.find(&id));
+        match found.or_else(|| self.blobs.inner.find(&id)) {
+            Some(place) => Encoded::Known(place),
+            None => Encoded::New { id, len, frame: codec::encode(plain) },
         }
-        let len = plain.len();
-        let frame = codec::encode(plain);
-        let (place, full) = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let pack = open.get_or_insert_with(|| {
-                let id = inner.clock.pack_id();
-                let pack = Arc::new(Mutex::new(PackBuilder::new(id)));
-                let mut live = inner.live.lock().unwrap_or_else(PoisonError::into_inner);
-                live.insert(id, Arc::clone(&pack));
-                pack
-            });
-            let mut builder = pack.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = builder.add(id, len, frame);
-            (place, builder.len() >= inner.config.pack_size)
+    }
+
+    /// Lays an encoded blob into the open pack, waiting for room.
+    pub(super) async fn place(&self, encoding: Encoding) -> Result<ChunkRef, ChunkError> {
+        let encoded = match encoding {
+            Encoding::Done(encoded) => encoded,
+            Encoding::Running(task) => task.await.map_err(|_| ChunkError::Interrupted)?,
         };
-        if full {
-            self.flush().await?;
+        let (id, len, mut frame) = match encoded {
+            Encoded::Known(place) => return Ok(place),
+            Encoded::New { id, len, frame } => (id, len, frame),
+        };
+        loop {
+            match self.filling.lay(id, len, frame)? {
+                Laid::Placed(place) => return Ok(place),
+                Laid::NoRoom(missing, back) => {
+                    frame = back;
+                    let room = self.blobs.inner.room.take(missing, &self.filling).await?;
+                    self.filling.give(room);
+                }
+            }
         }
-        Ok(place)
     }
 
     /// Returns when everything appended so far is durable.
     pub async fn flush(&self) -> Result<(), ChunkError> {
-        let taken = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(pack) = taken else { return Ok(()) };
-        let (id, (parts, refs)) = {
-            let mut builder = pack.lock().unwrap_or_else(PoisonError::into_inner);
-            (builder.id(), builder.seal())
-        };
-        let inner = &self.blobs.inner;
-        let put = inner.store.put_parts(&pack_key(id), &parts).await;
-        inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        put?;
-        let mut index = inner.index.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in refs {
-            index.put(place.id, place);
-        }
-        Ok(())
+        self.filling.close();
+        self.filling.settle().await
+    }
+}
+
+impl std::fmt::Debug for PackWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackWriter({})", self.blobs.store())
     }
 }

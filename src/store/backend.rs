@@ -87,7 +87,8 @@ impl ObjectBackend {
     }
 
     fn path(&self, key: &str) -> Path {
-        key.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        let parts = key.split('/').filter(|part| !part.is_empty());
+        parts.fold(self.prefix.clone(), Path::join)
     }
 
     fn error(&self, key: &str, error: &object_store::Error) -> StoreError {

@@ -15,17 +15,16 @@ pub struct RetryPolicy {
     /// The pause after the first failure; it doubles each time.
     pub pause: Duration,
     /// How long one attempt may take before it counts as stalled, on top of
-    /// the time its bytes need at [`RetryPolicy::SLOWEST`].
+    /// the time its bytes need at the slowest rate.
     pub timeout: Duration,
+    /// Bytes per second below which a transfer counts as stalled.
+    pub slowest: u64,
 }
 
 impl RetryPolicy {
-    /// Bytes per second below which a transfer counts as stalled.
-    pub const SLOWEST: u64 = 128 << 10;
-
     /// How long one attempt that moves `bytes` may take.
     fn limit(&self, bytes: u64) -> Duration {
-        self.timeout + Duration::from_secs(bytes / Self::SLOWEST)
+        self.timeout + Duration::from_secs(bytes / self.slowest.max(1))
     }
 
     /// Runs `attempt` (told its number, from 0) until it succeeds, fails for
@@ -68,6 +67,11 @@ impl RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 5, pause: Duration::from_millis(100), timeout: Duration::from_secs(30) }
+        Self {
+            attempts: 5,
+            pause: Duration::from_millis(100),
+            timeout: Duration::from_secs(30),
+            slowest: 256 << 10,
+        }
     }
 }

@@ -1,1 +1,6 @@
-//! placeholder
+//! The server dies, the disk is full: what was acknowledged is there, what was
+//! not is there in whole or not at all.
+
+mod full;
+mod kill;
+mod ledger;

@@ -1,0 +1,59 @@
+//! `pfs_v2.API`: projects, repos, branches, commits and files.
+
+mod branches;
+mod commits;
+pub(super) mod pick;
+mod repos;
+mod sets;
+
+pub(super) use commits::resolve;
+
+use super::proto::pfs_v2::{self as pb, api_server::Api};
+use super::service::{Services, service};
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct Pfs {
+    pub(super) services: Services,
+}
+
+service! {
+    impl Api as Pfs;
+    unary {
+        create_project: pb::CreateProjectRequest => (),
+        inspect_project: pb::InspectProjectRequest => pb::ProjectInfo,
+        inspect_project_v2: pb::InspectProjectV2Request => pb::InspectProjectV2Response,
+        delete_project: pb::DeleteProjectRequest => (),
+        create_repo: pb::CreateRepoRequest => (),
+        inspect_repo: pb::InspectRepoRequest => pb::RepoInfo,
+        delete_repo: pb::DeleteRepoRequest => pb::DeleteRepoResponse,
+        delete_repos: pb::DeleteReposRequest => pb::DeleteReposResponse,
+        repos_summary: pb::ReposSummaryRequest => pb::ReposSummaryResponse,
+        delete_all: () => (),
+        create_branch: pb::CreateBranchRequest => (),
+        inspect_branch: pb::InspectBranchRequest => pb::BranchInfo,
+        delete_branch: pb::DeleteBranchRequest => (),
+        start_commit: pb::StartCommitRequest => pb::Commit,
+        finish_commit: pb::FinishCommitRequest => (),
+        clear_commit: pb::ClearCommitRequest => (),
+        inspect_commit: pb::InspectCommitRequest => pb::CommitInfo,
+        squash_commit: pb::SquashCommitRequest => pb::SquashCommitResponse,
+        drop_commit: pb::DropCommitRequest => pb::DropCommitResponse,
+        squash_commit_set: pb::SquashCommitSetRequest => (),
+        drop_commit_set: pb::DropCommitSetRequest => (),
+        check_storage: pb::CheckStorageRequest => pb::CheckStorageResponse,
+    }
+    streaming {
+        list_project: pb::ListProjectRequest => pb::ProjectInfo,
+        list_repo: pb::ListRepoRequest => pb::RepoInfo,
+        list_branch: pb::ListBranchRequest => pb::BranchInfo,
+        walk_branch_provenance: pb::WalkBranchProvenanceRequest => pb::BranchInfo,
+        walk_branch_subvenance: pb::WalkBranchSubvenanceRequest => pb::BranchInfo,
+        list_commit: pb::ListCommitRequest => pb::CommitInfo,
+        subscribe_commit: pb::SubscribeCommitRequest => pb::CommitInfo,
+        walk_commit_provenance: pb::WalkCommitProvenanceRequest => pb::CommitInfo,
+        walk_commit_subvenance: pb::WalkCommitSubvenanceRequest => pb::CommitInfo,
+        inspect_commit_set: pb::InspectCommitSetRequest => pb::CommitInfo,
+        list_commit_set: pb::ListCommitSetRequest => pb::CommitSetInfo,
+    }
+}

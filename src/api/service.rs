@@ -1,0 +1,116 @@
+//! What all services share: the state behind them and the shape of a method.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Status};
+
+use super::status::Result;
+use crate::chunk::Blobs;
+use crate::model::Timestamp;
+use crate::repo::Repos;
+
+/// Names a transaction that calls are to be queued in.
+const TRANSACTION: &str = "pach-transaction";
+
+/// What the services are adapters of. A cheap clone.
+#[derive(Clone)]
+pub(super) struct Services {
+    /// Use cases.
+    pub repos: Repos,
+    /// Content.
+    pub blobs: Blobs,
+    /// The store's URL, without credentials.
+    pub store_url: String,
+    /// The bytes of the store's token object.
+    pub token: Bytes,
+    /// Names this installation for good.
+    pub installation: String,
+    /// When the server started.
+    pub started: Timestamp,
+    /// Ends calls that would listen for ever, when the server drains.
+    pub stop: CancellationToken,
+}
+
+impl Services {
+    /// What `answer` comes to, unless the server drains first.
+    pub(super) async fn until_stopped<T>(
+        &self,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            answer = answer => answer,
+            () = self.stop.cancelled() => Err(Status::unavailable("the server is shutting down")),
+        }
+    }
+
+    /// The items, until the server drains.
+    pub(super) fn while_running<T: 'static>(
+        &self,
+        items: impl Stream<Item = Result<T>> + Send + 'static,
+    ) -> BoxStream<T> {
+        Box::pin(items.take_until(self.stop.clone().cancelled_owned()))
+    }
+}
+
+/// A list as a stream of answers.
+pub(super) fn all<T, I>(items: I) -> BoxStream<T>
+where
+    T: Send + 'static,
+    I: IntoIterator<Item = T>,
+    I::IntoIter: Send + 'static,
+{
+    Box::pin(futures::stream::iter(items.into_iter().map(Ok)))
+}
+
+/// Refuses calls that belong to a transaction: there are none to queue in.
+pub(super) fn outside_transaction<T>(request: &Request<T>) -> Result<()> {
+    match request.metadata().get(TRANSACTION).is_none_or(|id| id.is_empty()) {
+        true => Ok(()),
+        false => Err(Status::unimplemented("calls within a transaction are not implemented")),
+    }
+}
+
+/// Implements a generated service trait by the methods of the same names on
+/// the type itself. Methods that are not listed answer UNIMPLEMENTED.
+macro_rules! service {
+    (
+        impl $service:path as $name:ty;
+        unary { $($unary:ident: $ask:ty => $answer:ty,)* }
+        streaming { $($stream:ident: $stream_ask:ty => $item:ty,)* }
+        $(uploads { $($upload:ident: $piece:ty => $done:ty,)* })?
+    ) => {
+        #[tonic::async_trait]
+        impl $service for $name {
+            $(async fn $unary(
+                &self,
+                request: tonic::Request<$ask>,
+            ) -> std::result::Result<tonic::Response<$answer>, tonic::Status> {
+                $crate::api::service::outside_transaction(&request)?;
+                let answer = <$name>::$unary(self, request.into_inner()).await?;
+                Ok(tonic::Response::new(answer))
+            })*
+            $(async fn $stream(
+                &self,
+                request: tonic::Request<$stream_ask>,
+            ) -> std::result::Result<
+                tonic::Response<tonic::codegen::BoxStream<$item>>,
+                tonic::Status,
+            > {
+                let items = <$name>::$stream(self, request.into_inner()).await?;
+                Ok(tonic::Response::new(items))
+            })*
+            $($(async fn $upload(
+                &self,
+                request: tonic::Request<tonic::Streaming<$piece>>,
+            ) -> std::result::Result<tonic::Response<$done>, tonic::Status> {
+                $crate::api::service::outside_transaction(&request)?;
+                let answer = <$name>::$upload(self, request.into_inner()).await?;
+                Ok(tonic::Response::new(answer))
+            })*)?
+        }
+    };
+}
+
+pub(super) use service;

@@ -1,0 +1,184 @@
+//! New content from old: appending, joining, writing in the middle.
+//!
+//! The result has the chunks that writing it anew would give. Chunks whose
+//! bytes, and the byte after them, did not change are taken over unread; from
+//! a changed place on, chunks are cut until a boundary meets an old one.
+
+use std::future::Future;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{ChunkError, ChunkRef, ChunkSizes, Content, FileWriter, INLINE_MAX, PackWriter};
+
+/// How much is read at a time where chunks are cut anew.
+const PIECE: u64 = 1 << 20;
+
+/// A chunk that can be taken over, and where it starts in the result.
+type Reusable = (u64, ChunkRef);
+
+impl Content {
+    /// The bytes of `first` followed by those of `second`.
+    ///
+    /// Reads the last chunk of `first` and, where boundaries shift, the first
+    /// few of `second`. Durable after [`PackWriter::flush`].
+    pub async fn concat(
+        writer: &PackWriter,
+        first: &Self,
+        second: &Self,
+    ) -> Result<Self, ChunkError> {
+        concat_with(ChunkSizes::FORMAT, writer, first, second).await
+    }
+
+    /// This content cut or grown to `len` bytes and with the ranges `dirty`
+    /// written anew.
+    ///
+    /// `dirty` is sorted, without overlaps and inside `len`; `read` is asked
+    /// for their bytes, in order, in pieces, possibly more than once. What
+    /// neither `dirty` nor this content covers is zero. Reads and stores only
+    /// what changed, up to the next common boundary. Durable after
+    /// [`PackWriter::flush`].
+    pub async fn splice<F, Fut, E>(
+        &self,
+        writer: &PackWriter,
+        dirty: &[Range<u64>],
+        len: u64,
+        read: F,
+    ) -> Result<Self, E>
+    where
+        F: FnMut(Range<u64>) -> Fut,
+        Fut: Future<Output = Result<Bytes, E>>,
+        E: From<ChunkError>,
+    {
+        splice_with(ChunkSizes::FORMAT, writer, self, dirty, len, read).await
+    }
+}
+
+fn placed(content: &Content, start: u64) -> impl Iterator<Item = Reusable> + '_ {
+    content.chunks().iter().scan(start, |at, chunk| {
+        let start = *at;
+        *at += u64::from(chunk.len);
+        Some((start, *chunk))
+    })
+}
+
+pub(super) async fn concat_with(
+    sizes: ChunkSizes,
+    writer: &PackWriter,
+    first: &Content,
+    second: &Content,
+) -> Result<Content, ChunkError> {
+    let (middle, len) = (first.size(), first.size() + second.size());
+    match (middle, len - middle) {
+        (0, _) => return Ok(second.clone()),
+        (_, 0) => return Ok(first.clone()),
+        _ => {}
+    }
+    // The last chunk of the first ends with the file, not where its bytes say.
+    let kept = first.chunks().len().saturating_sub(1);
+    let reusable = placed(first, 0).take(kept).chain(placed(second, middle)).collect();
+    let blobs = writer.blobs();
+    let read = |range: Range<u64>| async move {
+        match range.start < middle {
+            true => first.read_range(blobs, range.start..range.end.min(middle)).await,
+            false => second.read_range(blobs, range.start - middle..range.end - middle).await,
+        }
+    };
+    assemble(sizes, writer, reusable, len, read).await
+}
+
+pub(super) async fn splice_with<F, Fut, E>(
+    sizes: ChunkSizes,
+    writer: &PackWriter,
+    base: &Content,
+    dirty: &[Range<u64>],
+    len: u64,
+    mut read: F,
+) -> Result<Content, E>
+where
+    F: FnMut(Range<u64>) -> Fut,
+    Fut: Future<Output = Result<Bytes, E>>,
+    E: From<ChunkError>,
+{
+    let old = base.size();
+    let unchanged = |&(start, chunk): &Reusable| {
+        let end = start + u64::from(chunk.len);
+        let first = dirty.partition_point(|range| range.end <= start);
+        // A boundary depends on the byte after it as well.
+        let touched = dirty.get(first).is_some_and(|range| range.start <= end);
+        !touched && (end < old.min(len) || (end == old && old == len))
+    };
+    let reusable = placed(base, 0).filter(unchanged).collect();
+    let source = async |range: Range<u64>| {
+        let first = dirty.partition_point(|dirty| dirty.end <= range.start);
+        let next = dirty.get(first).cloned().unwrap_or(len..len);
+        if next.start <= range.start {
+            return read(range.start..range.end.min(next.end)).await;
+        }
+        let range = range.start..range.end.min(next.start);
+        if range.start < old {
+            return Ok(base.read_range(writer.blobs(), range.start..range.end.min(old)).await?);
+        }
+        Ok(BytesMut::zeroed((range.end - range.start) as usize).freeze())
+    };
+    assemble(sizes, writer, reusable, len, source).await
+}
+
+/// Content of `len` bytes from `read`, which returns at least one byte of the
+/// range it is asked for, and none beyond; `reusable` in order of their start.
+async fn assemble<F, E>(
+    sizes: ChunkSizes,
+    writer: &PackWriter,
+    reusable: Vec<Reusable>,
+    len: u64,
+    mut read: F,
+) -> Result<Content, E>
+where
+    F: AsyncFnMut(Range<u64>) -> Result<Bytes, E>,
+    E: From<ChunkError>,
+{
+    let mut next = async |from: u64| {
+        let range = from..len.min(from + PIECE);
+        let mut bytes = read(range.clone()).await?;
+        bytes.truncate((range.end - range.start) as usize);
+        match bytes.is_empty() {
+            true => Err(E::from(ChunkError::ShortRead { at: from })),
+            false => Ok(bytes),
+        }
+    };
+    if len <= INLINE_MAX as u64 {
+        let mut small = BytesMut::new();
+        while (small.len() as u64) < len {
+            small.extend_from_slice(&next(small.len() as u64).await?);
+        }
+        return Ok(Content::Inline(small.freeze()));
+    }
+    let known: Vec<ChunkRef> = reusable.iter().map(|(_, chunk)| *chunk).collect();
+    let mut file = FileWriter::with_sizes(writer, &known, sizes);
+    let mut reusable = reusable.into_iter().peekable();
+    let mut at = 0;
+    while at < len {
+        while reusable.next_if(|(start, _)| *start < at).is_some() {}
+        if let Some((_, chunk)) = reusable.next_if(|(start, _)| *start == at) {
+            file.reuse(chunk).await?;
+            at += u64::from(chunk.len);
+            continue;
+        }
+        let mut fed = at;
+        let mut met = |size: u64| {
+            at += size;
+            while reusable.next_if(|(start, _)| *start < at).is_some() {}
+            reusable.peek().is_some_and(|(start, _)| *start == at)
+        };
+        let mut joined = false;
+        while fed < len && !joined {
+            let bytes = next(fed).await?;
+            fed += bytes.len() as u64;
+            joined = file.write_until(Some(bytes), &mut met).await?;
+        }
+        if !joined {
+            file.write_until(None, &mut met).await?;
+        }
+    }
+    Ok(file.finish().await?)
+}

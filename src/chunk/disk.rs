@@ -1,0 +1,165 @@
+//! Fetched parts of packs kept in a local directory across restarts.
+//!
+//! A file holds the bytes and a checksum, so that one torn by a crash or
+//! damaged later is a miss and never data. Files are written under another
+//! name and renamed; nothing is synced, for a loss costs a fetch only. Several
+//! processes may share a directory: each keeps to its budget by what it knows.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::lock;
+use crate::model::PackId;
+
+const CHECK_LEN: usize = 16;
+
+/// A part of a pack: where it starts and how long it should be. The end of a
+/// pack may make the last part shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Extent {
+    pub pack: PackId,
+    pub start: u32,
+    pub len: u32,
+}
+
+impl Extent {
+    fn file_name(&self) -> String {
+        format!("{}-{:08x}-{:08x}", self.pack, self.start, self.len)
+    }
+}
+
+/// The directory and what is known to be in it. Calls block on the disk.
+pub(super) struct DiskCache {
+    dir: PathBuf,
+    budget: u64,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    /// File names with sizes, the least recently used first.
+    files: LruCache<String, u64>,
+    used: u64,
+}
+
+impl DiskCache {
+    /// Opens or creates the directory and counts what it holds.
+    pub fn open(dir: &Path, budget: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut found = Vec::new();
+        for file in fs::read_dir(dir)? {
+            let file = file?;
+            let (name, meta) = (file.file_name(), file.metadata()?);
+            match name.to_str() {
+                // Left by a process that died while writing.
+                Some(name) if name.ends_with(".new") => drop(fs::remove_file(file.path())),
+                Some(name) => found.push((meta.modified()?, name.to_owned(), meta.len())),
+                None => {}
+            }
+        }
+        found.sort();
+        let mut known = Known { files: LruCache::unbounded(), used: 0 };
+        for (_, name, size) in found {
+            known.used += size;
+            known.files.put(name, size);
+        }
+        let cache = Self { dir: dir.to_owned(), budget, known: Mutex::new(known) };
+        cache.shrink();
+        Ok(cache)
+    }
+
+    /// The bytes of `extent`, if they are here and whole.
+    pub fn get(&self, extent: &Extent) -> Option<Bytes> {
+        let name = extent.file_name();
+        lock(&self.known).files.get(&name)?;
+        let whole = fs::read(self.dir.join(&name)).ok().and_then(|file| checked(extent, file));
+        if whole.is_none() {
+            self.remove(extent);
+        }
+        whole
+    }
+
+    /// Keeps the bytes of `extent`. A failure, such as a full disk, is none:
+    /// the bytes are just not kept.
+    pub fn put(&self, extent: &Extent, bytes: &Bytes) {
+        let name = extent.file_name();
+        let size = (bytes.len() + CHECK_LEN) as u64;
+        if size > self.budget {
+            return;
+        }
+        if let Err(error) = self.write(&name, extent, bytes) {
+            tracing::debug!(dir = %self.dir.display(), %error, "cannot keep fetched data");
+            return;
+        }
+        {
+            let mut known = lock(&self.known);
+            known.used += size;
+            if let Some(old) = known.files.put(name, size) {
+                known.used -= old;
+            }
+        }
+        self.shrink();
+    }
+
+    fn write(&self, name: &str, extent: &Extent, bytes: &Bytes) -> io::Result<()> {
+        use std::io::Write as _;
+        let fresh = self.dir.join(format!("{name}.{}.new", std::process::id()));
+        let written = fs::File::create(&fresh).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.write_all(&checksum(extent, bytes))?;
+            fs::rename(&fresh, self.dir.join(name))
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&fresh);
+        }
+        written
+    }
+
+    pub fn remove(&self, extent: &Extent) {
+        let name = extent.file_name();
+        let _ = fs::remove_file(self.dir.join(&name));
+        let mut known = lock(&self.known);
+        if let Some(size) = known.files.pop(&name) {
+            known.used -= size;
+        }
+    }
+
+    /// Removes the least recently used files beyond the budget.
+    fn shrink(&self) {
+        let mut evicted = Vec::new();
+        {
+            let mut known = lock(&self.known);
+            while known.used > self.budget {
+                let Some((name, size)) = known.files.pop_lru() else { break };
+                known.used -= size;
+                evicted.push(name);
+            }
+        }
+        for name in evicted {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+    }
+
+    #[cfg(test)]
+    pub fn used(&self) -> u64 {
+        lock(&self.known).used
+    }
+}
+
+fn checksum(extent: &Extent, bytes: &[u8]) -> [u8; CHECK_LEN] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(extent.pack.as_bytes()).update(&extent.start.to_le_bytes()).update(bytes);
+    let mut sum = [0; CHECK_LEN];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
+    sum
+}
+
+fn checked(extent: &Extent, file: Vec<u8>) -> Option<Bytes> {
+    let (bytes, sum) = file.split_last_chunk::<CHECK_LEN>()?;
+    let (len, good) = (bytes.len(), checksum(extent, bytes) == *sum);
+    good.then(|| Bytes::from(file).slice(..len))
+}

@@ -1,0 +1,14 @@
+//! What a pipeline means: specs, globs, datums, plans. Pure: no I/O here.
+
+pub mod datum;
+pub mod document;
+pub mod environment;
+pub mod glob;
+pub mod job;
+pub mod output;
+pub mod plan;
+pub mod record;
+pub mod spec;
+
+#[cfg(test)]
+mod tests;
