@@ -3,9 +3,14 @@
 use std::process::ExitCode;
 
 use pfs::cli::{self, Exit};
+use pfs::controller::executor::runner;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    // A program of a pipeline is about to start: nothing may come before.
+    if runner::is_called(&args) {
+        return ExitCode::from(runner::main());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
