@@ -1,4 +1,3 @@
-mod generated;
 //! The one integration-test binary: every file here is a module of it.
 
 #![allow(
@@ -10,7 +9,9 @@ mod generated;
 )]
 
 mod faults;
+mod generated;
 mod machine;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;
