@@ -22,7 +22,7 @@ pub fn hint(status: &Status) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
+pub(super) fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
     let mut metadata = MetadataMap::new();
     if let Some(hint) = hint {
         let key = BinaryMetadataKey::from_static(HINT);

@@ -2,6 +2,7 @@
 
 mod heads;
 mod objects;
+mod put;
 mod transactions;
 
 pub(super) use objects::TOKEN_KEY;
@@ -37,6 +38,7 @@ service! {
     }
     uploads {
         put_object: pb::PutObjectRequest => pb::PutObjectResponse,
+        put_files: pb::PutFilesRequest => pb::PutFilesResponse,
         stage_transaction: pb::TransactionEdits => pb::TransactionInfo,
         commit_transaction: pb::TransactionEdits => pb::TransactionInfo,
     }
