@@ -12,6 +12,7 @@ mod executor;
 mod faults;
 mod generated;
 mod machine;
+mod sdk;
 mod refusals;
 mod server;
 mod tidy;
