@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::staged::Staged;
+use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
-use crate::vfs::base::{Content, Entry, EntryKind};
+use crate::tree::{Entry, EntryKind};
 use crate::vfs::types::{Attr, InodeNo, Kind};
 use crate::vfs::VfsError;
 
