@@ -5,13 +5,12 @@ use std::io;
 use prost::{Message, Name};
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use tonic::Streaming;
 
 use super::config::Config;
 use super::failure::{Failure, Outcome};
 use super::grammar::Globals;
 use super::output::{Cell, Encoding, Fields, Format, Sink, Table, ago, rfc3339};
-use crate::api::client::{Address, Client, connect};
+use crate::api::client::{Address, Client, Streaming, connect};
 use crate::api::json::{Keys, to_json};
 use crate::api::proto::pfs_v2 as pfs;
 use crate::model::{

@@ -122,10 +122,32 @@ fn parsed<T>(result: Result<T, clap::Error>) -> Outcome<Option<T>> {
         out.flush()?;
         return Ok(None);
     }
-    // Named as everywhere else.
-    let text = text.ansi().to_string().replace("tip:", "hint:");
+    if let Some(failure) = misspelt(&error) {
+        return Err(failure);
+    }
+    // Advice is called the same everywhere.
+    let text = text.ansi().to_string().replace("  \u{1b}[32mtip:", "\u{1b}[32mhint:");
     let _ = write!(anstream::stderr(), "{text}");
     Err(Failure::usage(""))
+}
+
+/// A command that is not there; clap names every similar one, the most
+/// similar last.
+fn misspelt(error: &clap::Error) -> Option<Failure> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let failure = Failure::usage(format!("there is no command {typed:?}"));
+    let nearest = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(names)) => names.last().cloned(),
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        _ => None,
+    };
+    Some(match nearest {
+        Some(name) => failure.hint(format!("did you mean {name:?}?")),
+        None => failure.hint("'--help' lists the commands there are"),
+    })
 }
 
 async fn mount_helper(args: &[OsString]) -> Outcome {
@@ -133,10 +155,10 @@ async fn mount_helper(args: &[OsString]) -> Outcome {
         args.iter().skip(1).map(|arg| arg.to_str().map(str::to_owned)).collect();
     let words = words.ok_or_else(|| Failure::usage("the arguments are not valid UTF-8"))?;
     let cx = Context::new(Globals::default(), Era::Native, Config::load()?);
-    match mount::helper::parse(&words, &cx.address()?)? {
-        mount::helper::Call::Mount(plan) => mount::control::mount(*plan).await,
-        mount::helper::Call::Help(text) => cx.say(text.trim_end()),
-        mount::helper::Call::Fake => Ok(()),
+    match mount::fstab::parse(&words, &cx.address()?)? {
+        mount::fstab::Call::Mount(plan) => mount::control::mount(*plan).await,
+        mount::fstab::Call::Help(text) => cx.say(text.trim_end()),
+        mount::fstab::Call::Fake => Ok(()),
     }
 }
 
