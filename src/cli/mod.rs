@@ -44,15 +44,30 @@ pub use failure::{Exit, Failure, Outcome};
 use grammar::{Cli, Command, Globals, NativeCli};
 
 /// Runs one command line, the program's name first; prints its error.
+///
+/// Ctrl-C ends a command by dropping it, so that what it holds is put away;
+/// `serve` and `mount` end in order by themselves.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
-    match dispatch(args).await {
+    let outcome = match ends_in_order(&args) {
+        true => dispatch(args).await,
+        false => tokio::select! {
+            outcome = dispatch(args) => outcome,
+            Ok(()) = tokio::signal::ctrl_c() => return Exit::Interrupted,
+        },
+    };
+    match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
             report(&failure, no_color);
             failure.exit
         }
     }
+}
+
+fn ends_in_order(args: &[OsString]) -> bool {
+    let mut words = args.iter().skip(1);
+    words.any(|word| word == "serve" || word == "mount") || name(args) == Name::MountHelper
 }
 
 /// The names this program answers to.
