@@ -12,6 +12,7 @@ mod faults;
 mod generated;
 mod machine;
 mod refusals;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;

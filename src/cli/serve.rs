@@ -179,11 +179,8 @@ impl Args {
         // A third for what is read, half for what is written, the rest for
         // tree nodes.
         let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
-        let config = BlobConfig {
-            memory: memory / 3,
-            write_buffer: memory / 2,
-            ..BlobConfig::default()
-        };
+        let config =
+            BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
         let nodes = Nodes::new(blobs.clone(), NodeCache::new(memory / 6));
         let repos = Repos::new(catalog, blobs, clock);

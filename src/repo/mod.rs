@@ -18,6 +18,7 @@ mod projects;
 mod removal;
 mod resolve;
 mod sets;
+mod transactions;
 mod triggers;
 mod wait;
 
@@ -29,6 +30,7 @@ pub use error::{RepoError, Result};
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
 pub use sets::CommitSet;
+pub use transactions::{OpenTransaction, StageError};
 pub use wait::Subscription;
 
 use crate::catalog::{Catalog, CatalogError};
