@@ -9,6 +9,7 @@
 )]
 
 mod executor;
+mod cli;
 mod faults;
 mod generated;
 mod machine;
