@@ -26,7 +26,6 @@ pub use server::{ServeError, Serving};
 use crate::catalog::{CatalogError, Op};
 use crate::repo::Repos;
 use crate::store::{Store, StoreError};
-use crate::tree::Nodes;
 use client::MESSAGE_MAX;
 use proto::admin_v2::api_server::ApiServer as AdminServer;
 use proto::pfs_v1::pfs_server::PfsServer;
@@ -43,8 +42,6 @@ const INSTALLATION: &str = "installation";
 pub struct Parts {
     /// Use cases.
     pub repos: Repos,
-    /// Tree nodes, with the cache all readers share.
-    pub nodes: Nodes,
     /// The store's URL as clients may use it: without credentials.
     pub store_url: String,
 }
@@ -58,7 +55,6 @@ pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeErro
         started: parts.repos.clock().now(),
         blobs: parts.repos.blobs().clone(),
         repos: parts.repos,
-        nodes: parts.nodes,
         store_url: parts.store_url,
         stop: stop.clone(),
     };

@@ -10,7 +10,6 @@ use super::status::Result;
 use crate::chunk::Blobs;
 use crate::model::Timestamp;
 use crate::repo::Repos;
-use crate::tree::Nodes;
 
 /// Names a transaction that calls are to be queued in.
 const TRANSACTION: &str = "pach-transaction";
@@ -22,8 +21,6 @@ pub(super) struct Services {
     pub repos: Repos,
     /// Content.
     pub blobs: Blobs,
-    /// Tree nodes.
-    pub nodes: Nodes,
     /// The store's URL, without credentials.
     pub store_url: String,
     /// The bytes of the store's token object.

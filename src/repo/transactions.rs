@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::Stream;
 
+use super::files::{root_of, stored};
 use super::{OneShot, RepoError, Repos, Result};
 use crate::catalog::{
     CommitRow, Op, StoredRoot, TransactionChange, TransactionRow, TransactionState,
 };
-use crate::chunk::ChunkError;
 use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
-use crate::tree::{ApplyOptions, Edit, Merge, Nodes, Root, TreeError, apply, merge};
+use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply, merge};
 
 /// The transaction to open.
 #[derive(Debug, Clone)]
@@ -29,18 +28,18 @@ pub struct OpenTransaction {
 /// Why staged changes were not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError<E> {
-    /// The transaction forbids it.
+    /// The transaction forbids it, or the changes do not fit the tree.
     #[error(transparent)]
-    Repo(#[from] RepoError),
-    /// The changes do not fit the tree, or cannot be stored.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// Content could not be stored.
-    #[error(transparent)]
-    Chunk(#[from] ChunkError),
+    Refused(#[from] RepoError),
     /// The stream of changes broke off.
     #[error("the changes broke off")]
     Source(E),
+}
+
+impl<E> From<TreeError> for StageError<E> {
+    fn from(error: TreeError) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 /// States in which a transaction takes changes and may be committed.
@@ -144,20 +143,19 @@ impl Repos {
     /// durable; nobody else sees it. A graft takes from the transaction's base.
     pub async fn stage_transaction<E>(
         &self,
-        nodes: &Nodes,
         id: TransactionId,
         changes: impl Stream<Item = Result<(TreePath, Edit), E>>,
     ) -> Result<TransactionRow, StageError<E>> {
         let row = self.live_transaction(id).await?;
         let writer = self.blobs.writer();
-        let staged = decoded(&row.root)?;
+        let staged = root_of(&row.root)?;
         let changes = futures::StreamExt::map(changes, |change| change.map_err(StageError::Source));
         let options = ApplyOptions { prune_parents: false };
-        let root = apply(nodes, &writer, &staged, changes, options).await?;
+        let root = apply(&self.nodes, &writer, &staged, changes, options).await?;
         if root == staged {
             return Ok(row);
         }
-        writer.flush().await?;
+        writer.flush().await.map_err(RepoError::from)?;
         let change = TransactionChange { root: Some(stored(&root)), ..Default::default() };
         Ok(self.change_transaction(id, change).await?)
     }
@@ -176,29 +174,28 @@ impl Repos {
     /// one per line. Committing again answers with the same commit.
     pub async fn commit_transaction(
         &self,
-        nodes: &Nodes,
         id: TransactionId,
         message: &str,
-    ) -> Result<TransactionRow, StageError<std::convert::Infallible>> {
+    ) -> Result<TransactionRow> {
         let mut row = self.transaction(id).await?;
         if row.state == TransactionState::Committed {
             return Ok(row);
         }
         row = self.live_transaction(id).await?;
-        let base = decoded(&self.transaction_base(&row).await?)?;
-        let staged = decoded(&row.root)?;
+        let base = root_of(&self.transaction_base(&row).await?)?;
+        let staged = root_of(&row.root)?;
         loop {
             let head = self.newest_or_none(&row.branch).await?;
             let head_id = head.as_ref().map(|head| head.commit.id);
             let head_root = match &head {
-                Some(head) => decoded(&head.root)?,
+                Some(head) => root_of(&head.root)?,
                 None => Root::empty(),
             };
             let root = if head_id == row.base {
                 staged
             } else {
                 let writer = self.blobs.writer();
-                match merge(nodes, &writer, &base, &staged, &head_root).await? {
+                match merge(&self.nodes, &writer, &base, &staged, &head_root).await? {
                     Merge::Merged(root) => {
                         writer.flush().await?;
                         root
@@ -206,20 +203,20 @@ impl Repos {
                     Merge::Conflicts(conflicts) => {
                         let paths = conflicts.iter().map(|conflict| conflict.path.absolute());
                         let reason = paths.collect::<Vec<_>>().join("\n");
-                        return Ok(self.conflicting(id, reason).await?);
+                        return self.conflicting(id, reason).await;
                     }
                 }
             };
             // Nothing new, or published before a crash: the head has it all.
             if root.hash() == head_root.hash() {
-                return Ok(self.committed(id, head_id, message).await?);
+                return self.committed(id, head_id, message).await;
             }
             match self.commit_once(&row.branch, &one_shot(head_id, &root, message)).await {
                 Ok(commit) => {
                     return Ok(self.committed(id, Some(commit.commit.id), message).await?);
                 }
                 Err(RepoError::HeadMoved { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -282,23 +279,6 @@ impl Repos {
 
 fn one_shot(parent: Option<CommitId>, root: &Root, message: &str) -> OneShot {
     OneShot { parent, root: stored(root), description: message.to_owned(), author: String::new() }
-}
-
-/// The handle of a stored tree; nothing stored is the empty tree.
-fn decoded(root: &StoredRoot) -> Result<Root, TreeError> {
-    match root.encoded.is_empty() {
-        true => Ok(Root::empty()),
-        false => Root::decode(&root.encoded),
-    }
-}
-
-fn stored(root: &Root) -> StoredRoot {
-    if root.is_empty() {
-        return StoredRoot::default();
-    }
-    let totals = root.totals();
-    let encoded = Bytes::from(root.encode());
-    StoredRoot { encoded, files: totals.files, bytes: totals.bytes }
 }
 
 fn after(now: Timestamp, lease: Duration) -> Timestamp {

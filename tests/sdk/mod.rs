@@ -12,7 +12,6 @@ use pfs::chunk::{BlobConfig, Blobs};
 use pfs::model::{Clock, SystemClock};
 use pfs::repo::Repos;
 use pfs::store::Store;
-use pfs::tree::{NodeCache, Nodes};
 use tokio::runtime::Runtime;
 
 use crate::machine;
@@ -48,9 +47,8 @@ async fn serve(dir: &Path) -> Serving {
     let url = format!("sqlite://{}", dir.join("catalog.db").display());
     let catalog = catalog::open(&url, Arc::clone(&clock)).await.unwrap();
     let blobs = Blobs::new(Store::memory(), Arc::clone(&clock), BlobConfig::default());
-    let nodes = Nodes::new(blobs.clone(), NodeCache::new(8 << 20));
     let repos = Repos::new(catalog, blobs, clock);
-    let parts = Parts { repos, nodes, store_url: "memory://".to_owned() };
+    let parts = Parts { repos, store_url: "memory://".to_owned() };
     api::serve(&Address::Plain("127.0.0.1:0".to_owned()), parts).await.unwrap()
 }
 

@@ -1,7 +1,6 @@
 //! Write transactions of mounts and volumes.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -13,7 +12,7 @@ use super::{Native, id_bytes, repo, repo_message};
 use crate::api::convert::{parse, time, timestamp};
 use crate::api::proto::pfs_v1 as pb;
 use crate::api::service::{Services, all};
-use crate::api::status::{Result, chunk, invalid, missing, refused, store, tree};
+use crate::api::status::{Result, invalid, missing, refused, store, tree};
 use crate::catalog::{TransactionRow, TransactionState};
 use crate::chunk::{ChunkRef, Content};
 use crate::model::{PackId, TransactionId, TreePath};
@@ -64,14 +63,9 @@ impl Native {
         edits: Streaming<pb::TransactionEdits>,
     ) -> Result<pb::TransactionInfo> {
         let (row, message) = self.stage(edits).await?;
-        let Services { repos, nodes, .. } = &self.services;
-        let done = repos.commit_transaction(nodes, row.id, &message).await;
-        let row = done.map_err(|error: StageError<Infallible>| match error {
-            StageError::Repo(error) => refused(error),
-            StageError::Tree(error) => tree(&error),
-            StageError::Chunk(error) => chunk(&error),
-            StageError::Source(never) => match never {},
-        })?;
+        let Services { repos, .. } = &self.services;
+        let done = repos.commit_transaction(row.id, &message).await;
+        let row = done.map_err(refused)?;
         self.transaction_info(&row).await
     }
 
@@ -83,7 +77,7 @@ impl Native {
         let mut first = edits.message().await?.ok_or_else(|| missing("transaction"))?;
         let id = transaction_id(&first.id)?;
         let message = std::mem::take(&mut first.message);
-        let Services { repos, nodes, .. } = &self.services;
+        let Services { repos, .. } = &self.services;
         let row = repos.transaction(id).await.map_err(refused)?;
         if row.state == TransactionState::Committed && first.edits.is_empty() {
             return Ok((row, message));
@@ -94,11 +88,9 @@ impl Native {
             false => Root::decode(&base.encoded).map_err(|error| tree(&error))?,
         };
         let changes = changes(self.services.clone(), first, edits, base);
-        let staged = repos.stage_transaction(nodes, id, changes).await;
-        let row = staged.map_err(|error: StageError<Status>| match error {
-            StageError::Repo(error) => refused(error),
-            StageError::Tree(error) => tree(&error),
-            StageError::Chunk(error) => chunk(&error),
+        let staged = repos.stage_transaction(id, changes).await;
+        let row = staged.map_err(|error| match error {
+            StageError::Refused(error) => refused(error),
             StageError::Source(status) => status,
         })?;
         Ok((row, message))

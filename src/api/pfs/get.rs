@@ -17,13 +17,19 @@ use crate::model::TreePath;
 use crate::pipeline::glob::Glob;
 use crate::repo::{FileInfo, FileStream};
 
+/// What a request selects.
+enum Selected {
+    Path(TreePath),
+    Pattern(Glob),
+}
+
 impl Pfs {
     pub(super) async fn get_file(&self, request: pb::GetFileRequest) -> Result<BoxStream<Bytes>> {
         to_client(&request)?;
-        let (commit, pattern) = self.selected(request.file.as_ref()).await?;
-        let path = match pattern.literal() {
-            Some(path) => path,
-            None => self.only_match(&commit, &pattern).await?,
+        let (commit, selected) = self.selected(request.file.as_ref()).await?;
+        let path = match selected {
+            Selected::Path(path) => path,
+            Selected::Pattern(pattern) => self.only_match(&commit, &pattern).await?,
         };
         let offset = u64::try_from(request.offset)
             .map_err(|_| invalid(format!("the offset {} is negative", request.offset)))?;
@@ -55,13 +61,18 @@ impl Pfs {
         if request.offset != 0 {
             return Err(invalid("a tar stream has no offset"));
         }
-        let (commit, pattern) = self.selected(request.file.as_ref()).await?;
+        let (commit, selected) = self.selected(request.file.as_ref()).await?;
         let repos = self.services.repos.clone();
-        if let Some(path) = pattern.literal() {
-            let there = repos.inspect_file(&commit, &path).await;
-            there.map_err(|error| no_file(error, &commit, &path))?;
-        }
-        let found = repos.glob_files(&commit, &pattern, None).await.map_err(refused)?;
+        let found: FileStream = match selected {
+            Selected::Path(path) => {
+                let found = repos.inspect_file(&commit, &path).await;
+                let found = found.map_err(|error| no_file(error, &commit, &path))?;
+                Box::pin(futures::stream::iter([Ok(found)]))
+            }
+            Selected::Pattern(pattern) => {
+                repos.glob_files(&commit, &pattern, None).await.map_err(refused)?
+            }
+        };
         let mut found = within(found, request.path_range.as_ref());
         Ok(Box::pin(try_stream! {
             let mut last: Option<TreePath> = None;
@@ -70,18 +81,18 @@ impl Pfs {
                 if last.as_ref().is_some_and(|last| matched.path.starts_with(last)) {
                     continue;
                 }
-                let below: FileStream =
-                    repos.walk_files(&commit, &matched.path, None).await.map_err(refused)?;
+                let below = repos.walk_files(&commit, &matched.path, None).await;
+                let mut below = below.map_err(refused)?;
                 last = Some(matched.path);
-                for await file in below {
-                    let file: FileInfo = file.map_err(refused)?;
+                while let Some(file) = below.try_next().await.map_err(refused)? {
                     if file.path.is_root() {
                         continue;
                     }
                     yield tar::header(&archived(&file), &file.entry);
                     let Some(content) = file.content() else { continue };
-                    for await piece in repos.stream_content(content, 0..u64::MAX) {
-                        yield piece.map_err(refused)?;
+                    let mut pieces = repos.stream_content(content, 0..u64::MAX);
+                    while let Some(piece) = pieces.try_next().await.map_err(refused)? {
+                        yield piece;
                     }
                     yield tar::padding(content.size());
                 }
@@ -91,18 +102,19 @@ impl Pfs {
     }
 
     /// The commit and the files in it that a request is about.
-    async fn selected(&self, file: Option<&pb::File>) -> Result<(CommitRow, Glob)> {
+    async fn selected(&self, file: Option<&pb::File>) -> Result<(CommitRow, Selected)> {
         let file = file.ok_or_else(|| missing("file"))?;
         let commit = self.readable(file.commit.as_ref()).await?;
-        let path = if file.path.is_empty() { "/" } else { &file.path };
-        let literal = convert::path(path);
-        // A file may be called like a pattern.
-        if let Ok(path) = literal
-            && self.services.repos.inspect_file(&commit, &path).await.is_ok()
-        {
-            return Ok((commit, Glob::of_path(&path)));
+        let text = if file.path.is_empty() { "/" } else { &file.path };
+        if let Ok(path) = convert::path(text) {
+            // A file may be called like a pattern.
+            let there = self.services.repos.inspect_file(&commit, &path).await.is_ok();
+            let literal = convert::parse::<Glob>(text).map_or(true, |g| g.literal().is_some());
+            if there || literal {
+                return Ok((commit, Selected::Path(path)));
+            }
         }
-        Ok((commit, convert::parse(path)?))
+        Ok((commit, Selected::Pattern(convert::parse(text)?)))
     }
 }
 
