@@ -7,8 +7,11 @@
 pub mod api;
 pub mod catalog;
 pub mod chunk;
+pub mod controller;
+pub mod cli;
 pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
 pub mod tree;
+pub mod vfs;

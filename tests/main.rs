@@ -8,9 +8,12 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod executor;
+mod cli;
 mod faults;
 mod generated;
 mod machine;
+mod sdk;
 mod refusals;
 mod server;
 mod tidy;

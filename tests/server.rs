@@ -69,6 +69,29 @@ impl Server {
         self.child.take().expect("the server runs")
     }
 
+    /// The directory of the server's state.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The objects in the store below a prefix.
+    pub fn objects(&self, prefix: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.root.join("objects").join(prefix)];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { dirs.push(path) } else { found.push(path) }
+            }
+        }
+        found
+    }
+
+    /// Where the server listens, as clients write it.
+    pub fn address(&self) -> String {
+        format!("grpc://127.0.0.1:{}", self.port)
+    }
+
     /// A directory for the test's own files.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.scratch.path().join(name);
@@ -82,7 +105,7 @@ impl Server {
         command
             .args(arguments)
             .env("PFS_ROOT", &self.root)
-            .env("PFS_ADDRESS", format!("grpc://127.0.0.1:{}", self.port))
+            .env("PFS_ADDRESS", self.address())
             .env("XDG_CONFIG_HOME", self.scratch.path().join("config"))
             .env("XDG_CACHE_HOME", self.scratch.path().join("cache"))
             .env("TMPDIR", self.scratch.path())

@@ -30,6 +30,11 @@ pub(super) fn project(message: Option<&pb::Project>) -> Result<ProjectName> {
     }
 }
 
+/// Every project of a list.
+pub(super) fn projects(messages: &[pb::Project]) -> Result<Vec<ProjectName>> {
+    messages.iter().map(|message| project(Some(message))).collect()
+}
+
 /// What a repo is for; nothing said is user data.
 pub(super) fn repo_kind(text: &str) -> Result<RepoKind> {
     match text {

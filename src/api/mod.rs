@@ -5,9 +5,98 @@ pub mod client;
 mod convert;
 mod info;
 pub mod json;
+mod native;
 mod pfs;
+mod pps;
 pub mod proto;
-pub mod server;
+mod server;
 mod service;
 pub mod status;
+mod tar;
 mod unimplemented;
+mod version;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use client::Address;
+pub use server::{ServeError, Serving};
+
+use crate::catalog::{CatalogError, Op};
+use crate::repo::Repos;
+use crate::store::{Store, StoreError};
+use client::MESSAGE_MAX;
+use proto::admin_v2::api_server::ApiServer as AdminServer;
+use proto::pfs_v1::pfs_server::PfsServer;
+use proto::pfs_v2::api_server::ApiServer as PfsApiServer;
+use proto::pps_v2::api_server::ApiServer as PpsApiServer;
+use proto::versionpb_v2::api_server::ApiServer as VersionServer;
+use service::Services;
+
+/// The installation's id among the catalog's settings.
+const INSTALLATION: &str = "installation";
+
+/// What the API serves.
+#[derive(Clone)]
+pub struct Parts {
+    /// Use cases.
+    pub repos: Repos,
+    /// The store's URL as clients may use it: without credentials.
+    pub store_url: String,
+}
+
+/// Serves the API at `address` until drained; port 0 picks a free one.
+pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeError> {
+    let stop = CancellationToken::new();
+    let services = Services {
+        token: token(&parts).await?,
+        installation: installation(&parts).await?,
+        started: parts.repos.clock().now(),
+        blobs: parts.repos.blobs().clone(),
+        repos: parts.repos,
+        store_url: parts.store_url,
+        stop: stop.clone(),
+    };
+    server::listen(address, routes(services), stop).await
+}
+
+macro_rules! sized {
+    ($server:ident, $service:expr) => {
+        $server::new($service)
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    };
+}
+
+fn routes(services: Services) -> Routes {
+    let server = version::Server { services: services.clone() };
+    Routes::new(sized!(PfsApiServer, pfs::Pfs { services: services.clone() }))
+        .add_service(sized!(PpsApiServer, pps::Pps { services: services.clone() }))
+        .add_service(sized!(PfsServer, native::Native { services }))
+        .add_service(VersionServer::new(server.clone()))
+        .add_service(AdminServer::new(server))
+}
+
+/// The bytes of the token object, written by the first server on a store.
+async fn token(parts: &Parts) -> Result<Bytes, StoreError> {
+    let store: &Store = parts.repos.store();
+    let fresh = Bytes::copy_from_slice(&parts.repos.clock().random());
+    match store.put_new(native::TOKEN_KEY, fresh.clone()).await {
+        Ok(()) => Ok(fresh),
+        Err(StoreError::AlreadyExists { .. }) => store.get(native::TOKEN_KEY).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// The installation's id, drawn when the catalog is new.
+async fn installation(parts: &Parts) -> Result<String, CatalogError> {
+    let catalog = parts.repos.catalog();
+    if let Some(id) = catalog.setting(INSTALLATION).await? {
+        return Ok(String::from_utf8_lossy(&id).into_owned());
+    }
+    let id = hex::encode(parts.repos.clock().random());
+    let value = Bytes::from(id.clone());
+    catalog.apply(vec![Op::PutSetting { key: INSTALLATION.to_owned(), value }]).await?;
+    Ok(id)
+}

@@ -18,6 +18,8 @@ use tower::layer::util::{Identity, Stack};
 
 use super::client::{Address, CONNECTION_WINDOW, STREAM_WINDOW};
 use super::unimplemented::NameMethods;
+use crate::catalog::CatalogError;
+use crate::store::StoreError;
 
 /// Why the API is not being served.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,12 @@ pub enum ServeError {
         /// The address.
         address: String,
     },
+    /// The catalog cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The transport failed while serving.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),

@@ -1,5 +1,6 @@
 //! What all services share: the state behind them and the shape of a method.
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
@@ -7,6 +8,7 @@ use tonic::{Request, Status};
 
 use super::status::Result;
 use crate::chunk::Blobs;
+use crate::model::Timestamp;
 use crate::repo::Repos;
 
 /// Names a transaction that calls are to be queued in.
@@ -14,11 +16,19 @@ const TRANSACTION: &str = "pach-transaction";
 
 /// What the services are adapters of. A cheap clone.
 #[derive(Clone)]
-pub struct Services {
+pub(super) struct Services {
     /// Use cases.
     pub repos: Repos,
     /// Content.
     pub blobs: Blobs,
+    /// The store's URL, without credentials.
+    pub store_url: String,
+    /// The bytes of the store's token object.
+    pub token: Bytes,
+    /// Names this installation for good.
+    pub installation: String,
+    /// When the server started.
+    pub started: Timestamp,
     /// Ends calls that would listen for ever, when the server drains.
     pub stop: CancellationToken,
 }

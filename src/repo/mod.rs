@@ -19,6 +19,7 @@ mod projects;
 mod removal;
 mod resolve;
 mod sets;
+mod transactions;
 mod triggers;
 mod wait;
 
@@ -34,6 +35,7 @@ pub use files::{
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
 pub use sets::CommitSet;
+pub use transactions::{OpenTransaction, StageError};
 pub use wait::Subscription;
 
 use crate::catalog::{Catalog, CatalogError};

@@ -9,7 +9,7 @@ use super::Pfs;
 use crate::api::convert::{self, CommitRef, commit_message};
 use crate::api::info::{self, Relatives};
 use crate::api::proto::pfs_v2 as pb;
-use crate::api::service::all;
+use crate::api::service::{Services, all};
 use crate::api::status::{Result, catalog, invalid, missing, refused};
 use crate::catalog::{CommitRow, Reach};
 use crate::model::Commit;
@@ -201,8 +201,7 @@ impl Pfs {
 
     /// The commit a message names, open or finished.
     pub(super) async fn resolve(&self, message: Option<&pb::Commit>) -> Result<CommitRow> {
-        let CommitRef { repo, reference } = convert::commit(message)?;
-        self.services.repos.resolve(&repo, &reference).await.map_err(refused)
+        resolve(&self.services, message).await
     }
 
     /// The commit once it has finished.
@@ -233,4 +232,13 @@ impl Pfs {
         };
         Ok(info::commit(row, &relatives))
     }
+}
+
+/// The commit a message names, open or finished.
+pub(in crate::api) async fn resolve(
+    services: &Services,
+    message: Option<&pb::Commit>,
+) -> Result<CommitRow> {
+    let CommitRef { repo, reference } = convert::commit(message)?;
+    services.repos.resolve(&repo, &reference).await.map_err(refused)
 }

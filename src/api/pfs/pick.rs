@@ -8,7 +8,7 @@ use crate::catalog::CommitRow;
 use crate::model::{Branch, Move, ProjectName, Ref, Repo};
 
 /// The project picked; none is the default one.
-pub(super) fn project(picker: &pb::ProjectPicker) -> Result<ProjectName> {
+pub(in crate::api) fn project(picker: &pb::ProjectPicker) -> Result<ProjectName> {
     match &picker.picker {
         None => Ok(ProjectName::default_project()),
         Some(pb::project_picker::Picker::Name(name)) if name.is_empty() => {

@@ -79,7 +79,7 @@ impl Pfs {
             "" => None,
             kind => Some(convert::repo_kind(kind)?),
         };
-        let projects = projects(&request.projects)?;
+        let projects = convert::projects(&request.projects)?;
         let found = self.services.repos.list_repos(only(&projects), kind).await.map_err(refused)?;
         let found: Vec<_> = found.iter().filter(|info| within(info, &projects)).collect();
         let page = match &request.page {
@@ -107,7 +107,7 @@ impl Pfs {
         &self,
         request: pb::DeleteReposRequest,
     ) -> Result<pb::DeleteReposResponse> {
-        let projects = projects(&request.projects)?;
+        let projects = convert::projects(&request.projects)?;
         if projects.is_empty() && !request.all {
             return Err(missing("project"));
         }
@@ -157,10 +157,6 @@ fn named_project(message: Option<&pb::Project>) -> Result<ProjectName> {
         Some(message) if !message.name.is_empty() => convert::project(Some(message)),
         Some(_) | None => Err(missing("project")),
     }
-}
-
-fn projects(messages: &[pb::Project]) -> Result<Vec<ProjectName>> {
-    messages.iter().map(|message| convert::project(Some(message))).collect()
 }
 
 /// The one project asked for, if it is one.

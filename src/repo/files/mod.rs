@@ -25,7 +25,7 @@ use crate::catalog::StoredRoot;
 use crate::tree::Root;
 
 /// The tree a row holds.
-fn root_of(stored: &StoredRoot) -> Result<Root> {
+pub(in crate::repo) fn root_of(stored: &StoredRoot) -> Result<Root> {
     match stored.encoded.is_empty() {
         true => Ok(Root::empty()),
         false => Ok(Root::decode(&stored.encoded)?),
@@ -33,7 +33,7 @@ fn root_of(stored: &StoredRoot) -> Result<Root> {
 }
 
 /// A tree as rows hold it; it must be durable.
-fn stored(root: &Root) -> StoredRoot {
+pub(in crate::repo) fn stored(root: &Root) -> StoredRoot {
     let totals = root.totals();
     let encoded = if root.is_empty() { Bytes::new() } else { root.encode().into() };
     StoredRoot { encoded, files: totals.files, bytes: totals.bytes }

@@ -1,0 +1,37 @@
+//! File-system semantics without a kernel.
+//!
+//! [`Files`] answers what a mount is asked: repos at their heads, time travel
+//! by `@ref`, transactions, views of datums. It knows no wire protocol and no
+//! error numbers; `mount` translates.
+
+mod base;
+mod cursor;
+mod datum;
+mod error;
+mod files;
+mod follow;
+mod inode;
+mod place;
+mod repos;
+mod source;
+pub mod transaction;
+mod types;
+mod view;
+mod write;
+pub mod xattr;
+
+pub use datum::{DatumViews, InputView};
+pub use error::VfsError;
+pub use files::Files;
+pub use follow::WAITING;
+pub use repos::Shown;
+pub use source::{Edits, Moved, Resolved, Source};
+pub use transaction::{Allocate, Started, TransactionView};
+pub use types::{
+    Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
+    SetAttr, SetTime, Statfs, Validity,
+};
+pub use view::Filter;
+
+#[cfg(test)]
+mod tests;
