@@ -8,12 +8,14 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod cli;
 mod executor;
 mod faults;
 mod generated;
 mod machine;
 mod pipelines;
 mod refusals;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;
