@@ -502,3 +502,27 @@ async fn many_small_datums() {
     assert_eq!(job.counters.skipped, count as u64);
     println!("one_more_ms {:.2}", started.elapsed().as_secs_f64() * 1000.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cron_inputs_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.create_repo("in").await;
+    server.put("in", &[("x", Some("x"))]).await;
+    let mut ticking = spec("p", "in", "/", "ls /pfs/tick > /pfs/out/ticks");
+    ticking["input"] = serde_json::json!({"cross": [
+        {"cron": {"name": "tick", "spec": "@daily", "overwrite": true}},
+        {"pfs": {"repo": "in", "glob": "/"}},
+    ]});
+    server.create(ticking).await;
+    server.controller.run_cron(&pipeline("p")).await.unwrap();
+    let job = server.job("p", 1).await;
+    assert_eq!(job.state, JobState::Success, "{}", job.reason);
+    let ticks = server.output(&job).await["/ticks"].clone();
+    assert!(ticks.trim().ends_with('Z') && ticks.lines().count() == 1, "{ticks}");
+    let mut often = spec("often", "in", "/", "true");
+    often["input"] = serde_json::json!({"cron": {"name": "tick", "spec": "@every 1s"}});
+    server.create(often).await;
+    server.until("often", |rows| rows.len() >= 2).await;
+    assert!(server.controller.run_cron(&pipeline("none")).await.is_err());
+}
