@@ -46,7 +46,7 @@ pub async fn ancestors_are_found_whatever_the_length(catalog: Fresh) {
     let finished = |n: u64| Some(time(10 * n.cast_signed()));
     let row = |n: u64| CommitRow {
         finished: finished(n).filter(|_| n < LENGTH),
-        error: (n % 50 == 0).then(|| "broken".to_owned()),
+        error: n.is_multiple_of(50).then(|| "broken".to_owned()),
         ..commit_row("a", n, (n > 1).then(|| n - 1))
     };
     catalog.apply((1..=LENGTH).map(|n| Op::CreateCommit(row(n))).collect()).await.unwrap();
@@ -55,7 +55,7 @@ pub async fn ancestors_are_found_whatever_the_length(catalog: Fresh) {
     for n in 1..=LENGTH {
         assert_eq!(number(Back::Number(n)).await, Some(n));
         assert_eq!(number(Back::Steps(LENGTH - n)).await, Some(n));
-        let good = if n % 50 == 0 { n - 1 } else { n };
+        let good = if n.is_multiple_of(50) { n - 1 } else { n };
         let by_then = Back::GoodAt(time(10 * n.cast_signed() + 5));
         assert_eq!(number(by_then).await, Some(good), "{n}");
     }
