@@ -5,12 +5,13 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
-pub mod cli;
 pub mod catalog;
 pub mod chunk;
+pub mod cli;
+pub mod controller;
 pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
-pub mod vfs;
 pub mod tree;
+pub mod vfs;

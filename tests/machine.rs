@@ -36,7 +36,7 @@ pub fn python(test: &str) -> Option<String> {
 }
 
 /// Leaves a note for `make test` to print at its end when `able` is false.
-fn noted(test: &str, why: &str, able: bool) -> bool {
+pub fn noted(test: &str, why: &str, able: bool) -> bool {
     if !able {
         eprintln!("not run: {test}: {why}");
         if let Ok(dir) = std::env::var("PFS_NOT_RUN") {

@@ -8,10 +8,13 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod cli;
+mod executor;
 mod faults;
 mod generated;
 mod machine;
 mod refusals;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;

@@ -87,6 +87,11 @@ impl Server {
         found
     }
 
+    /// Where the server listens, as clients write it.
+    pub fn address(&self) -> String {
+        format!("grpc://127.0.0.1:{}", self.port)
+    }
+
     /// A directory for the test's own files.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.scratch.path().join(name);
@@ -100,7 +105,7 @@ impl Server {
         command
             .args(arguments)
             .env("PFS_ROOT", &self.root)
-            .env("PFS_ADDRESS", format!("grpc://127.0.0.1:{}", self.port))
+            .env("PFS_ADDRESS", self.address())
             .env("XDG_CONFIG_HOME", self.scratch.path().join("config"))
             .env("XDG_CACHE_HOME", self.scratch.path().join("cache"))
             .env("TMPDIR", self.scratch.path())

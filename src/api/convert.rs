@@ -208,10 +208,7 @@ pub(super) fn repo_message(repo: &Repo) -> pb::Repo {
 
 /// The branch, for answers.
 pub(super) fn branch_message(branch: &Branch) -> pb::Branch {
-    pb::Branch {
-        repo: Some(repo_message(&branch.repo)),
-        name: branch.name.as_str().to_owned(),
-    }
+    pb::Branch { repo: Some(repo_message(&branch.repo)), name: branch.name.as_str().to_owned() }
 }
 
 /// The commit, for answers; with the branch it was made on where known.

@@ -1,8 +1,6 @@
 //! Rows of the catalog as the messages that describe them.
 
-use super::convert::{
-    branch_message, commit_message, count, project_message, repo_message, time,
-};
+use super::convert::{branch_message, commit_message, count, project_message, repo_message, time};
 use super::proto::pfs_v2 as pb;
 use crate::catalog::{BranchRow, CommitRow, Origin, ProjectRow, Trigger};
 use crate::model::{Branch, Commit};
@@ -83,9 +81,8 @@ pub(super) struct Relatives {
 
 /// A commit.
 pub(super) fn commit(row: &CommitRow, relatives: &Relatives) -> pb::CommitInfo {
-    let messages = |commits: &[Commit]| {
-        commits.iter().map(|commit| commit_message(commit, None)).collect()
-    };
+    let messages =
+        |commits: &[Commit]| commits.iter().map(|commit| commit_message(commit, None)).collect();
     let parent = row.parent.map(|id| row.commit.repo.commit(id));
     let finished = row.finished.map(time);
     let details = row.finished.map(|_| pb::commit_info::Details {

@@ -24,7 +24,6 @@ pub use client::Address;
 pub use server::{ServeError, Serving};
 
 use crate::catalog::{CatalogError, Op};
-use crate::chunk::Blobs;
 use crate::repo::Repos;
 use crate::store::{Store, StoreError};
 use client::MESSAGE_MAX;
@@ -43,8 +42,6 @@ const INSTALLATION: &str = "installation";
 pub struct Parts {
     /// Use cases.
     pub repos: Repos,
-    /// Content.
-    pub blobs: Blobs,
     /// The store's URL as clients may use it: without credentials.
     pub store_url: String,
 }
@@ -56,8 +53,8 @@ pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeErro
         token: token(&parts).await?,
         installation: installation(&parts).await?,
         started: parts.repos.clock().now(),
+        blobs: parts.repos.blobs().clone(),
         repos: parts.repos,
-        blobs: parts.blobs,
         store_url: parts.store_url,
         stop: stop.clone(),
     };
@@ -83,7 +80,7 @@ fn routes(services: Services) -> Routes {
 
 /// The bytes of the token object, written by the first server on a store.
 async fn token(parts: &Parts) -> Result<Bytes, StoreError> {
-    let store: &Store = parts.blobs.store();
+    let store: &Store = parts.repos.store();
     let fresh = Bytes::copy_from_slice(&parts.repos.clock().random());
     match store.put_new(native::TOKEN_KEY, fresh.clone()).await {
         Ok(()) => Ok(fresh),

@@ -4,7 +4,10 @@ use tonic::metadata::{BinaryMetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::catalog::CatalogError;
+use crate::chunk::ChunkError;
 use crate::repo::RepoError;
+use crate::store::StoreError;
+use crate::tree::TreeError;
 
 /// What a service method answers.
 pub(super) type Result<T, E = Status> = std::result::Result<T, E>;
@@ -19,7 +22,7 @@ pub fn hint(status: &Status) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
+pub(super) fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
     let mut metadata = MetadataMap::new();
     if let Some(hint) = hint {
         let key = BinaryMetadataKey::from_static(HINT);
@@ -31,32 +34,29 @@ fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
 /// The status of a refusal. Every variant is spelt out: a new one must be
 /// given its code here.
 pub(super) fn refused(error: RepoError) -> Status {
+    let hint = error.hint();
     let text = error.to_string();
-    let plain = |code| Status::new(code, text.clone());
-    match error {
-        RepoError::NotFound { kind, name, nearest } => {
-            let hint = nearest.map(|nearest| format!("did you mean {nearest}?"));
-            with_hint(Code::NotFound, format!("{} not found", known_as(kind, &name)), hint)
+    let (code, text) = match error {
+        RepoError::NotFound { kind, name, .. } => {
+            (Code::NotFound, format!("{} not found", known_as(kind, &name)))
         }
         RepoError::Exists { kind, name } => {
-            Status::already_exists(format!("{} already exists", known_as(kind, &name)))
+            (Code::AlreadyExists, format!("{} already exists", known_as(kind, &name)))
         }
-        RepoError::Ambiguous { .. } | RepoError::InvalidRef(_) => plain(Code::InvalidArgument),
-        RepoError::NoHead { .. } => plain(Code::NotFound),
-        RepoError::Finished { .. } | RepoError::NotFinished { .. } => {
-            plain(Code::FailedPrecondition)
-        }
-        RepoError::OutputBranch { .. } => plain(Code::FailedPrecondition),
+        RepoError::Ambiguous { .. } | RepoError::InvalidRef(_) => (Code::InvalidArgument, text),
+        RepoError::NoHead { .. } => (Code::NotFound, text),
+        RepoError::Finished { .. }
+        | RepoError::NotFinished { .. }
+        | RepoError::OutputBranch { .. }
+        | RepoError::Refused { .. } => (Code::FailedPrecondition, text),
         RepoError::HeadMoved { .. } | RepoError::RootMoved { .. } | RepoError::Busy { .. } => {
-            plain(Code::Aborted)
+            (Code::Aborted, text)
         }
-        RepoError::Refused { what, remedy } => {
-            with_hint(Code::FailedPrecondition, what, remedy.map(str::to_owned))
-        }
-        RepoError::Damaged { .. } => plain(Code::DataLoss),
-        RepoError::Catalog(error) => catalog(&error),
-        RepoError::Store(_) => plain(Code::Unavailable),
-    }
+        RepoError::Damaged { .. } => (Code::DataLoss, text),
+        RepoError::Catalog(error) => return catalog(&error),
+        RepoError::Store(error) => return store(&error),
+    };
+    with_hint(code, text, hint)
 }
 
 /// The status of a failing catalog.
@@ -68,6 +68,49 @@ pub(super) fn catalog(error: &CatalogError) -> Status {
         CatalogError::NoSpace => Code::ResourceExhausted,
         CatalogError::Damaged { .. } => Code::DataLoss,
         CatalogError::Failed { .. } => Code::Internal,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// The status of a failed request to the store.
+pub(super) fn store(error: &StoreError) -> Status {
+    let code = match error {
+        StoreError::NotFound { .. } => Code::NotFound,
+        StoreError::AlreadyExists { .. } => Code::AlreadyExists,
+        StoreError::NoSpace { .. } => Code::ResourceExhausted,
+        StoreError::Denied { .. } => Code::PermissionDenied,
+        StoreError::Unavailable { .. } => Code::Unavailable,
+        StoreError::InvalidUrl { .. } => Code::InvalidArgument,
+        StoreError::Format { .. } => Code::FailedPrecondition,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// The status of content that cannot be read or written.
+pub(super) fn chunk(error: &ChunkError) -> Status {
+    let code = match error {
+        ChunkError::Store(error) => return store(error),
+        ChunkError::Missing { .. }
+        | ChunkError::Corrupt { .. }
+        | ChunkError::CorruptPack { .. } => Code::DataLoss,
+        ChunkError::ShortRead { .. } | ChunkError::TooLarge { .. } => Code::InvalidArgument,
+        ChunkError::Interrupted => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
+}
+
+/// The status of a tree that cannot be read or changed.
+pub(super) fn tree(error: &TreeError) -> Status {
+    let code = match error {
+        TreeError::Chunk(error) => return chunk(error),
+        TreeError::Corrupt { .. } | TreeError::CorruptRoot { .. } => Code::DataLoss,
+        TreeError::NotFound { .. } => Code::NotFound,
+        TreeError::NotADirectory { .. }
+        | TreeError::IsADirectory { .. }
+        | TreeError::IsAFile { .. } => Code::FailedPrecondition,
+        TreeError::InvalidEntry { .. } | TreeError::Unordered { .. } | TreeError::Path(_) => {
+            Code::InvalidArgument
+        }
     };
     Status::new(code, error.to_string())
 }

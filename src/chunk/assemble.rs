@@ -77,11 +77,15 @@ pub(super) async fn concat_with(
     // The last chunk of the first ends with the file, not where its bytes say.
     let kept = first.chunks().len().saturating_sub(1);
     let reusable = placed(first, 0).take(kept).chain(placed(second, middle)).collect();
-    let blobs = writer.blobs();
-    let read = |range: Range<u64>| async move {
-        match range.start < middle {
-            true => first.read_range(blobs, range.start..range.end.min(middle)).await,
-            false => second.read_range(blobs, range.start - middle..range.end - middle).await,
+    // Owned: a future that borrows from a closure is not `Send` for the compiler.
+    let sources = (writer.blobs().clone(), first.clone(), second.clone());
+    let read = move |range: Range<u64>| {
+        let (blobs, first, second) = sources.clone();
+        async move {
+            match range.start < middle {
+                true => first.read_range(&blobs, range.start..range.end.min(middle)).await,
+                false => second.read_range(&blobs, range.start - middle..range.end - middle).await,
+            }
         }
     };
     assemble(sizes, writer, reusable, len, read).await

@@ -40,6 +40,24 @@ impl FileWriter {
         }
     }
 
+    /// A writer that continues `base`: what is written goes behind its bytes.
+    ///
+    /// Reads the last chunk of `base` only.
+    pub async fn append_to(writer: &PackWriter, base: &Content) -> Result<Self, ChunkError> {
+        let mut file = Self::new(writer, base.chunks());
+        match base {
+            Content::Inline(bytes) => file.write(bytes.clone()).await?,
+            Content::Chunks(chunks) => {
+                // The last chunk ends with the file, not where its bytes say.
+                if let Some((last, before)) = chunks.split_last() {
+                    file.chunks = before.to_vec();
+                    file.write(writer.blobs().read(last).await?).await?;
+                }
+            }
+        }
+        Ok(file)
+    }
+
     /// Takes the next bytes of the file.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), ChunkError> {
         for chunk in self.chunker.push(bytes) {

@@ -9,6 +9,7 @@ mod branches;
 mod commits;
 mod derive;
 mod error;
+mod files;
 mod fsck;
 mod graph;
 mod lineage;
@@ -19,6 +20,7 @@ mod projects;
 mod removal;
 mod resolve;
 mod sets;
+mod transactions;
 mod triggers;
 mod wait;
 
@@ -27,16 +29,22 @@ use std::sync::Arc;
 pub use branches::CreateBranch;
 pub use commits::{FinishCommit, ListCommits, OneShot, StartCommit};
 pub use error::{RepoError, Result};
+pub use files::{
+    ChangeNote, DiffSide, Fetch, FileChange, FileChanges, FileInfo, FileStream, NewFile,
+    file_name_of_url,
+};
 pub use fsck::{Fsck, FsckSummary, Problem, RebuildSummary};
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
 pub use sets::CommitSet;
+pub use transactions::{OpenTransaction, StageError};
 pub use wait::Subscription;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::chunk::Blobs;
 use crate::model::Clock;
 use crate::store::Store;
+use crate::tree::{NodeCache, Nodes};
 
 /// All use cases on projects, repos, branches and commits. A cheap clone.
 #[derive(Clone)]
@@ -44,13 +52,18 @@ pub struct Repos {
     pub(in crate::repo) catalog: Arc<dyn Catalog>,
     pub(in crate::repo) blobs: Blobs,
     pub(in crate::repo) clock: Arc<dyn Clock>,
+    pub(in crate::repo) nodes: Nodes,
 }
+
+/// Bytes of decoded tree nodes kept in memory.
+const NODE_CACHE: usize = 48 << 20;
 
 impl Repos {
     /// The use cases over an open catalog and the store its commits live in.
     #[must_use]
     pub fn new(catalog: Arc<dyn Catalog>, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
-        Self { catalog, blobs, clock }
+        let nodes = Nodes::new(blobs.clone(), NodeCache::new(NODE_CACHE));
+        Self { catalog, blobs, clock, nodes }
     }
 
     /// The catalog, for layers that keep their own rows there: the controller,
@@ -64,6 +77,12 @@ impl Repos {
     #[must_use]
     pub fn blobs(&self) -> &Blobs {
         &self.blobs
+    }
+
+    /// The nodes of trees, with the cache before them.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// The object store below.

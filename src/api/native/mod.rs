@@ -2,6 +2,8 @@
 
 mod heads;
 mod objects;
+mod put;
+mod transactions;
 
 pub(super) use objects::TOKEN_KEY;
 
@@ -23,14 +25,22 @@ service! {
         store_info: pb::StoreInfoRequest => pb::StoreInfoResponse,
         head_object: pb::HeadObjectRequest => pb::HeadObjectResponse,
         resolve_ref: pb::ResolveRefRequest => pb::ResolvedCommit,
+        open_transaction: pb::OpenTransactionRequest => pb::TransactionInfo,
+        renew_transaction: pb::RenewTransactionRequest => pb::TransactionInfo,
+        abort_transaction: pb::AbortTransactionRequest => pb::TransactionInfo,
+        inspect_transaction: pb::InspectTransactionRequest => pb::TransactionInfo,
         server_stats: pb::ServerStatsRequest => pb::ServerStatsResponse,
     }
     streaming {
         get_object: pb::GetObjectRequest => pb::ObjectData,
         watch_heads: pb::WatchHeadsRequest => pb::HeadEvent,
+        list_transactions: pb::ListTransactionsRequest => pb::TransactionInfo,
     }
     uploads {
         put_object: pb::PutObjectRequest => pb::PutObjectResponse,
+        put_files: pb::PutFilesRequest => pb::PutFilesResponse,
+        stage_transaction: pb::TransactionEdits => pb::TransactionInfo,
+        commit_transaction: pb::TransactionEdits => pb::TransactionInfo,
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use super::Native;
 use crate::api::client::MESSAGE_MAX;
 use crate::api::proto::pfs_v1 as pb;
-use crate::api::status::{Result, invalid};
+use crate::api::status::{Result, invalid, store};
 use crate::store::StoreError;
 
 /// Holds random bytes: who reads the same ones reads the same store.
@@ -122,20 +122,6 @@ impl Native {
             store_bytes_out: stats.bytes_out,
             resident_bytes: resident(),
         })
-    }
-}
-
-/// The status of a failed request to the store.
-pub(in crate::api) fn store(error: &StoreError) -> Status {
-    let text = error.to_string();
-    match error {
-        StoreError::NotFound { .. } => Status::not_found(text),
-        StoreError::AlreadyExists { .. } => Status::already_exists(text),
-        StoreError::NoSpace { .. } => Status::resource_exhausted(text),
-        StoreError::Denied { .. } => Status::permission_denied(text),
-        StoreError::Unavailable { .. } => Status::unavailable(text),
-        StoreError::InvalidUrl { .. } => Status::invalid_argument(text),
-        StoreError::Format { .. } => Status::failed_precondition(text),
     }
 }
 

@@ -2,11 +2,16 @@
 
 mod branches;
 mod commits;
+mod files;
+mod get;
 pub(super) mod pick;
+mod put;
 mod repos;
 mod sets;
 
 pub(super) use commits::resolve;
+
+use bytes::Bytes;
 
 use super::proto::pfs_v2::{self as pb, api_server::Api};
 use super::service::{Services, service};
@@ -41,6 +46,7 @@ service! {
         drop_commit: pb::DropCommitRequest => pb::DropCommitResponse,
         squash_commit_set: pb::SquashCommitSetRequest => (),
         drop_commit_set: pb::DropCommitSetRequest => (),
+        inspect_file: pb::InspectFileRequest => pb::FileInfo,
         check_storage: pb::CheckStorageRequest => pb::CheckStorageResponse,
     }
     streaming {
@@ -55,5 +61,15 @@ service! {
         walk_commit_subvenance: pb::WalkCommitSubvenanceRequest => pb::CommitInfo,
         inspect_commit_set: pb::InspectCommitSetRequest => pb::CommitInfo,
         list_commit_set: pb::ListCommitSetRequest => pb::CommitSetInfo,
+        find_commits: pb::FindCommitsRequest => pb::FindCommitsResponse,
+        get_file: pb::GetFileRequest => Bytes,
+        get_file_tar: pb::GetFileRequest => Bytes,
+        list_file: pb::ListFileRequest => pb::FileInfo,
+        walk_file: pb::WalkFileRequest => pb::FileInfo,
+        glob_file: pb::GlobFileRequest => pb::FileInfo,
+        diff_file: pb::DiffFileRequest => pb::DiffFileResponse,
+    }
+    uploads {
+        modify_file: pb::ModifyFileRequest => (),
     }
 }

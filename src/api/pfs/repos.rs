@@ -113,8 +113,7 @@ impl Pfs {
         }
         let repos = &self.services.repos;
         let chosen = if request.all { &[][..] } else { &projects };
-        let found =
-            repos.list_repos(only(chosen), Some(RepoKind::User)).await.map_err(refused)?;
+        let found = repos.list_repos(only(chosen), Some(RepoKind::User)).await.map_err(refused)?;
         let mut deleted = Vec::new();
         // Newest first: what derives from a repo was created after it.
         for info in found.iter().filter(|info| within(info, chosen)) {

@@ -121,9 +121,8 @@ impl Pfs {
         }
         let derived: HashSet<_> = derived.into_iter().collect();
         let set = repos.inspect_commit_set(row.commit.id).await.map_err(refused)?;
-        let foreign = |other: &&CommitRow| {
-            other.commit != row.commit && !derived.contains(&other.commit)
-        };
+        let foreign =
+            |other: &&CommitRow| other.commit != row.commit && !derived.contains(&other.commit);
         match set.iter().find(foreign) {
             None => Ok(()),
             Some(other) => Err(Status::failed_precondition(format!(

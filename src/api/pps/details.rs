@@ -61,7 +61,9 @@ fn pipeline_details(row: &PipelineRow) -> pb::pipeline_info::Details {
     pb::pipeline_info::Details {
         transform: spec.transform,
         tf_job: spec.tf_job,
-        parallelism_spec: Some(spec.parallelism_spec.unwrap_or(pb::ParallelismSpec { constant: 1 })),
+        parallelism_spec: Some(
+            spec.parallelism_spec.unwrap_or(pb::ParallelismSpec { constant: 1 }),
+        ),
         egress: spec.egress,
         created_at: Some(time(row.created)),
         updated_at: Some(time(row.created)),
@@ -134,7 +136,9 @@ fn job_details(job: &JobRow, version: &PipelineRow) -> pb::job_info::Details {
     }
     pb::job_info::Details {
         transform: spec.transform,
-        parallelism_spec: Some(spec.parallelism_spec.unwrap_or(pb::ParallelismSpec { constant: 1 })),
+        parallelism_spec: Some(
+            spec.parallelism_spec.unwrap_or(pb::ParallelismSpec { constant: 1 }),
+        ),
         egress: spec.egress,
         service: spec.service,
         spout: spec.spout,

@@ -29,13 +29,12 @@ struct Filter {
 impl Filter {
     fn keeps(&self, row: &JobRow) -> bool {
         let reads = |commit: &Commit| {
-            let same = |input: &JobInput| {
-                input.commit == commit.id && input.branch.repo == commit.repo
-            };
+            let same =
+                |input: &JobInput| input.commit == commit.id && input.branch.repo == commit.repo;
             row.inputs.iter().any(same)
         };
-        let in_project = self.projects.is_empty()
-            || self.projects.contains(&row.job.pipeline.project);
+        let in_project =
+            self.projects.is_empty() || self.projects.contains(&row.job.pipeline.project);
         let after_mark = self.mark.is_none_or(|mark| match self.reverse {
             true => row.created > mark,
             false => row.created < mark,

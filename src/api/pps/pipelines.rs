@@ -105,7 +105,9 @@ impl Pps {
         }
         let chosen = if request.all { &[][..] } else { &projects };
         let deleted = self.delete_in(chosen, request.force, request.keep_repo).await?;
-        Ok(pb::DeletePipelinesResponse { pipelines: deleted.iter().map(pipeline_message).collect() })
+        Ok(pb::DeletePipelinesResponse {
+            pipelines: deleted.iter().map(pipeline_message).collect(),
+        })
     }
 
     pub(super) async fn delete_all(&self, (): ()) -> Result<()> {
@@ -209,9 +211,8 @@ impl Pps {
             _ => None,
         };
         let rows = self.services.repos.catalog().pipelines(only).await.map_err(|e| catalog(&e))?;
-        let within = |row: &PipelineRow| {
-            projects.is_empty() || projects.contains(&row.pipeline.project)
-        };
+        let within =
+            |row: &PipelineRow| projects.is_empty() || projects.contains(&row.pipeline.project);
         Ok(rows.into_iter().filter(within).collect())
     }
 

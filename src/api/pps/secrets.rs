@@ -77,8 +77,7 @@ impl Pps {
     }
 
     async fn write(&self, op: Op) -> Result<()> {
-        let applied: Result<(), CatalogError> =
-            self.services.repos.catalog().apply(vec![op]).await;
+        let applied: Result<(), CatalogError> = self.services.repos.catalog().apply(vec![op]).await;
         applied.map_err(|error| catalog(&error))
     }
 }

@@ -7,9 +7,10 @@ use super::journal::Record;
 use super::node::{Body, Data, Dir, NodeId};
 use super::state::State;
 use super::{Pin, TransactionView};
+use crate::chunk::Content;
 use crate::model::Timestamp;
+use crate::tree::Entry;
 use crate::vfs::VfsError;
-use crate::vfs::base::{Content, Entry};
 use crate::vfs::types::{Attr, NewBody, NewEntry, RenameMode, SetAttr, SetTime};
 
 impl TransactionView {
@@ -161,7 +162,9 @@ impl TransactionView {
         match (mode, &target) {
             (RenameMode::NoReplace, Some(_)) => return Err(VfsError::Exists),
             (RenameMode::Exchange, None) => return Err(VfsError::NotFound),
-            (RenameMode::Exchange, Some(target)) => return self.exchange(from, &source, to, target),
+            (RenameMode::Exchange, Some(target)) => {
+                return self.exchange(from, &source, to, target);
+            }
             (RenameMode::Replace, Some(target)) if target.id == source.id => return Ok(()),
             (RenameMode::Replace, Some(target)) => self.replaceable(&source, target).await?,
             (RenameMode::Replace | RenameMode::NoReplace, None) => {}
@@ -234,7 +237,8 @@ impl TransactionView {
             let page = base.list(&path, after.as_deref(), 64).await?;
             let state = self.lock();
             let dir = state.dir(id)?;
-            let removed = |name: &str| dir.overrides.get(name).is_some_and(|over| over.node.is_none());
+            let removed =
+                |name: &str| dir.overrides.get(name).is_some_and(|over| over.node.is_none());
             if !page.iter().all(|(name, _)| removed(name)) {
                 return Err(VfsError::NotEmpty);
             }
@@ -268,6 +272,22 @@ impl TransactionView {
         let node = state.node_mut(id)?;
         node.atime = atime.unwrap_or(node.atime);
         Ok(node.attr())
+    }
+}
+
+impl TransactionView {
+    /// Takes the set-id bits from a file that somebody else wrote to.
+    pub async fn drop_privileges(&self, id: NodeId) -> Result<(), VfsError> {
+        let mode = self.attr(id)?.mode;
+        let group = if mode & 0o010 == 0 { 0 } else { 0o2000 };
+        let kept = mode & !(0o4000 | group);
+        match kept == mode {
+            true => Ok(()),
+            false => {
+                let set = SetAttr { mode: Some(kept), ..SetAttr::default() };
+                self.set_attr(id, set).await.map(drop)
+            }
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
 use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
+use crate::tree::Tree;
 use crate::vfs::VfsError;
-use crate::vfs::base::Tree;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
 /// What a transaction is about.
@@ -65,22 +65,18 @@ impl TransactionView {
         let journal = Journal::create(&dir.join(JOURNAL))?;
         write_started(dir, &started)?;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let mut state = State::new(base, Arc::clone(&staging), clock.now());
+        let mut state = State::new(base, started.base, Arc::clone(&staging), clock.now());
         state.journal = Some(journal);
         Ok(Self::assemble(started, clock, staging, state))
     }
 
     /// Opens the transaction that a dead process left in `dir`; `base` is the
     /// tree that [`inspect`] names.
-    pub async fn recover(
-        dir: &Path,
-        base: Tree,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, VfsError> {
+    pub async fn recover(dir: &Path, base: Tree, clock: Arc<dyn Clock>) -> Result<Self, VfsError> {
         let started = inspect(dir)?;
         let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let state = State::new(base, Arc::clone(&staging), started.at);
+        let state = State::new(base, started.base, Arc::clone(&staging), started.at);
         let view = Self::assemble(started, clock, staging, state);
         let mut files = HashMap::new();
         for record in records {
@@ -124,7 +120,9 @@ impl TransactionView {
                     false => self.unlink(dir.id, name).await,
                 }
             }
-            Record::Rename { from, to } => self.replay_rename(&from, &to, RenameMode::Replace).await,
+            Record::Rename { from, to } => {
+                self.replay_rename(&from, &to, RenameMode::Replace).await
+            }
             Record::Exchange { one, other } => {
                 self.replay_rename(&one, &other, RenameMode::Exchange).await
             }
@@ -201,7 +199,9 @@ impl TransactionView {
             let Body::File(Data::Staged(staged)) = &node.body else { continue };
             let file = match staging.file(staged.file) {
                 // Only what was never synced can be lost with the power.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => staging.create(staged.file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    staging.create(staged.file)
+                }
                 file => file,
             };
             let found = file?.metadata()?;
@@ -222,10 +222,26 @@ impl TransactionView {
     }
 
     /// The directory that `path` is in, and its name there.
-    pub(super) async fn above<'p>(&self, path: &'p TreePath) -> Result<(Pin<'_>, &'p str), VfsError> {
+    pub(super) async fn above<'p>(
+        &self,
+        path: &'p TreePath,
+    ) -> Result<(Pin<'_>, &'p str), VfsError> {
         let parent = path.parent().ok_or(VfsError::Invalid("the root has no name"))?;
         Ok((self.at(&parent).await?, path.file_name()))
     }
+}
+
+/// Begins an empty journal in place of the one in `dir`.
+pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
+    let new = dir.join("journal.new");
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let journal = Journal::create(&new)?;
+    fs::rename(new, dir.join(JOURNAL))?;
+    Ok(journal)
 }
 
 fn modified(found: &fs::Metadata) -> (i64, u32) {
@@ -234,7 +250,7 @@ fn modified(found: &fs::Metadata) -> (i64, u32) {
 }
 
 /// Writes `transaction.json` so that it is there whole or not at all.
-fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
+pub(super) fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
     let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
     let mut file = File::create(&new)?;
     file.write_all(&serde_json::to_vec_pretty(started)?)?;

@@ -1,0 +1,287 @@
+//! Write transactions: changes gathered out of sight, published as one commit.
+
+use std::time::Duration;
+
+use futures::Stream;
+
+use super::files::{root_of, stored};
+use super::{OneShot, RepoError, Repos, Result};
+use crate::catalog::{
+    CommitRow, Op, StoredRoot, TransactionChange, TransactionRow, TransactionState,
+};
+use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
+use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply, merge};
+
+/// The transaction to open.
+#[derive(Debug, Clone)]
+pub struct OpenTransaction {
+    /// The branch it will commit to; its repo must exist.
+    pub branch: Branch,
+    /// How long it lives without being renewed.
+    pub lease: Duration,
+    /// Who writes: a host, a volume.
+    pub owner: String,
+    /// Its id, so that asking again finds it; `None` draws one.
+    pub id: Option<TransactionId>,
+}
+
+/// Why staged changes were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError<E> {
+    /// The transaction forbids it, or the changes do not fit the tree.
+    #[error(transparent)]
+    Refused(#[from] RepoError),
+    /// The stream of changes broke off.
+    #[error("the changes broke off")]
+    Source(E),
+}
+
+impl<E> From<TreeError> for StageError<E> {
+    fn from(error: TreeError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// States in which a transaction takes changes and may be committed.
+const LIVE: [TransactionState; 5] = [
+    TransactionState::Open,
+    TransactionState::Sealing,
+    TransactionState::Sealed,
+    TransactionState::Conflict,
+    TransactionState::Orphaned,
+];
+
+impl Repos {
+    /// Opens a transaction on a branch, upon the newest finished commit there.
+    pub async fn open_transaction(&self, spec: &OpenTransaction) -> Result<TransactionRow> {
+        if let Some(id) = spec.id
+            && let Some(row) = self.catalog.transaction(id).await?
+        {
+            return Ok(row);
+        }
+        self.inspect_repo(&spec.branch.repo).await?;
+        let derived = self.catalog.branch(&spec.branch).await?;
+        if derived.is_some_and(|row| !row.provenance.is_empty()) {
+            return Err(RepoError::OutputBranch { branch: spec.branch.clone() });
+        }
+        let base = self.newest_or_none(&spec.branch).await?;
+        let now = self.clock.now();
+        let row = TransactionRow {
+            id: spec.id.unwrap_or_else(|| self.clock.transaction_id()),
+            branch: spec.branch.clone(),
+            base: base.as_ref().map(|row| row.commit.id),
+            state: TransactionState::Open,
+            host: spec.owner.clone(),
+            staging: String::new(),
+            root: base.map(|row| row.root).unwrap_or_default(),
+            message: String::new(),
+            reason: String::new(),
+            commit: None,
+            created: now,
+            lease_until: after(now, spec.lease),
+        };
+        self.catalog.apply(vec![Op::CreateTransaction(row.clone())]).await?;
+        Ok(row)
+    }
+
+    /// One transaction. One whose lease has lapsed is orphaned.
+    pub async fn transaction(&self, id: TransactionId) -> Result<TransactionRow> {
+        let row = self.catalog.transaction(id).await?.ok_or_else(|| RepoError::NotFound {
+            kind: "transaction",
+            name: id.to_string(),
+            nearest: None,
+        })?;
+        Ok(self.seen_now(row))
+    }
+
+    /// Transactions in one of `states`, or all; oldest first.
+    pub async fn list_transactions(
+        &self,
+        states: &[TransactionState],
+    ) -> Result<Vec<TransactionRow>> {
+        let rows = self.catalog.transactions(&[]).await?;
+        let rows = rows.into_iter().map(|row| self.seen_now(row));
+        Ok(rows.filter(|row| states.is_empty() || states.contains(&row.state)).collect())
+    }
+
+    fn seen_now(&self, mut row: TransactionRow) -> TransactionRow {
+        let lapsed = row.lease_until < self.clock.now();
+        if row.state == TransactionState::Open && lapsed {
+            row.state = TransactionState::Orphaned;
+        }
+        row
+    }
+
+    /// Keeps a transaction alive for `lease` from now on.
+    pub async fn renew_transaction(
+        &self,
+        id: TransactionId,
+        lease: Duration,
+    ) -> Result<TransactionRow> {
+        self.live_transaction(id).await?;
+        let until = after(self.clock.now(), lease);
+        self.catalog.apply(vec![Op::RenewTransaction { id, until }]).await?;
+        self.transaction(id).await
+    }
+
+    /// Gives a transaction up; it stays to be looked at.
+    pub async fn abort_transaction(
+        &self,
+        id: TransactionId,
+        reason: &str,
+    ) -> Result<TransactionRow> {
+        self.live_transaction(id).await?;
+        let change = TransactionChange {
+            state: Some(TransactionState::Aborted),
+            reason: Some(reason.to_owned()),
+            ..Default::default()
+        };
+        self.change_transaction(id, change).await
+    }
+
+    /// Applies changes, sorted by path, to what is staged, and makes the result
+    /// durable; nobody else sees it. A graft takes from the transaction's base.
+    pub async fn stage_transaction<E>(
+        &self,
+        id: TransactionId,
+        changes: impl Stream<Item = Result<(TreePath, Edit), E>>,
+    ) -> Result<TransactionRow, StageError<E>> {
+        let row = self.live_transaction(id).await?;
+        let writer = self.blobs.writer();
+        let staged = root_of(&row.root)?;
+        let changes = futures::StreamExt::map(changes, |change| change.map_err(StageError::Source));
+        let options = ApplyOptions { prune_parents: false };
+        let root = apply(&self.nodes, &writer, &staged, changes, options).await?;
+        if root == staged {
+            return Ok(row);
+        }
+        writer.flush().await.map_err(RepoError::from)?;
+        let change = TransactionChange { root: Some(stored(&root)), ..Default::default() };
+        Ok(self.change_transaction(id, change).await?)
+    }
+
+    /// The tree that a transaction's changes are relative to.
+    pub async fn transaction_base(&self, row: &TransactionRow) -> Result<StoredRoot> {
+        match row.base {
+            Some(id) => Ok(self.inspect_commit(&row.branch.repo.commit(id)).await?.root),
+            None => Ok(StoredRoot::default()),
+        }
+    }
+
+    /// Publishes what is staged as one commit. When the head has moved, both
+    /// changes are merged by path; where they exclude each other the
+    /// transaction is kept in state `Conflict` and its reason names the paths,
+    /// one per line. Committing again answers with the same commit.
+    pub async fn commit_transaction(
+        &self,
+        id: TransactionId,
+        message: &str,
+    ) -> Result<TransactionRow> {
+        let mut row = self.transaction(id).await?;
+        if row.state == TransactionState::Committed {
+            return Ok(row);
+        }
+        row = self.live_transaction(id).await?;
+        let base = root_of(&self.transaction_base(&row).await?)?;
+        let staged = root_of(&row.root)?;
+        loop {
+            let head = self.newest_or_none(&row.branch).await?;
+            let head_id = head.as_ref().map(|head| head.commit.id);
+            let head_root = match &head {
+                Some(head) => root_of(&head.root)?,
+                None => Root::empty(),
+            };
+            let root = if head_id == row.base {
+                staged
+            } else {
+                let writer = self.blobs.writer();
+                match merge(&self.nodes, &writer, &base, &staged, &head_root).await? {
+                    Merge::Merged(root) => {
+                        writer.flush().await?;
+                        root
+                    }
+                    Merge::Conflicts(conflicts) => {
+                        let paths = conflicts.iter().map(|conflict| conflict.path.absolute());
+                        let reason = paths.collect::<Vec<_>>().join("\n");
+                        return self.conflicting(id, reason).await;
+                    }
+                }
+            };
+            // Nothing new, or published before a crash: the head has it all.
+            if root.hash() == head_root.hash() {
+                return self.committed(id, head_id, message).await;
+            }
+            match self.commit_once(&row.branch, &one_shot(head_id, &root, message)).await {
+                Ok(commit) => {
+                    return Ok(self.committed(id, Some(commit.commit.id), message).await?);
+                }
+                Err(RepoError::HeadMoved { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn conflicting(&self, id: TransactionId, reason: String) -> Result<TransactionRow> {
+        let change = TransactionChange {
+            state: Some(TransactionState::Conflict),
+            reason: Some(reason),
+            ..Default::default()
+        };
+        self.change_transaction(id, change).await
+    }
+
+    async fn committed(
+        &self,
+        id: TransactionId,
+        commit: Option<CommitId>,
+        message: &str,
+    ) -> Result<TransactionRow> {
+        let change = TransactionChange {
+            state: Some(TransactionState::Committed),
+            message: Some(message.to_owned()),
+            reason: Some(String::new()),
+            commit,
+            ..Default::default()
+        };
+        self.change_transaction(id, change).await
+    }
+
+    async fn change_transaction(
+        &self,
+        id: TransactionId,
+        change: TransactionChange,
+    ) -> Result<TransactionRow> {
+        let expected = LIVE.to_vec();
+        self.catalog.apply(vec![Op::UpdateTransaction { id, expected, change }]).await?;
+        self.transaction(id).await
+    }
+
+    /// A transaction that has not ended.
+    async fn live_transaction(&self, id: TransactionId) -> Result<TransactionRow> {
+        let row = self.transaction(id).await?;
+        match LIVE.contains(&row.state) {
+            true => Ok(row),
+            false => Err(RepoError::Refused {
+                what: format!("transaction {id} is {}", row.state),
+                remedy: Some("open a new one"),
+            }),
+        }
+    }
+
+    /// The newest finished commit of a branch, which need not exist yet.
+    async fn newest_or_none(&self, branch: &Branch) -> Result<Option<CommitRow>> {
+        match self.newest_finished(branch).await {
+            Err(RepoError::NotFound { kind: "branch", .. } | RepoError::NoHead { .. }) => Ok(None),
+            newest => newest,
+        }
+    }
+}
+
+fn one_shot(parent: Option<CommitId>, root: &Root, message: &str) -> OneShot {
+    OneShot { parent, root: stored(root), description: message.to_owned(), author: String::new() }
+}
+
+fn after(now: Timestamp, lease: Duration) -> Timestamp {
+    let nanos = i64::try_from(lease.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(now.as_nanos().saturating_add(nanos))
+}
