@@ -13,6 +13,7 @@ mod executor;
 mod faults;
 mod generated;
 mod machine;
+mod pipelines;
 mod refusals;
 mod sdk;
 mod server;
