@@ -137,8 +137,12 @@ def big(server):
 def million(server):
     """A commit of a million files: mount, ls of the root, one stat deep inside."""
     server.pfs("create", "repo", "million")
-    put = timed(lambda: data.pipe_million(
-        MILLION, server.open("put", "file", "million@master:/", "-f", "-", "--untar")))
+    if "--untar" in server.pfs("put", "file", "--help"):
+        put = timed(lambda: data.pipe_million(
+            MILLION, server.open("put", "file", "million@master:/", "-f", "-", "--untar")))
+    else:
+        tree = data.million(WORK / f"data/million{MILLION}", MILLION)
+        put = timed(lambda: server.pfs("put", "file", "-r", "million@master:/", "-f", str(tree)))
     say("million_files", MILLION, "files")
     say("million_put", put, "s")
     mount = WORK / "mount"

@@ -74,6 +74,24 @@ impl Server {
         format!("grpc://127.0.0.1:{}", self.port)
     }
 
+    /// The directory of the server's state.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The objects in the store below a prefix.
+    pub fn objects(&self, prefix: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.root.join("objects").join(prefix)];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { dirs.push(path) } else { found.push(path) }
+            }
+        }
+        found
+    }
+
     /// A directory for the test's own files.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.scratch.path().join(name);

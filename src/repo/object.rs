@@ -9,6 +9,9 @@ use bytes::Bytes;
 use crate::catalog::{CommitRow, Origin, StoredRoot};
 use crate::model::{Commit, CommitId, Repo, RepoKind, Timestamp};
 
+/// What the keys of all commit objects start with, before a slash.
+pub const ALL: &str = "commits";
+
 const VERSION: u8 = 1;
 const CHECKSUM: usize = 8;
 
@@ -20,13 +23,13 @@ pub struct Malformed(&'static str);
 /// Where the object of a commit is kept.
 #[must_use]
 pub fn key(commit: &Commit) -> String {
-    format!("{}{}", prefix(&commit.repo), commit.id)
+    format!("{}/{}", prefix(&commit.repo), commit.id)
 }
 
-/// What the keys of a repo's commit objects start with.
+/// What the keys of a repo's commit objects start with, before a slash.
 #[must_use]
 pub fn prefix(repo: &Repo) -> String {
-    format!("commits/{}/{}.{}/", repo.project, repo.name, repo.kind.as_str())
+    format!("{ALL}/{}/{}.{}", repo.project, repo.name, repo.kind.as_str())
 }
 
 /// The commit an object's key is for.
@@ -227,3 +230,7 @@ impl<'o> Reader<'o> {
         (0..self.length()?).map(|_| self.commit()).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "object/tests.rs"]
+mod tests;

@@ -247,3 +247,20 @@ pub(super) fn decode_list(bytes: Bytes) -> Result<Vec<ChunkRef>, Malformed> {
     reader.end()?;
     Ok(refs)
 }
+
+/// Decodes `bytes` as every persisted form there is, and checks that what
+/// decodes is written back the same: the body of the fuzz target.
+#[doc(hidden)]
+pub fn fuzz_decode(bytes: &[u8]) {
+    if let Ok(node) = decode_node(Bytes::copy_from_slice(bytes)) {
+        let again = decode_node(encode_node(&node));
+        assert_eq!(again.as_ref(), Ok(&node));
+        let _ = (node.hash(), node.totals(), node.weight());
+    }
+    if let Ok(list) = decode_list(Bytes::copy_from_slice(bytes)) {
+        assert_eq!(decode_list(encode_list(&list)), Ok(list));
+    }
+    if let Ok(root) = super::Root::decode(bytes) {
+        assert_eq!(super::Root::decode(&root.encode()).ok(), Some(root));
+    }
+}

@@ -23,6 +23,7 @@ mod node;
 mod nodes;
 mod prune;
 mod read;
+mod references;
 mod root;
 mod wire;
 
@@ -32,12 +33,15 @@ use crate::chunk::Content;
 use crate::model::Timestamp;
 
 pub use apply::{ApplyOptions, apply};
+#[doc(hidden)]
+pub use codec::fuzz_decode;
 pub use diff::{Change, diff};
 pub use edit::Edit;
 pub use error::TreeError;
 pub use merge::{Conflict, Merge, merge};
 pub use nodes::{NodeCache, Nodes};
 pub use read::Tree;
+pub use references::{Reference, references};
 pub use root::Root;
 
 /// The permission bits of a mode, set-id and sticky bits included.

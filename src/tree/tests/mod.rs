@@ -3,6 +3,7 @@
 mod codec;
 mod diff;
 mod edit;
+mod measure;
 mod property;
 mod read;
 

@@ -133,3 +133,27 @@ async fn a_long_chunk_list_is_kept_beside_the_leaf() {
         assert_eq!(tree.get(&path("f")).await.unwrap(), Some(entry));
     }
 }
+
+#[tokio::test]
+async fn references_name_every_blob_once() {
+    let bench = Bench::new();
+    let file =
+        |n: u64, count| (path(&format!("d/{n:05}")), Edit::Put(Entry::file(chunks(count), TIME)));
+    let mut edits: Vec<_> = (0..3000).map(|n| file(n, 2)).collect();
+    edits.push(file(3000, 70_000));
+    let root = bench.apply(&Root::empty(), edits).await;
+    let count = async |root: Root, enter: fn(&ChunkRef) -> bool| {
+        let found: Vec<_> = references(&bench.nodes, &root, enter).try_collect().await.unwrap();
+        let of = |kind: fn(&Reference) -> bool| found.iter().filter(|r| kind(r)).count();
+        [
+            of(|r| matches!(r, Reference::Node(_))),
+            of(|r| matches!(r, Reference::List(_))),
+            of(|r| matches!(r, Reference::Chunk { .. })),
+        ]
+    };
+    let [nodes, lists, chunks] = count(root, |_| true).await;
+    assert!(nodes > 10);
+    assert_eq!((lists, chunks), (19, 6000 + 70_000));
+    assert_eq!(count(root, |_| false).await, [1, 0, 0]);
+    assert_eq!(count(Root::empty(), |_| true).await, [0, 0, 0]);
+}

@@ -1,0 +1,103 @@
+//! Commands that manage a cluster elsewhere and have nothing to do here.
+
+use std::ffi::OsString;
+
+use crate::cli::prelude::*;
+
+/// Not needed: the server listens on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pfs port-forward")]
+pub struct PortForward {
+    #[command(flatten)]
+    ignored: Ignored,
+}
+
+/// Not needed: 'pfs serve' is the whole deployment
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pachctl deploy local")]
+pub struct Deploy {
+    /// Where to: local
+    #[arg(value_name = "PROVIDER")]
+    provider: String,
+    #[command(flatten)]
+    ignored: Ignored,
+}
+
+/// Not needed: stop the server with Ctrl-C or SIGTERM
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pachctl undeploy")]
+pub struct Undeploy {
+    #[command(flatten)]
+    ignored: Ignored,
+}
+
+/// Flags of other eras.
+#[derive(Debug, clap::Args)]
+pub struct Ignored {
+    /// Accepted and ignored
+    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<OsString>,
+}
+
+impl Ignored {
+    fn note(&self, cx: &Context) {
+        if !self.rest.is_empty() {
+            let rest = self.rest.join(" ".as_ref());
+            cx.notice(&format!("notice: ignored: {}", rest.display()));
+        }
+    }
+}
+
+impl PortForward {
+    /// Says where the server is.
+    pub fn run(self, cx: &Context) -> Outcome {
+        self.ignored.note(cx);
+        let address = cx.address()?;
+        cx.notice(&format!("notice: nothing to forward; commands reach the server at {address}"));
+        Ok(())
+    }
+}
+
+impl Deploy {
+    /// Says how to start the server.
+    pub fn run(self, cx: &Context) -> Outcome {
+        self.ignored.note(cx);
+        match self.provider.as_str() {
+            "local" => {
+                cx.notice("notice: nothing to deploy; start the server with 'pfs serve'");
+                Ok(())
+            }
+            other => Err(Failure::new(format!("cannot deploy to {other:?}")).hint(
+                "start 'pfs serve --store URL' where the server is to run; s3://, gs:// and az:// are object stores it can use",
+            )),
+        }
+    }
+}
+
+impl Undeploy {
+    /// Says how to stop the server.
+    pub fn run(self, cx: &Context) -> Outcome {
+        self.ignored.note(cx);
+        cx.notice("notice: nothing to undeploy; stop 'pfs serve' with Ctrl-C or SIGTERM");
+        Ok(())
+    }
+}
+
+/// Not part of pfs
+#[derive(Debug, clap::Args)]
+pub struct Absent {
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<OsString>,
+}
+
+impl Absent {
+    /// Says so, and what there is instead.
+    pub fn run(self, name: &str, instead: Option<&str>) -> Outcome {
+        drop(self.rest);
+        let failure = Failure::new(format!("'{name}' is not part of pfs"));
+        Err(match instead {
+            Some(instead) => failure.hint(instead),
+            None => failure.hint("'pfs help' lists the commands there are"),
+        })
+    }
+}

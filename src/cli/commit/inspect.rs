@@ -1,0 +1,105 @@
+//! `inspect commit`.
+
+use super::list::size_of;
+use crate::cli::prelude::*;
+
+/// Show one commit, with everything it was derived from
+///
+/// Given the id of a commit set, shows the commit of every repo.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs inspect commit images@master
+  pfs inspect commit 7f0f3c3a5ae14b0c9b4bd38a2d4b2f11")]
+pub struct Args {
+    /// The commit, or the id of a commit set
+    #[arg(value_name = "REPO@REF|ID")]
+    commit: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Args {
+    /// Prints the commit, or those of the set.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        let mut client = cx.client().await?.pfs();
+        if self.commit.contains('@') {
+            let commit = Some(cx.commit(&self.commit)?);
+            let request = pfs::InspectCommitRequest { commit, wait: 0 };
+            let info = client.inspect_commit(request).await?.into_inner();
+            return self.print(cx, &info).await;
+        }
+        let commit_set = Some(pfs::CommitSet { id: self.commit.clone() });
+        let request = pfs::InspectCommitSetRequest { commit_set, wait: false };
+        let mut stream = client.inspect_commit_set(request).await?.into_inner();
+        while let Some(info) = stream.message().await? {
+            self.print(cx, &info).await?;
+        }
+        Ok(())
+    }
+
+    async fn print(&self, cx: &Context, info: &pfs::CommitInfo) -> Outcome {
+        let provenance = match self.format.encoding() {
+            Some(_) => Vec::new(),
+            None => provenance(cx, info).await?,
+        };
+        let commit = info.commit.clone().unwrap_or_default();
+        let name = |commit: &pfs::Commit| match cx.era {
+            Era::Dash => show::dash_commit(commit),
+            Era::Native => show::commit(commit),
+        };
+        let branch = commit.branch.as_ref().map(|branch| branch.name.clone());
+        let native = cx.era == Era::Native;
+        let provenance: Vec<_> = provenance.iter().map(name).collect();
+        cx.print_one(&self.format, info, |mut fields| {
+            fields
+                .line("Commit", &name(&commit))?
+                .some("Original Branch", branch.filter(|_| native))?
+                .some("Description", Some(info.description.clone()))?
+                .some(
+                    "Parent",
+                    info.parent_commit.as_ref().map(|parent| match cx.era {
+                        Era::Dash => parent.id.clone(),
+                        Era::Native => name(parent),
+                    }),
+                )?
+                .some("Started", cx.when(&self.format, info.started.as_ref()))?
+                .some("Finished", cx.when(&self.format, info.finished.as_ref()))?
+                .line("Size", &size_of(info))?
+                .some("Error", Some(info.error.clone()))?
+                .some(
+                    "Provenance",
+                    Some(provenance.join("  ")).filter(|p| !p.is_empty()).map(|p| format!(" {p}")),
+                )?;
+            Ok(())
+        })
+    }
+}
+
+/// Every commit that `info` was derived from, directly or not.
+async fn provenance(cx: &Context, info: &pfs::CommitInfo) -> Outcome<Vec<pfs::Commit>> {
+    let Some(commit) = &info.commit else { return Ok(Vec::new()) };
+    if info.direct_provenance.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request =
+        pfs::WalkCommitProvenanceRequest { start: vec![picker(commit)], ..Default::default() };
+    let mut stream = cx.client().await?.pfs().walk_commit_provenance(request).await?.into_inner();
+    let mut found = Vec::new();
+    while let Some(info) = stream.message().await? {
+        found
+            .extend(info.commit.filter(|other| other.id != commit.id || other.repo != commit.repo));
+    }
+    Ok(found)
+}
+
+fn picker(commit: &pfs::Commit) -> pfs::CommitPicker {
+    use pfs::{commit_picker, project_picker, repo_picker};
+    let repo = commit.repo.clone().unwrap_or_default();
+    let project = repo.project.map(|project| pfs::ProjectPicker {
+        picker: Some(project_picker::Picker::Name(project.name)),
+    });
+    let name = repo_picker::RepoName { project, name: repo.name, r#type: repo.r#type };
+    let repo = pfs::RepoPicker { picker: Some(repo_picker::Picker::Name(name)) };
+    let id = commit_picker::CommitByGlobalId { repo: Some(repo), id: commit.id.clone() };
+    pfs::CommitPicker { picker: Some(commit_picker::Picker::Id(id)) }
+}

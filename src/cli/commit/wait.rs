@@ -1,0 +1,73 @@
+//! `wait commit`, `flush commit`.
+
+use crate::cli::commit::list::{columns, row};
+use crate::cli::prelude::*;
+
+/// Wait until a commit and everything derived from it is finished
+///
+/// Prints the commits as they finish.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs wait commit images@master
+  pfs wait commit 7f0f3c3a5ae14b0c9b4bd38a2d4b2f11")]
+pub struct Args {
+    /// A commit, or the id of a commit set
+    #[arg(value_name = "REPO@REF|ID", required = true)]
+    commits: Vec<String>,
+    /// Wait only for commits of these repos
+    #[arg(short, long = "repos", value_name = "REPO", value_delimiter = ',')]
+    repos: Vec<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Args {
+    /// Waits; a commit of one repo waits for that commit alone.
+    pub async fn wait(self, cx: &Context) -> Outcome {
+        let mut printer = cx.printer(&self.format, columns(cx));
+        for text in &self.commits {
+            match text.contains('@') {
+                true => {
+                    let info = finished(cx, cx.commit(text)?).await?;
+                    printer.entity(&info, || row(cx, &self.format, &info))?;
+                }
+                false => self.set(cx, text, &mut printer).await?,
+            }
+        }
+        printer.finish()
+    }
+
+    /// Waits; a commit of one repo waits for everything derived from it.
+    pub async fn flush(self, cx: &Context) -> Outcome {
+        let mut printer = cx.printer(&self.format, columns(cx));
+        for text in &self.commits {
+            let id = match text.contains('@') {
+                true => finished(cx, cx.commit(text)?).await?.commit.unwrap_or_default().id,
+                false => text.clone(),
+            };
+            self.set(cx, &id, &mut printer).await?;
+        }
+        printer.finish()
+    }
+
+    async fn set(&self, cx: &Context, id: &str, printer: &mut Printer) -> Outcome {
+        let commit_set = Some(pfs::CommitSet { id: id.to_owned() });
+        let request = pfs::InspectCommitSetRequest { commit_set, wait: true };
+        let mut stream = cx.client().await?.pfs().inspect_commit_set(request).await?.into_inner();
+        while let Some(info) = stream.message().await? {
+            let repo = info.commit.as_ref().and_then(|commit| commit.repo.as_ref());
+            let name = repo.map_or("", |repo| repo.name.as_str());
+            let wanted = self.repos.is_empty() || self.repos.iter().any(|repo| repo == name);
+            if wanted && repo.is_none_or(|repo| repo.r#type == "user") {
+                printer.entity(&info, || row(cx, &self.format, &info))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn finished(cx: &Context, commit: pfs::Commit) -> Outcome<pfs::CommitInfo> {
+    let wait = pfs::CommitState::Finished.into();
+    let request = pfs::InspectCommitRequest { commit: Some(commit), wait };
+    Ok(cx.client().await?.pfs().inspect_commit(request).await?.into_inner())
+}

@@ -1,0 +1,5 @@
+//! Datums: the units of work of a job.
+
+pub mod inspect;
+pub mod list;
+pub mod restart;

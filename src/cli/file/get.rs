@@ -1,0 +1,147 @@
+//! `get file`.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt as _;
+
+use super::target::clean;
+use super::unpack::unpack;
+use crate::cli::output::bytes_bar;
+use crate::cli::prelude::*;
+
+/// Get a file, or with -r a directory
+///
+/// A file goes to standard output unless -o says where to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs get file images@master:/cat.png > cat.png
+  pfs get file images@master~2:/labels.csv -o old.csv
+  pfs get file -r images@master:/2024 -o holidays/")]
+pub struct Args {
+    /// The file, directory or pattern
+    #[arg(value_name = "REPO@REF:PATH")]
+    file: String,
+    /// Get a directory with everything in it
+    #[arg(short, long)]
+    recursive: bool,
+    /// Write to this file or directory; '-' is standard output
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Begin at this byte
+    #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+    #[arg(conflicts_with = "recursive")]
+    offset: i64,
+    /// Continue where an interrupted download ended
+    #[arg(long, requires = "output", conflicts_with_all = ["recursive", "offset"])]
+    retry: bool,
+    /// Show progress even for little
+    #[arg(long)]
+    progress: bool,
+    /// Accepted; files are always written in parallel
+    #[arg(short, long, value_name = "N", hide = true)]
+    parallelism: Option<u32>,
+}
+
+impl Args {
+    /// Gets the file or directory.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        let file = cx.file(&self.file)?;
+        let output = self.output.as_deref().filter(|path| *path != Path::new("-"));
+        match (self.recursive, output) {
+            (true, Some(dir)) => tree(cx, file, dir).await,
+            (true, None) => Err(Failure::usage("a directory needs a place to be written to")
+                .hint("name a directory with -o")),
+            (false, Some(path)) => self.to_file(cx, file, path).await,
+            (false, None) => {
+                // Flushed before the process ends, so that errors show.
+                let mut out = io::stdout().lock();
+                content(cx, file, self.offset, &mut out).await?;
+                Ok(out.flush()?)
+            }
+        }
+    }
+
+    async fn to_file(&self, cx: &Context, file: pfs::File, path: &Path) -> Outcome {
+        let path = match path.is_dir() {
+            true => path.join(file.path.rsplit('/').next().unwrap_or("file")),
+            false => path.to_owned(),
+        };
+        let failed =
+            |error: io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+        if self.retry && path.exists() {
+            let mut out = fs::OpenOptions::new().append(true).open(&path).map_err(failed)?;
+            let have = out.metadata().map_err(failed)?.len();
+            return content(cx, file, i64::try_from(have).unwrap_or(i64::MAX), &mut out).await;
+        }
+        // Opened with the first bytes, so that a file that cannot be read
+        // leaves nothing behind.
+        let mut out = OnDemand { path: path.clone(), file: None };
+        content(cx, file, self.offset, &mut out).await?;
+        out.flush().map_err(failed)
+    }
+}
+
+/// A file that is made when it is first written to or flushed.
+struct OnDemand {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
+
+impl OnDemand {
+    fn file(&mut self) -> io::Result<&mut fs::File> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(fs::File::create(&self.path)?)),
+        }
+    }
+}
+
+impl Write for OnDemand {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+/// Writes what one file holds.
+async fn content(cx: &Context, file: pfs::File, offset: i64, out: &mut impl Write) -> Outcome {
+    let request = pfs::GetFileRequest { file: Some(file), offset, ..Default::default() };
+    let mut stream = cx.client().await?.pfs().get_file(request).await?.into_inner();
+    let bar = bytes_bar("get", None, io::stderr().is_terminal() && !io::stdout().is_terminal());
+    while let Some(bytes) = stream.message().await? {
+        out.write_all(&bytes)?;
+        bar.inc(bytes.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Writes everything below a directory, or everything a pattern matches.
+async fn tree(cx: &Context, file: pfs::File, dir: &Path) -> Outcome {
+    let base = base(&file.path);
+    let request = pfs::GetFileRequest { file: Some(file), ..Default::default() };
+    let stream = cx.client().await?.pfs().get_file_tar(request).await?.into_inner();
+    let bar = bytes_bar("get", None, io::stderr().is_terminal());
+    let counted = {
+        let bar = bar.clone();
+        stream.map(move |piece| piece.inspect(|bytes| bar.inc(bytes.len() as u64)))
+    };
+    let done = unpack(counted, dir, &base).await;
+    bar.finish_and_clear();
+    done
+}
+
+/// What to take off the front of paths: the directory asked for, or the one
+/// that a pattern starts from.
+fn base(path: &str) -> String {
+    let path = clean(path);
+    match path.find(['*', '?', '[', '{', '(']) {
+        None => path,
+        Some(at) => path[..at].rsplit_once('/').map_or("", |(dir, _)| dir).to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Files in commits.
+
+pub mod copy;
+pub mod delete;
+pub mod diff;
+pub mod get;
+pub mod glob;
+pub mod inspect;
+pub mod list;
+pub mod put;
+pub use sources::fetch as fetch_text;
+pub use target::is_url;
+
+mod sources;
+mod target;
+mod unpack;
+mod upload;
+
+#[cfg(test)]
+mod tests;

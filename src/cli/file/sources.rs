@@ -1,0 +1,160 @@
+//! From what was typed to the files to send.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, BufRead as _};
+use std::path::{Path, PathBuf};
+
+use super::target::{Source, clean, directory, is_url, join, target};
+use crate::cli::failure::{Failure, Outcome};
+use crate::model::TreePath;
+
+/// What to send, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where the bytes come from.
+    pub from: From,
+    /// The path in the repo; the root only for directories.
+    pub path: String,
+}
+
+/// Where the bytes of an [`Item`] come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// Standard input.
+    Stdin,
+    /// A local file.
+    File(PathBuf),
+    /// A local directory with everything in it.
+    Dir(PathBuf),
+    /// A URL the server fetches; with everything below it when `true`.
+    Url(String, bool),
+}
+
+/// How sources are turned into items.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The path after the branch.
+    pub path: Option<String>,
+    /// Take directories with everything in them.
+    pub recursive: bool,
+    /// Keep the whole local path, not only its last component.
+    pub full_path: bool,
+}
+
+/// One item per source; fails when two would go to one place.
+pub fn items(sources: &[String], rules: &Rules) -> Outcome<Vec<Item>> {
+    let several = sources.len() > 1;
+    let mut taken = HashSet::new();
+    let mut items = Vec::with_capacity(sources.len());
+    for text in sources {
+        let item = item(&Source::new(text), rules, several)?;
+        if !taken.insert(item.path.clone()) && !matches!(item.from, From::Dir(_)) {
+            let path = &item.path;
+            return Err(Failure::usage(format!("multiple files put with the path {path:?}")));
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
+    let typed = rules.path.as_deref();
+    let file = |from| {
+        let path = target(typed, source, several, rules.full_path)?;
+        Ok(Item { from, path: checked(&path)? })
+    };
+    match source {
+        Source::Stdin if rules.recursive => {
+            Err(Failure::usage("--recursive makes no sense with standard input"))
+        }
+        Source::Stdin => file(From::Stdin),
+        Source::Url(url) if rules.recursive => {
+            let path = directory(typed, source, several, rules.full_path)?;
+            Ok(Item { from: From::Url(url.clone(), true), path })
+        }
+        Source::Url(url) => file(From::Url(url.clone(), false)),
+        Source::Local(text) => {
+            let place = PathBuf::from(text);
+            let metadata = fs::metadata(&place).map_err(|error| missing(&place, &error))?;
+            if !metadata.is_dir() {
+                return file(From::File(place));
+            }
+            if !rules.recursive {
+                return Err(Failure::new(format!("{text:?} is a directory"))
+                    .hint("add -r to put it with everything in it"));
+            }
+            let path = directory(typed, source, several, rules.full_path)?;
+            Ok(Item { from: From::Dir(place), path })
+        }
+    }
+}
+
+fn checked(path: &str) -> Outcome<String> {
+    let path: TreePath = path.parse()?;
+    match path.is_root() {
+        true => Err(Failure::usage("a file needs a path, not the root of the repo")),
+        false => Ok(path.as_str().to_owned()),
+    }
+}
+
+fn missing(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {error}", path.display()))
+}
+
+/// The sources that a list names: one path or URL per line.
+pub async fn listed(list: &str) -> Outcome<Vec<String>> {
+    let text = match list {
+        "-" => io::read_to_string(io::stdin())?,
+        _ if is_url(list) => fetch(list).await?,
+        _ => fs::read_to_string(list).map_err(|error| missing(Path::new(list), &error))?,
+    };
+    let lines = text.as_bytes().lines().collect::<Result<Vec<_>, _>>()?;
+    Ok(lines.into_iter().map(|line| line.trim().to_owned()).filter(|l| !l.is_empty()).collect())
+}
+
+/// Text behind a URL.
+pub async fn fetch(url: &str) -> Outcome<String> {
+    let failed = |error: reqwest::Error| Failure::new(format!("cannot fetch {url:?}: {error}"));
+    let answer = reqwest::get(url).await.map_err(failed)?;
+    answer.error_for_status().map_err(failed)?.text().await.map_err(failed)
+}
+
+/// Calls `visit` with every file and symlink below `dir`, in path order, with
+/// its path in the repo below `path`.
+pub fn walk(
+    dir: &Path,
+    path: &str,
+    visit: &mut impl FnMut(&Path, &str, &fs::Metadata) -> Outcome,
+) -> Outcome {
+    let failed = |error| missing(dir, &error);
+    let mut entries: Vec<_> =
+        fs::read_dir(dir).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let place = entry.path();
+        let name = entry.file_name();
+        let name = name.to_str().ok_or_else(|| {
+            Failure::new(format!("the name of {} is not valid UTF-8", place.display()))
+        })?;
+        let metadata = entry.metadata().map_err(|error| missing(&place, &error))?;
+        let path = join(path, name);
+        match metadata.is_dir() {
+            true => walk(&place, &path, visit)?,
+            false => visit(&place, &path, &metadata)?,
+        }
+    }
+    Ok(())
+}
+
+/// The path part of what was typed after the branch; `/` stays, it means the
+/// top level.
+#[must_use]
+pub fn typed_path(text: &str) -> Option<String> {
+    match (clean(text).as_str(), text) {
+        (_, "") => None,
+        ("", _) => Some("/".to_owned()),
+        (path, text) if text.ends_with('/') => Some(format!("{path}/")),
+        (path, _) => Some(path.to_owned()),
+    }
+}

@@ -1,0 +1,194 @@
+//! One stream of files to the server.
+//!
+//! A thread of its own reads ahead: many small files to a message, large ones
+//! in pieces. The queue between it and the connection is short, so memory
+//! depends neither on the number nor on the size of the files.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::sources::{From, Item, walk};
+use crate::cli::prelude::*;
+use v1::put_file::Source;
+use v1::put_files_request::Body;
+
+/// Bytes of content in one message, about.
+const PIECE: usize = 1 << 20;
+
+/// Files in one message at most.
+const BATCH: usize = 1024;
+
+/// Messages read ahead of the connection.
+const AHEAD: usize = 8;
+
+/// Sends `items` to `target` in one stream; all become visible, or none.
+pub async fn upload(
+    cx: &Context,
+    target: v1::PutTarget,
+    items: Vec<Item>,
+    append: bool,
+    progress: ProgressBar,
+) -> Outcome<v1::PutFilesResponse> {
+    let mut client = cx.client().await?.native();
+    let (queue, messages) = mpsc::channel(AHEAD);
+    let batches = Batches { queue, files: Vec::new(), bytes: 0, append, progress };
+    let reader = tokio::task::spawn_blocking(move || batches.send_all(target, &items));
+    let answer = client.put_files(ReceiverStream::new(messages)).await;
+    // A file that cannot be read also ends the stream, so its error says more.
+    match reader.await.map_err(|error| Failure::new(error.to_string()))? {
+        Err(failure) if failure.message != GONE => Err(failure),
+        Ok(()) | Err(_) => Ok(answer?.into_inner()),
+    }
+}
+
+/// The message of a failure that only says that the connection has ended.
+const GONE: &str = "the server ended the upload";
+
+struct Batches {
+    queue: mpsc::Sender<v1::PutFilesRequest>,
+    files: Vec<v1::PutFile>,
+    bytes: usize,
+    append: bool,
+    progress: ProgressBar,
+}
+
+impl Batches {
+    fn send_all(mut self, target: v1::PutTarget, items: &[Item]) -> Outcome {
+        self.send(Body::Target(target))?;
+        for item in items {
+            match &item.from {
+                From::Stdin => self.pieces(&mut io::stdin().lock(), &item.path, None)?,
+                From::File(place) => {
+                    let metadata = fs::metadata(place).map_err(|e| unreadable(place, &e))?;
+                    self.file(place, &item.path, &metadata, true)?;
+                }
+                From::Dir(dir) => {
+                    walk(dir, &item.path, &mut |place, path, metadata| {
+                        self.file(place, path, metadata, false)
+                    })?;
+                }
+                From::Url(url, recursive) => {
+                    let file = self.entry(&item.path, None, Source::Url(url.clone()));
+                    self.push(v1::PutFile { recursive: *recursive, ..file }, 0)?;
+                }
+            }
+        }
+        self.ship()
+    }
+
+    /// `named` files may be pipes and devices: the user asked for just them.
+    fn file(&mut self, place: &Path, path: &str, metadata: &Metadata, named: bool) -> Outcome {
+        let kind = metadata.file_type();
+        if kind.is_symlink() {
+            let to = fs::read_link(place).map_err(|error| unreadable(place, &error))?;
+            let to = to.to_str().ok_or_else(|| {
+                Failure::new(format!("the target of {} is not valid UTF-8", place.display()))
+            })?;
+            let file = self.entry(path, Some(metadata), Source::Symlink(to.to_owned()));
+            return self.push(file, 0);
+        }
+        let regular = kind.is_file();
+        if !regular && !named {
+            return Err(Failure::new(format!("{} is not a regular file", place.display())));
+        }
+        let mut file = File::open(place).map_err(|error| unreadable(place, &error))?;
+        let small = usize::try_from(metadata.len()).ok().filter(|n| regular && *n < PIECE);
+        match small {
+            Some(size) => self.small(&mut file, size, path, metadata),
+            None => self.pieces(&mut file, path, regular.then_some(metadata)),
+        }
+        .map_err(|failure| match failure.message == GONE {
+            true => failure,
+            false => failure.context(&format!("cannot read {}", place.display())),
+        })
+    }
+
+    /// A file that fits into a message together with others.
+    fn small(&mut self, file: &mut File, size: usize, path: &str, metadata: &Metadata) -> Outcome {
+        // One byte more shows in one read that the file has not grown.
+        let mut data = Vec::with_capacity(size + 1);
+        file.take(PIECE as u64).read_to_end(&mut data)?;
+        if data.len() == PIECE {
+            let rest = io::Cursor::new(data).chain(file);
+            return self.pieces(&mut { rest }, path, Some(metadata));
+        }
+        let bytes = data.len();
+        let file = self.entry(path, Some(metadata), Source::Data(data.into()));
+        self.push(file, bytes)
+    }
+
+    /// A file of any size, piece by piece.
+    fn pieces(&mut self, from: &mut impl Read, path: &str, metadata: Option<&Metadata>) -> Outcome {
+        let mut piece = read_piece(from)?;
+        loop {
+            let next = if piece.len() < PIECE { Bytes::new() } else { read_piece(from)? };
+            let more = !next.is_empty();
+            let bytes = piece.len();
+            let file = self.entry(path, metadata, Source::Data(piece));
+            self.push(v1::PutFile { more, ..file }, bytes)?;
+            if !more {
+                return Ok(());
+            }
+            piece = next;
+        }
+    }
+
+    fn entry(&self, path: &str, metadata: Option<&Metadata>, source: Source) -> v1::PutFile {
+        let mtime = metadata.map(|metadata| prost_types::Timestamp {
+            seconds: metadata.mtime(),
+            // Always below 10^9.
+            nanos: i32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+        });
+        v1::PutFile {
+            path: path.to_owned(),
+            mode: metadata.map_or(0, |metadata| metadata.permissions().mode() & 0o7777),
+            mtime,
+            append: self.append,
+            more: false,
+            recursive: false,
+            source: Some(source),
+        }
+    }
+
+    fn push(&mut self, file: v1::PutFile, bytes: usize) -> Outcome {
+        self.files.push(file);
+        self.bytes += bytes;
+        self.progress.inc(bytes as u64);
+        match self.bytes >= PIECE || self.files.len() >= BATCH {
+            true => self.ship(),
+            false => Ok(()),
+        }
+    }
+
+    fn ship(&mut self) -> Outcome {
+        let files = std::mem::take(&mut self.files);
+        self.bytes = 0;
+        match files.is_empty() {
+            true => Ok(()),
+            false => self.send(Body::Files(v1::PutFileBatch { files })),
+        }
+    }
+
+    fn send(&mut self, body: Body) -> Outcome {
+        let message = v1::PutFilesRequest { body: Some(body) };
+        self.queue.blocking_send(message).map_err(|_| Failure::new(GONE))
+    }
+}
+
+/// The next piece, short only at the end.
+fn read_piece(from: &mut impl Read) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(PIECE);
+    from.take(PIECE as u64).read_to_end(&mut piece)?;
+    Ok(piece.into())
+}
+
+fn unreadable(place: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {error}", place.display()))
+}

@@ -1,0 +1,271 @@
+//! The native grammar, `pfs <verb> <noun>`; the dash commands stand beside it.
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use super::dialect::DashCommand;
+use super::prelude::*;
+use super::verbs::{
+    Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect, List, Put,
+    Rerun, Restart, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
+};
+use super::{cluster, completion, config, fsck, logs, mount, serve, version};
+
+/// Versioned data repos, mounted as directories, and pipelines that run when
+/// a commit closes
+#[derive(Debug, Parser)]
+#[command(name = "pfs", version = version::VERSION, propagate_version = false)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(disable_help_subcommand = false, max_term_width = 100)]
+#[command(after_help = "Examples:
+  pfs create repo images
+  pfs put file images@master -f cat.png
+  pfs list file images@master
+  pfs mount /pfs -d
+
+A commit is named REPO@REF, where REF is a branch, a commit id or 8 or more of its first digits,
+followed by any of ^, ^N, ~N (parents back) and .N (from the branch's start).
+Nouns may be singular or plural. The commands of 1.x (create-repo, put-file, …) work as well.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    /// Accepted; there are no namespaces here
+    #[arg(short, long, value_name = "NAMESPACE", hide = true)]
+    namespace: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Globals {
+    /// Where the server is; else $PFS_ADDRESS or $PACHD_ADDRESS. For 'serve': where to listen
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The project that unqualified names belong to
+    #[arg(long, global = true, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Tell more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Do not paint the output
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Accepted; nothing is ever reported
+    #[arg(long, global = true, hide = true)]
+    no_metrics: bool,
+    /// Accepted; there is nothing to forward
+    #[arg(long, global = true, hide = true)]
+    no_port_forward: bool,
+    /// Whether the program was called `pachctl`.
+    #[arg(skip)]
+    pub called_pachctl: bool,
+}
+
+/// Either grammar.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Verb and noun.
+    #[command(flatten)]
+    Native(Native),
+    /// One dashed word.
+    #[command(flatten)]
+    Dash(DashCommand),
+}
+
+/// Parses what a dash command was translated to.
+#[derive(Debug, Parser)]
+#[command(name = "pfs")]
+pub struct NativeCli {
+    #[command(subcommand)]
+    pub command: Native,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Native {
+    Serve(serve::Args),
+    Mount(mount::Args),
+    #[command(alias = "unmount")]
+    Umount(mount::control::Umount),
+    Commit(mount::control::Commit),
+    Abort(mount::control::Abort),
+    Status(mount::control::Status),
+    /// Create a project, repo, branch, pipeline or secret
+    #[command(subcommand)]
+    Create(Create),
+    /// Change a project, repo, branch or pipeline
+    #[command(subcommand)]
+    Update(Update),
+    /// Show one thing in full
+    #[command(subcommand)]
+    Inspect(Inspect),
+    /// List things
+    #[command(subcommand)]
+    List(List),
+    /// Delete things
+    #[command(subcommand, alias = "drop")]
+    Delete(Delete),
+    /// Start a commit, or a pipeline that was stopped
+    #[command(subcommand)]
+    Start(Start),
+    /// Finish a commit, or a write transaction
+    #[command(subcommand)]
+    Finish(Finish),
+    /// Stop a pipeline or a job
+    #[command(subcommand)]
+    Stop(Stop),
+    /// Put files into a repo
+    #[command(subcommand)]
+    Put(Put),
+    /// Get files from a repo
+    #[command(subcommand)]
+    Get(Get),
+    /// Copy files within or between repos
+    #[command(subcommand)]
+    Copy(Copy),
+    /// List files by pattern
+    #[command(subcommand)]
+    Glob(Glob),
+    /// Compare files of two commits
+    #[command(subcommand)]
+    Diff(Diff),
+    /// Wait for a commit or job
+    #[command(subcommand)]
+    Wait(Wait),
+    /// Wait for everything that follows from a commit
+    #[command(subcommand)]
+    Flush(Flush),
+    /// Watch a branch
+    #[command(subcommand)]
+    Subscribe(Subscribe),
+    /// Remove commits, keeping their data
+    #[command(subcommand)]
+    Squash(Squash),
+    /// Find commits
+    #[command(subcommand)]
+    Find(Find),
+    /// Edit a pipeline
+    #[command(subcommand)]
+    Edit(Edit),
+    /// Print the spec of a pipeline
+    #[command(subcommand)]
+    Extract(Extract),
+    /// Check a pipeline's spec
+    #[command(subcommand)]
+    Validate(Validate),
+    /// Let a cron input tick
+    #[command(subcommand)]
+    Run(Run),
+    /// Run a pipeline again
+    #[command(subcommand)]
+    Rerun(Rerun),
+    /// Start datums afresh
+    #[command(subcommand)]
+    Restart(Restart),
+    #[command(alias = "log")]
+    Logs(logs::Args),
+    Fsck(fsck::Args),
+    Config(config::Args),
+    Connect(config::Connect),
+    Version(version::Args),
+    Completion(completion::Args),
+    PortForward(cluster::PortForward),
+    #[command(hide = true)]
+    Deploy(cluster::Deploy),
+    #[command(hide = true)]
+    Undeploy(cluster::Undeploy),
+    #[command(hide = true)]
+    Auth(cluster::Absent),
+    #[command(hide = true)]
+    Idp(cluster::Absent),
+    #[command(hide = true)]
+    Enterprise(cluster::Absent),
+    #[command(hide = true)]
+    License(cluster::Absent),
+    #[command(hide = true)]
+    Debug(cluster::Absent),
+    #[command(hide = true)]
+    Draw(cluster::Absent),
+    #[command(hide = true)]
+    Check(cluster::Absent),
+    #[command(hide = true)]
+    Next(cluster::Absent),
+    #[command(hide = true)]
+    Resume(cluster::Absent),
+    #[command(hide = true)]
+    Shell(cluster::Absent),
+    #[command(hide = true)]
+    Logs2(cluster::Absent),
+    #[command(hide = true)]
+    Loki(cluster::Absent),
+    #[command(hide = true)]
+    KubeEvents(cluster::Absent),
+    #[command(hide = true)]
+    Agent(cluster::Absent),
+    #[command(hide = true)]
+    Csi(cluster::Absent),
+}
+
+impl Native {
+    /// Does it.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        match self {
+            Self::Serve(args) => args.run(cx).await,
+            Self::Mount(args) => args.run(cx).await,
+            Self::Umount(args) => args.run(cx).await,
+            Self::Commit(args) => args.run(cx).await,
+            Self::Abort(args) => args.run(cx).await,
+            Self::Status(args) => args.run(cx).await,
+            Self::Logs(args) => args.run(cx).await,
+            Self::Fsck(args) => args.run(cx).await,
+            Self::Version(args) => args.run(cx).await,
+            Self::Config(args) => args.run(cx),
+            Self::Connect(args) => args.run(cx),
+            Self::Completion(args) => args.run(cx),
+            Self::PortForward(args) => args.run(cx),
+            Self::Deploy(args) => args.run(cx),
+            Self::Undeploy(args) => args.run(cx),
+            Self::Create(verb) => verb.run(cx).await,
+            Self::Update(verb) => verb.run(cx).await,
+            Self::Inspect(verb) => verb.run(cx).await,
+            Self::List(verb) => verb.run(cx).await,
+            Self::Delete(verb) => verb.run(cx).await,
+            Self::Start(verb) => verb.run(cx).await,
+            Self::Finish(verb) => verb.run(cx).await,
+            Self::Stop(verb) => verb.run(cx).await,
+            Self::Put(verb) => verb.run(cx).await,
+            Self::Get(verb) => verb.run(cx).await,
+            Self::Copy(verb) => verb.run(cx).await,
+            Self::Glob(verb) => verb.run(cx).await,
+            Self::Diff(verb) => verb.run(cx).await,
+            Self::Wait(verb) => verb.run(cx).await,
+            Self::Flush(verb) => verb.run(cx).await,
+            Self::Subscribe(verb) => verb.run(cx).await,
+            Self::Squash(verb) => verb.run(cx).await,
+            Self::Find(verb) => verb.run(cx).await,
+            Self::Edit(verb) => verb.run(cx).await,
+            Self::Extract(verb) => verb.run(cx).await,
+            Self::Validate(verb) => verb.run(cx).await,
+            Self::Run(verb) => verb.run(cx).await,
+            Self::Rerun(verb) => verb.run(cx).await,
+            Self::Restart(verb) => verb.run(cx).await,
+            Self::Auth(args) => args.run("auth", None),
+            Self::Idp(args) => args.run("idp", None),
+            Self::Enterprise(args) => args.run("enterprise", None),
+            Self::License(args) => args.run("license", None),
+            Self::Debug(args) => args.run("debug", None),
+            Self::Draw(args) => args.run("draw", None),
+            Self::Check(args) => args.run("check", None),
+            Self::Next(args) => args.run("next", None),
+            Self::Resume(args) => args.run("resume", None),
+            Self::Shell(args) => {
+                args.run("shell", Some("shells complete commands after 'pfs completion'"))
+            }
+            Self::Logs2(args) => args.run("logs2", Some("use 'logs'")),
+            Self::Loki(args) => args.run("loki", Some("use 'logs'")),
+            Self::KubeEvents(args) => args.run("kube-events", None),
+            Self::Agent(args) => args.run("agent", None),
+            Self::Csi(args) => args.run("csi", None),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line: both grammars, on top of the gRPC API alone.
+//!
+//! Arguments are what was typed; each command's `run` gives them their
+//! meaning. Only this module prints.
+
+mod branch;
+mod cluster;
+mod commit;
+mod completion;
+mod config;
+mod context;
+mod datum;
+mod delete_all;
+mod dialect;
+mod failure;
+mod file;
+mod fsck;
+mod grammar;
+mod job;
+mod logs;
+mod mount;
+mod output;
+mod pipeline;
+mod prelude;
+mod project;
+mod repo;
+mod secret;
+mod serve;
+mod show;
+mod transaction;
+mod verbs;
+mod version;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use clap::Parser as _;
+
+use config::Config;
+use context::{Context, Era};
+pub use failure::{Exit, Failure, Outcome};
+use grammar::{Cli, Command, Globals, NativeCli};
+
+/// Runs one command line, the program's name first; prints its error.
+pub async fn run(args: Vec<OsString>) -> Exit {
+    let no_color = args.iter().any(|arg| arg == "--no-color");
+    match dispatch(args).await {
+        Ok(()) => Exit::Success,
+        Err(failure) => {
+            report(&failure, no_color);
+            failure.exit
+        }
+    }
+}
+
+/// The names this program answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Pfs,
+    Pachctl,
+    MountHelper,
+}
+
+/// Who was called: by name, or by the arguments that mount(8) passes on.
+fn name(args: &[OsString]) -> Name {
+    let program = args.first().map(Path::new).and_then(Path::file_name);
+    match program.and_then(OsStr::to_str) {
+        Some("pachctl") => Name::Pachctl,
+        Some("mount.pfs" | "mount.fuse.pfs") => Name::MountHelper,
+        _ if called_by_mount(args) => Name::MountHelper,
+        _ => Name::Pfs,
+    }
+}
+
+/// `mount -t fuse.pfs` calls `pfs SPEC /DIR -o OPTIONS` where there is no
+/// helper of its own.
+fn called_by_mount(args: &[OsString]) -> bool {
+    let [_, spec, dir, flag, ..] = args else { return false };
+    let verb = spec.to_str().is_some_and(|spec| !spec.starts_with('-') && spec != "mount");
+    verb && dir.as_encoded_bytes().starts_with(b"/") && flag == "-o"
+}
+
+async fn dispatch(args: Vec<OsString>) -> Outcome {
+    match name(&args) {
+        Name::MountHelper => mount_helper(&args).await,
+        name @ (Name::Pfs | Name::Pachctl) => command(args, name == Name::Pachctl).await,
+    }
+}
+
+async fn command(args: Vec<OsString>, called_pachctl: bool) -> Outcome {
+    let Some(cli) = parsed(Cli::try_parse_from(args))? else { return Ok(()) };
+    let mut globals = cli.globals;
+    globals.called_pachctl = called_pachctl;
+    let config = Config::load()?;
+    match cli.command {
+        Command::Native(command) => command.run(&Context::new(globals, Era::Native, config)).await,
+        Command::Dash(command) => {
+            let translation = command.translate()?;
+            let cx = Context::new(globals, Era::Dash, config);
+            translation.notices.iter().for_each(|notice| cx.notice(notice));
+            let words = std::iter::once("pfs".into()).chain(translation.words);
+            match parsed(NativeCli::try_parse_from(words))? {
+                Some(cli) => cli.command.run(&cx).await,
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// What was typed; `None` when it was a call for help, which is answered.
+fn parsed<T>(result: Result<T, clap::Error>) -> Outcome<Option<T>> {
+    let error = match result {
+        Ok(cli) => return Ok(Some(cli)),
+        Err(error) => error,
+    };
+    let text = error.render();
+    if !error.use_stderr() {
+        let mut out = anstream::stdout();
+        write!(out, "{}", text.ansi())?;
+        out.flush()?;
+        return Ok(None);
+    }
+    // Named as everywhere else.
+    let text = text.ansi().to_string().replace("tip:", "hint:");
+    let _ = write!(anstream::stderr(), "{text}");
+    Err(Failure::usage(""))
+}
+
+async fn mount_helper(args: &[OsString]) -> Outcome {
+    let words: Option<Vec<_>> =
+        args.iter().skip(1).map(|arg| arg.to_str().map(str::to_owned)).collect();
+    let words = words.ok_or_else(|| Failure::usage("the arguments are not valid UTF-8"))?;
+    let cx = Context::new(Globals::default(), Era::Native, Config::load()?);
+    match mount::helper::parse(&words, &cx.address()?)? {
+        mount::helper::Call::Mount(plan) => mount::control::mount(*plan).await,
+        mount::helper::Call::Help(text) => cx.say(text.trim_end()),
+        mount::helper::Call::Fake => Ok(()),
+    }
+}
+
+/// Prints an error, unless it has no words.
+fn report(failure: &Failure, no_color: bool) {
+    if failure.message.is_empty() {
+        return;
+    }
+    let paint = |color: AnsiColor| match no_color {
+        true => Style::new(),
+        false => Style::new().bold().fg_color(Some(color.into())),
+    };
+    let (red, cyan) = (paint(AnsiColor::Red), paint(AnsiColor::Cyan));
+    let mut err = anstream::stderr();
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(err, "{red}error:{red:#} {}", failure.message);
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(err, "{cyan}hint:{cyan:#} {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

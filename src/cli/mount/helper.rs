@@ -1,0 +1,158 @@
+//! The mount(8) calling convention: `mount.pfs SPEC DIR [-sfnv] [-o OPTS]`.
+
+use std::path::PathBuf;
+
+use super::plan::{CommitWhen, MountPlan, MountedRepo, octal};
+use crate::api::client::Address;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::parse_size;
+use crate::model::ProjectName;
+
+/// How the helper is called.
+const USAGE: &str = "Usage: mount.pfs REPO[@REF] DIR [-o OPTIONS]
+
+Mounts a repo, or every repo when REPO is 'all'. Called by mount(8):
+
+  mount -t fuse.pfs images@master /mnt/images -o ro,allow_other
+
+Options: ro, rw, allow_other, uid=N, gid=N, umask=OCTAL, commit=on-unmount|explicit,
+cache=DIR, cache-size=SIZE, memory=SIZE, project=NAME, address=ADDRESS.
+";
+
+/// What mount(8) asked for.
+#[derive(Debug, PartialEq)]
+pub enum Call {
+    /// A mount.
+    Mount(Box<MountPlan>),
+    /// `-h`: print this.
+    Help(&'static str),
+    /// `-f`: everything but the mount itself.
+    Fake,
+}
+
+/// Options that mount(8) handles or that say nothing about what is shown.
+const GENERIC: [&str; 27] = [
+    "defaults",
+    "dev",
+    "nodev",
+    "suid",
+    "nosuid",
+    "exec",
+    "noexec",
+    "auto",
+    "noauto",
+    "user",
+    "users",
+    "nouser",
+    "owner",
+    "group",
+    "_netdev",
+    "nofail",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "sync",
+    "async",
+    "lazytime",
+    "follow",
+];
+
+/// Reads the arguments that follow the program's name.
+pub fn parse(args: &[String], default_address: &Address) -> Outcome<Call> {
+    let mut words = Vec::new();
+    let mut options = Vec::new();
+    let mut fake = false;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-h" | "--help" => return Ok(Call::Help(USAGE)),
+            "-o" => {
+                let list = args.next().ok_or_else(|| Failure::usage("-o needs options"))?;
+                options.extend(list.split(',').filter(|option| !option.is_empty()));
+            }
+            "-t" | "-N" => drop(args.next()),
+            flags if is_flags(flags) => fake |= flags.contains('f'),
+            word if word.starts_with('-') => {
+                return Err(Failure::usage(format!("unknown option {word:?}")).hint("see --help"));
+            }
+            word => words.push(word),
+        }
+    }
+    let [spec, dir] = words[..] else {
+        return Err(Failure::usage("expected REPO[@REF] and DIR").hint("see --help"));
+    };
+    let plan = plan(spec, dir, &options, default_address)?;
+    Ok(if fake { Call::Fake } else { Call::Mount(Box::new(plan)) })
+}
+
+/// `-s`, `-f`, `-n`, `-v` and their combinations.
+fn is_flags(arg: &str) -> bool {
+    let letters = arg.strip_prefix('-').unwrap_or_default();
+    !letters.is_empty() && letters.bytes().all(|b| matches!(b, b's' | b'f' | b'n' | b'v'))
+}
+
+fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<MountPlan> {
+    let mut project = ProjectName::default_project();
+    let mut writable = false;
+    let mut plan = MountPlan {
+        dir: PathBuf::from(dir),
+        repos: Vec::new(),
+        daemon: true,
+        commit: CommitWhen::OnUnmount,
+        cache: None,
+        cache_size: 20 << 30,
+        memory: 512 << 20,
+        allow_other: false,
+        uid: None,
+        gid: None,
+        umask: None,
+        address: address.clone(),
+    };
+    for option in options {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "ro" => writable = false,
+            "rw" => writable = true,
+            "allow_other" => plan.allow_other = true,
+            "uid" => plan.uid = Some(number(option, value)?),
+            "gid" => plan.gid = Some(number(option, value)?),
+            "umask" => plan.umask = Some(octal(value).map_err(Failure::usage)?),
+            "commit" => plan.commit = when(option, value)?,
+            "cache" => plan.cache = Some(PathBuf::from(value)),
+            "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
+            "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
+            "project" => project = value.parse()?,
+            "address" => {
+                plan.address = value.parse().map_err(|e| Failure::usage(format!("{e}")))?
+            }
+            name if GENERIC.contains(&name) || name.starts_with("x-") || name == "comment" => {}
+            _ => {
+                return Err(Failure::usage(format!("unknown mount option {option:?}"))
+                    .hint("see mount.pfs --help"));
+            }
+        }
+    }
+    if !matches!(spec, "all" | "none") {
+        let repo = MountedRepo::parse(spec, &project)?;
+        // mount(8) says `rw` unless told otherwise, also for what is pinned.
+        let branch = repo.reference.as_ref().is_some_and(|r| r.as_branch().is_some());
+        plan.repos.push(MountedRepo { writable: repo.writable || writable && branch, ..repo });
+    }
+    Ok(plan)
+}
+
+fn number(option: &str, value: &str) -> Outcome<u32> {
+    value.parse().map_err(|_| Failure::usage(format!("{option:?} is no number")))
+}
+
+fn when(option: &str, value: &str) -> Outcome<CommitWhen> {
+    match value {
+        "on-unmount" => Ok(CommitWhen::OnUnmount),
+        "explicit" => Ok(CommitWhen::Explicit),
+        _ => Err(Failure::usage(format!("{option:?} is neither on-unmount nor explicit"))),
+    }
+}

@@ -1,0 +1,98 @@
+//! `mount` and what belongs to it.
+
+pub mod control;
+pub mod helper;
+mod plan;
+
+use std::path::PathBuf;
+
+pub use plan::{CommitWhen, MountPlan, MountedRepo};
+
+use crate::cli::output::parse_size;
+use crate::cli::prelude::*;
+
+/// Show repos as directories
+///
+/// Without -r every repo of the server appears at the head of master,
+/// read-only, and follows it. Runs until the directory is unmounted or the
+/// command is interrupted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs mount /pfs -d
+  pfs mount ~/work -r images@master+w -r labels
+  pfs mount ~/old -r images@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11")]
+pub struct Args {
+    /// The directory to mount at
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Only this repo, at this branch or commit; '+w' makes it writable; may
+    /// be repeated
+    #[arg(short, long = "repos", value_name = "REPO[@REF][+w]")]
+    repos: Vec<String>,
+    /// Make every repo named with -r writable
+    #[arg(short, long, requires = "repos")]
+    write: bool,
+    /// Return once mounted; the exit code tells whether that worked
+    #[arg(short, long)]
+    daemon: bool,
+    /// When a writable mount commits
+    #[arg(long, value_name = "WHEN", default_value = "on-unmount")]
+    commit: CommitWhen,
+    /// Keep what was read in this directory
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// How large that directory may grow
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
+    cache_size: u64,
+    /// How much memory to use
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
+    memory: u64,
+    /// Let other users in
+    #[arg(long)]
+    allow_other: bool,
+    /// Show files as owned by this user
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Show files as owned by this group
+    #[arg(long, value_name = "GID")]
+    gid: Option<u32>,
+    /// Permission bits to take away, in octal
+    #[arg(long, value_name = "MASK", value_parser = plan::octal)]
+    umask: Option<u32>,
+    /// Accepted; every commit is there as DIR/REPO@REF
+    #[arg(short, long, hide = true)]
+    all_commits: bool,
+}
+
+impl Args {
+    /// What was asked for.
+    pub fn plan(&self, cx: &Context) -> Outcome<MountPlan> {
+        let project = cx.project_name()?;
+        let repos = self.repos.iter().map(|text| {
+            MountedRepo::parse(text, &project)
+                .map(|repo| MountedRepo { writable: repo.writable || self.write, ..repo })
+        });
+        Ok(MountPlan {
+            dir: self.dir.clone(),
+            repos: repos.collect::<Outcome<_>>()?,
+            daemon: self.daemon,
+            commit: self.commit,
+            cache: self.cache.clone(),
+            cache_size: self.cache_size,
+            memory: self.memory,
+            allow_other: self.allow_other,
+            uid: self.uid,
+            gid: self.gid,
+            umask: self.umask,
+            address: cx.address()?,
+        })
+    }
+
+    /// Mounts, and serves until unmounted.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        control::mount(self.plan(cx)?).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

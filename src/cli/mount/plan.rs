@@ -1,0 +1,90 @@
+//! What a mount shows, whichever grammar asked for it.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::api::client::Address;
+use crate::cli::failure::{Failure, Outcome};
+use crate::model::{ProjectName, Ref, Repo, RepoRef};
+
+/// When a writable mount commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CommitWhen {
+    /// When it is unmounted.
+    OnUnmount,
+    /// Only by `pfs commit`.
+    Explicit,
+}
+
+/// One repo of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedRepo {
+    /// The repo.
+    pub repo: Repo,
+    /// Which state of it; the head of master, followed, when there is none.
+    pub reference: Option<Ref>,
+    /// Whether a transaction is opened on the branch.
+    pub writable: bool,
+}
+
+/// What a mount shows, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountPlan {
+    /// Where.
+    pub dir: PathBuf,
+    /// Which repos; all when empty.
+    pub repos: Vec<MountedRepo>,
+    /// Whether to return once mounted.
+    pub daemon: bool,
+    /// When writable repos commit.
+    pub commit: CommitWhen,
+    /// Where to keep what was read; nowhere when `None`.
+    pub cache: Option<PathBuf>,
+    /// How many bytes to keep there.
+    pub cache_size: u64,
+    /// How many bytes of memory to use.
+    pub memory: u64,
+    /// Whether other users may look.
+    pub allow_other: bool,
+    /// The owner to show; the caller when `None`.
+    pub uid: Option<u32>,
+    /// The group to show; the caller's when `None`.
+    pub gid: Option<u32>,
+    /// Permission bits to take away.
+    pub umask: Option<u32>,
+    /// The server.
+    pub address: Address,
+}
+
+impl MountedRepo {
+    /// `REPO[@REF][+w]`; `REPO@BRANCH=COMMIT` is the commit.
+    pub fn parse(text: &str, project: &ProjectName) -> Outcome<Self> {
+        let (name, writable) = match text.strip_suffix("+w") {
+            Some(name) => (name, true),
+            None => (text.strip_suffix("+r").unwrap_or(text), false),
+        };
+        let name = match name.split_once('=') {
+            Some((branch, commit)) => {
+                let repo = branch.split('@').next().unwrap_or(branch);
+                format!("{repo}@{commit}")
+            }
+            None => name.to_owned(),
+        };
+        let RepoRef { repo, reference } = RepoRef::parse(&name, project)?;
+        let branch = reference.as_ref().is_none_or(|reference| reference.as_branch().is_some());
+        if writable && !branch {
+            return Err(Failure::usage(format!("{text:?} cannot be written: it is no branch"))
+                .hint("only branches can be written; leave out '+w', or name a branch"));
+        }
+        Ok(Self { repo, reference, writable })
+    }
+}
+
+/// A number in octal.
+pub fn octal(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mask| *mask <= 0o7777)
+        .ok_or_else(|| format!("{text:?} is no octal permission mask"))
+}

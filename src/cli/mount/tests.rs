@@ -1,0 +1,56 @@
+use super::helper::{Call, parse};
+use super::*;
+use crate::api::client::Address;
+use crate::model::ProjectName;
+
+fn helper(args: &str) -> Outcome<Call> {
+    let args: Vec<_> = args.split_whitespace().map(str::to_owned).collect();
+    parse(&args, &Address::Plain("127.0.0.1:30650".to_owned()))
+}
+
+fn plan(args: &str) -> MountPlan {
+    match helper(args).unwrap() {
+        Call::Mount(plan) => *plan,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn repos_are_read_in_every_form() {
+    let parse = |text| MountedRepo::parse(text, &ProjectName::default_project());
+    let one = |text| {
+        let MountedRepo { repo, reference, writable } = parse(text).unwrap();
+        let reference = reference.map(|r| r.to_string()).unwrap_or_default();
+        format!("{repo} [{reference}] {writable}")
+    };
+    assert_eq!(one("images"), "images [] false");
+    assert_eq!(one("images@dev+w"), "images [dev] true");
+    assert_eq!(one("vision/images@dev^"), "vision/images [dev~1] false");
+    let id = "7f0f3c3a5ae14b0c9b4bd38a2d4b2f11";
+    assert_eq!(one(&format!("images@master={id}")), format!("images [{id}] false"));
+    assert!(parse(&format!("images@{id}+w")).unwrap_err().message.contains("no branch"));
+}
+
+#[test]
+fn the_helper_takes_what_mount_passes_on() {
+    let plan = plan("images@master /mnt -o rw,nosuid,allow_other,uid=5,umask=022,commit=explicit");
+    assert_eq!(plan.dir.to_str(), Some("/mnt"));
+    assert!(plan.repos[0].writable && plan.allow_other && plan.daemon);
+    assert_eq!((plan.uid, plan.umask, plan.commit), (Some(5), Some(0o022), CommitWhen::Explicit));
+}
+
+#[test]
+fn the_helper_mounts_everything_and_what_is_pinned_read_only() {
+    assert!(plan("all /mnt -o rw,_netdev").repos.is_empty());
+    assert!(!plan("images@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11 /mnt -o rw").repos[0].writable);
+    assert!(!plan("images /mnt -o rw").repos[0].writable);
+    assert!(!plan("images@master /mnt -o ro").repos[0].writable);
+}
+
+#[test]
+fn the_helper_refuses_what_it_does_not_know() {
+    assert!(helper("images /mnt -o ro,wings").unwrap_err().message.contains("wings"));
+    assert!(helper("images").is_err());
+    assert_eq!(helper("-f images /mnt").unwrap(), Call::Fake);
+    assert!(matches!(helper("--help").unwrap(), Call::Help(_)));
+}

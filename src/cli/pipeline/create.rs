@@ -1,0 +1,132 @@
+//! `create pipeline`, `update pipeline`.
+
+use std::io;
+
+use crate::cli::file::{fetch_text, is_url};
+use crate::cli::prelude::*;
+use crate::pipeline::spec::{KeyStyle, Parsed, parse};
+
+/// Create pipelines from their specs
+///
+/// A file may hold several specs, as JSON or YAML. All are read before the
+/// first pipeline is created.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs create pipeline -f train.json
+  pfs create pipeline -f all.yaml --dry-run")]
+pub struct Create {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Run every datum again that was processed by earlier versions
+    #[arg(long, hide = true)]
+    reprocess: bool,
+}
+
+/// Update pipelines to new specs
+///
+/// A pipeline that is not there yet is created. Datums whose inputs have not
+/// changed are not run again, even when the program has, unless --reprocess
+/// is given.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pfs update pipeline -f train.json
+  pfs update pipeline -f train.json --reprocess")]
+pub struct Update {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Run every datum again, also those whose inputs have not changed
+    #[arg(long)]
+    reprocess: bool,
+}
+
+/// Where specs come from, and flags about images that change nothing here.
+#[derive(Debug, clap::Args)]
+pub struct SpecArgs {
+    /// The spec: a file, a URL, or '-' for standard input; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", default_value = "-")]
+    #[arg(hide_default_value = true)]
+    files: Vec<String>,
+    /// Check the specs, change nothing, and print what would be used
+    #[arg(long)]
+    dry_run: bool,
+    /// Accepted; images are not pushed
+    #[arg(short, long, hide = true)]
+    push_images: bool,
+    /// Accepted; images are not pushed
+    #[arg(short, long, value_name = "REGISTRY", hide = true)]
+    registry: Option<String>,
+    /// Accepted; images are not pushed
+    #[arg(short, long, value_name = "USER", hide = true)]
+    username: Option<String>,
+    /// Accepted; images are not pushed
+    #[arg(long, value_name = "PASSWORD", hide = true)]
+    password: Option<String>,
+}
+
+impl Create {
+    /// Creates every pipeline.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        self.spec.run(cx, false, self.reprocess).await
+    }
+}
+
+impl Update {
+    /// Updates every pipeline.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        self.spec.run(cx, true, self.reprocess).await
+    }
+}
+
+impl SpecArgs {
+    async fn run(self, cx: &Context, update: bool, reprocess: bool) -> Outcome {
+        if self.push_images {
+            cx.notice("notice: images are not pushed; push them to their registry yourself");
+        }
+        let mut specs = Vec::new();
+        for file in &self.files {
+            specs.extend(read(cx, file).await?);
+        }
+        for Parsed { spec, .. } in specs {
+            let update = update || spec.update;
+            let request = pps::CreatePipelineV2Request {
+                create_pipeline_request_json: spec.to_json(KeyStyle::Snake).to_string(),
+                dry_run: self.dry_run,
+                update,
+                reprocess: update && (reprocess || spec.reprocess),
+            };
+            let answer = cx.client().await?.pps().create_pipeline_v2(request).await?.into_inner();
+            if self.dry_run {
+                cx.say(&answer.effective_create_pipeline_request_json)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The specs in a file, behind a URL or on standard input; tells what the
+/// author should know about them.
+pub async fn read(cx: &Context, file: &str) -> Outcome<Vec<Parsed>> {
+    let text = match file {
+        "-" => io::read_to_string(io::stdin())?,
+        _ if is_url(file) => fetch_text(file).await?,
+        _ => std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("cannot read {file}: {error}")))?,
+    };
+    let name = if file == "-" { "standard input" } else { file };
+    specs(cx, name, &text)
+}
+
+/// The specs in `text`.
+pub fn specs(cx: &Context, name: &str, text: &str) -> Outcome<Vec<Parsed>> {
+    let specs = parse(name, text, &cx.project_name()?).map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match error.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    for notice in specs.iter().flat_map(|parsed| &parsed.notices) {
+        cx.notice(&format!("notice: {name}:{}: {}", notice.at, notice.message));
+    }
+    Ok(specs)
+}

@@ -1,0 +1,72 @@
+use std::ffi::OsString;
+
+use clap::{Command as Clap, CommandFactory as _};
+
+use super::grammar::Cli;
+use super::{Name, name};
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+#[test]
+fn the_grammar_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_name_decides_what_is_run() {
+    let table = [
+        ("pfs list repo", Name::Pfs),
+        ("/usr/bin/pachctl list-repo", Name::Pachctl),
+        ("/sbin/mount.pfs images /mnt -o ro", Name::MountHelper),
+        ("/sbin/mount.fuse.pfs images /mnt -o ro", Name::MountHelper),
+        ("pfs images@master /mnt -o ro", Name::MountHelper),
+        ("pfs mount /mnt -o ro", Name::Pfs),
+    ];
+    for (line, expected) in table {
+        assert_eq!(name(&words(line)), expected, "{line}");
+    }
+}
+
+/// Calls `visit` with every command that does something.
+fn leaves(command: &Clap, path: &str, visit: &mut impl FnMut(&Clap, &str)) {
+    let path = format!("{path}{}{}", if path.is_empty() { "" } else { " " }, command.get_name());
+    if !command.has_subcommands() {
+        visit(command, &path);
+    }
+    for sub in command.get_subcommands() {
+        leaves(sub, &path, visit);
+    }
+}
+
+#[test]
+fn every_command_says_what_it_does_and_shows_an_example() {
+    leaves(&Cli::command(), "", &mut |command, path| {
+        if command.is_hide_set() && command.get_arguments().all(|arg| arg.is_hide_set()) {
+            return;
+        }
+        assert!(command.get_about().is_some(), "{path} has no description");
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(after.starts_with("Example"), "{path} has no example");
+        for argument in command.get_arguments() {
+            let name = argument.get_id();
+            assert!(argument.get_help().is_some(), "{path}: {name} is not described");
+        }
+    });
+}
+
+#[test]
+fn nouns_may_be_singular_or_plural() {
+    let mut root = Cli::command();
+    root.build();
+    for verb in root.get_subcommands() {
+        for noun in verb.get_subcommands().filter(|noun| noun.get_name() != "help") {
+            if matches!(noun.get_name(), "all" | "get" | "set") {
+                continue;
+            }
+            let plural = noun.get_all_aliases().any(|alias| alias.ends_with('s'));
+            assert!(plural, "{} {}", verb.get_name(), noun.get_name());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a transaction changed, for whoever commits it.
+
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::TransactionView;
+use super::node::{Body, Data, Dir, Node, NodeId};
+use super::staged::Staged;
+use super::state::State;
+use crate::model::{Timestamp, TreePath};
+use crate::vfs::VfsError;
+use crate::vfs::base::Content;
+
+/// One change relative to the base, at one path.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Where.
+    pub path: TreePath,
+    /// Whether the base has an entry there, which what is here replaces with
+    /// everything below it.
+    pub hides: bool,
+    /// What is there now.
+    pub what: What,
+}
+
+/// What a path holds after the transaction.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// Nothing, and nothing below it.
+    Gone,
+    /// A directory of the base, elsewhere there, with all that is below it.
+    Moved {
+        /// Its path in the base.
+        from: TreePath,
+        /// Permission bits.
+        mode: u32,
+        /// Modification time.
+        mtime: Timestamp,
+    },
+    /// The same directory as in the base with other attributes.
+    Attributes {
+        /// Permission bits.
+        mode: u32,
+        /// Modification time.
+        mtime: Timestamp,
+    },
+    /// A new directory.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+        /// Modification time.
+        mtime: Timestamp,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Its target.
+        target: Arc<str>,
+        /// Modification time.
+        mtime: Timestamp,
+    },
+    /// A file.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Modification time.
+        mtime: Timestamp,
+        /// Its content.
+        content: Held,
+    },
+}
+
+/// The content of a changed file.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// As stored already.
+    Stored(Content),
+    /// To be read from the staging directory.
+    Staged(StagedFile),
+}
+
+/// A staged file, to be read by whoever commits it.
+#[derive(Debug, Clone)]
+pub struct StagedFile(pub(super) Arc<Staged>);
+
+impl StagedFile {
+    /// Names the file within its transaction; hard links share it.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.file
+    }
+
+    /// Bytes in the file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// What the file is based on, when only parts of it were changed: the
+    /// content, how many bytes of it show, and the changed ranges.
+    pub async fn partial(&self) -> Option<(Content, u64, Vec<Range<u64>>)> {
+        let under = self.0.under.read().await;
+        let content = under.content.clone()?;
+        Some((content, under.len, under.changed(self.size())))
+    }
+}
+
+impl TransactionView {
+    /// Everything that differs from the base, in directory order. Costs what
+    /// was changed, not what exists.
+    pub fn changes(&self) -> Result<Vec<Change>, VfsError> {
+        let state = self.lock();
+        let mut changes = Vec::new();
+        collect(&state, NodeId::ROOT, &TreePath::root(), &mut changes)?;
+        Ok(changes)
+    }
+
+    /// Whether anything differs from the base.
+    pub fn is_changed(&self) -> Result<bool, VfsError> {
+        Ok(!self.changes()?.is_empty())
+    }
+
+    /// Up to `count` bytes of a staged file from `offset`, of the parts that
+    /// the staging directory itself holds.
+    pub fn read_changed(
+        &self,
+        file: &StagedFile,
+        offset: u64,
+        count: usize,
+    ) -> Result<Bytes, VfsError> {
+        let opened = self.staging.file(file.0.file)?;
+        let mut bytes = BytesMut::zeroed(count);
+        let mut done = 0;
+        while done < count {
+            match opened.read_at(&mut bytes[done..], offset + done as u64)? {
+                0 => break,
+                read => done += read,
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes.freeze())
+    }
+}
+
+fn collect(
+    state: &State,
+    id: NodeId,
+    path: &TreePath,
+    changes: &mut Vec<Change>,
+) -> Result<(), VfsError> {
+    let dir = state.dir(id)?;
+    for (name, over) in &dir.overrides {
+        let path = path.join(name)?;
+        let hides = over.hides;
+        let Some(child) = over.node else {
+            changes.push(Change { path, hides, what: What::Gone });
+            continue;
+        };
+        let node = state.node(child)?;
+        let in_place = node.origin.is_some() && node.origin == expected(dir, name)?;
+        if let Some(what) = what(node, in_place) {
+            let hides = hides && !in_place;
+            changes.push(Change { path: path.clone(), hides, what });
+        }
+        if node.is_dir() {
+            collect(state, child, &path, changes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where in the base an unmoved `name` of `dir` comes from.
+fn expected(dir: &Dir, name: &str) -> Result<Option<TreePath>, VfsError> {
+    Ok(dir.base.as_ref().map(|base| base.join(name)).transpose()?)
+}
+
+fn what(node: &Node, in_place: bool) -> Option<What> {
+    if in_place && !node.changed {
+        return None; // only on the way to a change
+    }
+    let (mode, mtime) = (node.mode, node.mtime);
+    Some(match &node.body {
+        Body::Dir(dir) => match &dir.base {
+            Some(_) if in_place => What::Attributes { mode, mtime },
+            Some(from) => What::Moved { from: from.clone(), mode, mtime },
+            None => What::Directory { mode, mtime },
+        },
+        Body::Symlink(target) => What::Symlink { target: Arc::clone(target), mtime },
+        Body::File(Data::Base(content)) => {
+            What::File { mode, mtime, content: Held::Stored(content.clone()) }
+        }
+        Body::File(Data::Staged(staged)) => {
+            What::File { mode, mtime, content: Held::Staged(StagedFile(Arc::clone(staged))) }
+        }
+    })
+}

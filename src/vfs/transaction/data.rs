@@ -1,0 +1,327 @@
+//! Operations on content: reading, writing, truncating, syncing.
+
+use std::fs::{File, FileTimes};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+
+use super::journal::Record;
+use super::node::{Body, Data, NodeId};
+use super::staged::{BLOCK, Staged, Under, WHOLE, zero};
+use super::{COPIES, TransactionView};
+use crate::model::Timestamp;
+use crate::vfs::VfsError;
+use crate::vfs::base::{Content, Tree};
+use crate::vfs::types::Statfs;
+
+/// The largest file, in bytes.
+const FILE_MAX: u64 = i64::MAX as u64;
+
+/// What fallocate(2) is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocate {
+    /// Make the file reach to the end of the range.
+    Extend,
+    /// Only make room; holes take none here.
+    Reserve,
+    /// Make the range read as zeros, without changing the size.
+    Zero,
+    /// Make the range read as zeros and the file reach to its end.
+    ZeroExtend,
+}
+
+impl TransactionView {
+    /// Up to `count` bytes from `offset`; fewer at the end of the file only.
+    pub async fn read(&self, id: NodeId, offset: u64, count: u64) -> Result<Bytes, VfsError> {
+        let (base, data) = {
+            let state = self.lock();
+            (state.base.clone(), state.node(id)?.data()?.clone())
+        };
+        match data {
+            Data::Base(content) => read_base(&base, &content, offset, count).await,
+            Data::Staged(staged) => self.read_staged(&base, &staged, offset, count).await,
+        }
+    }
+
+    async fn read_staged(
+        &self,
+        base: &Tree,
+        staged: &Staged,
+        offset: u64,
+        count: u64,
+    ) -> Result<Bytes, VfsError> {
+        let under = staged.under.read().await;
+        let end = offset.saturating_add(count).min(staged.size());
+        let file = self.staging.file(staged.file)?;
+        let mut bytes = BytesMut::zeroed(usize::try_from(end.saturating_sub(offset)).unwrap_or(0));
+        let mut at = offset;
+        while at < end {
+            let block = at / BLOCK;
+            let until = end.min((block + 1) * BLOCK);
+            let into = &mut bytes[(at - offset) as usize..(until - offset) as usize];
+            match (&under.content, under.has(block)) {
+                (Some(content), false) => {
+                    let read = base.read(content, at..until.min(under.len).max(at)).await?;
+                    into[..read.len()].copy_from_slice(&read);
+                }
+                (Some(_) | None, _) => read_full(&file, into, at)?,
+            }
+            at = until;
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Writes all of `data` at `offset`.
+    pub async fn write(&self, id: NodeId, offset: u64, data: &[u8]) -> Result<(), VfsError> {
+        let _open = self.writable().await?;
+        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= FILE_MAX);
+        let end = end.ok_or(VfsError::TooLarge)?;
+        let staged = self.stage(id, u64::MAX).await?;
+        self.change(&staged, offset..end, |file| file.write_all_at(data, offset)).await?;
+        staged.size.fetch_max(end, Ordering::AcqRel);
+        self.lock().modified(id, self.clock.now())
+    }
+
+    /// Copies up what `range` covers in part, runs `change` on the staged
+    /// file and marks what it now holds.
+    async fn change(
+        &self,
+        staged: &Staged,
+        range: Range<u64>,
+        change: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), VfsError> {
+        let file = self.staging.file(staged.file)?;
+        staged.unsynced.store(true, Ordering::Release);
+        {
+            let under = staged.under.read().await;
+            let covered = |block| range.start <= block * BLOCK && (block + 1) * BLOCK <= range.end;
+            let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
+            if under.content.is_none() || blocks.clone().all(|block| under.has(block)) {
+                return Ok(change(&file)?);
+            }
+            let partly = [blocks.start, blocks.end - 1].into_iter().filter(|b| !covered(*b));
+            drop(under);
+            self.fill(staged, &file, partly).await?;
+        }
+        let mut under = staged.under.write().await;
+        change(&file)?;
+        let (first, count) = (range.start / BLOCK, range.end.div_ceil(BLOCK) - range.start / BLOCK);
+        self.lock().log(&Record::Blocks { file: staged.file, first, count })?;
+        under.mark(first, count);
+        Ok(())
+    }
+
+    /// Copies `blocks` up from the base unless they are there already.
+    async fn fill(
+        &self,
+        staged: &Staged,
+        file: &File,
+        blocks: impl Iterator<Item = u64>,
+    ) -> Result<(), VfsError> {
+        let base = self.base();
+        for block in blocks {
+            let mut under = staged.under.write().await;
+            let Some(content) = under.content.clone().filter(|_| !under.has(block)) else {
+                continue;
+            };
+            let range = block * BLOCK..((block + 1) * BLOCK).min(under.len);
+            let bytes = base.read(&content, range.clone()).await?;
+            file.write_all_at(&bytes, range.start)?;
+            self.lock().log(&Record::Blocks { file: staged.file, first: block, count: 1 })?;
+            under.mark(block, 1);
+        }
+        Ok(())
+    }
+
+    /// The staged content of `id`, made from the first `keep` bytes of its
+    /// base content when it was not staged yet.
+    async fn stage(&self, id: NodeId, keep: u64) -> Result<Arc<Staged>, VfsError> {
+        let known = |data: &Data| match data {
+            Data::Staged(staged) => Ok(Arc::clone(staged)),
+            Data::Base(content) => Err(content.clone()),
+        };
+        if let Ok(staged) = known(self.lock().node(id)?.data()?) {
+            return Ok(staged);
+        }
+        let _alone = self.copying[(id.0 % COPIES as u64) as usize].lock().await;
+        let (content, base, file) = {
+            let mut state = self.lock();
+            match known(state.node(id)?.data()?) {
+                Ok(staged) => return Ok(staged),
+                Err(content) => (content, state.base.clone(), state.new_file()),
+            }
+        };
+        let kept = keep.min(content.size());
+        let under = match kept > WHOLE {
+            true => {
+                self.staging.create(file)?.set_len(kept)?;
+                Under::of(content, kept)
+            }
+            false => {
+                self.copy_up(&base, &content, kept, file).await?;
+                Under::default()
+            }
+        };
+        let staged = Staged::new(file, kept, under);
+        self.commit_stage(id, &staged, kept)?;
+        Ok(staged)
+    }
+
+    async fn copy_up(
+        &self,
+        base: &Tree,
+        content: &Content,
+        kept: u64,
+        file: u64,
+    ) -> Result<(), VfsError> {
+        let target = self.staging.create(file)?;
+        let mut at = 0;
+        while at < kept {
+            let bytes = base.read(content, at..kept.min(at + 4 * BLOCK)).await?;
+            if bytes.is_empty() {
+                return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
+            }
+            target.write_all_at(&bytes, at)?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn commit_stage(&self, id: NodeId, staged: &Arc<Staged>, kept: u64) -> Result<(), VfsError> {
+        let mut state = self.lock();
+        if let Some(path) = state.path(id)? {
+            // Recovery tells whole copies from others by their size.
+            let base = if kept > WHOLE { kept } else { 0 };
+            state.log(&Record::Stage { path, file: staged.file, base })?;
+        }
+        let node = state.node_mut(id)?;
+        node.body = Body::File(Data::Staged(Arc::clone(staged)));
+        node.changed = true;
+        state.touch(id)
+    }
+
+    /// Makes the file exactly `size` bytes long; a hole reads as zeros.
+    pub(super) async fn truncate(&self, id: NodeId, size: u64) -> Result<(), VfsError> {
+        if size > FILE_MAX {
+            return Err(VfsError::TooLarge);
+        }
+        let staged = self.stage(id, size).await?;
+        {
+            let mut under = staged.under.write().await;
+            if size < under.len {
+                self.lock().log(&Record::Clip { file: staged.file, base: size })?;
+                under.len = size;
+            }
+            self.staging.file(staged.file)?.set_len(size)?;
+            staged.size.store(size, Ordering::Release);
+            staged.unsynced.store(true, Ordering::Release);
+        }
+        self.lock().modified(id, self.clock.now())
+    }
+
+    /// Makes room, or zeros, as fallocate(2).
+    pub async fn allocate(
+        &self,
+        id: NodeId,
+        how: Allocate,
+        range: Range<u64>,
+    ) -> Result<(), VfsError> {
+        let size = self.attr(id)?.size;
+        let extend = matches!(how, Allocate::Extend | Allocate::ZeroExtend) && range.end > size;
+        if matches!(how, Allocate::Zero | Allocate::ZeroExtend) {
+            let _open = self.writable().await?;
+            let range = range.start..range.end.min(size);
+            if range.start < range.end {
+                let staged = self.stage(id, u64::MAX).await?;
+                self.change(&staged, range.clone(), |file| zero(file, range.clone())).await?;
+                self.lock().modified(id, self.clock.now())?;
+            }
+        }
+        if extend {
+            let _open = self.writable().await?;
+            self.truncate(id, range.end).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns when the content of `id`, and every name and attribute up to
+    /// now, would survive the loss of power.
+    pub async fn sync(&self, id: NodeId) -> Result<(), VfsError> {
+        let (own, journal) = {
+            let state = self.lock();
+            let own = match &state.node(id)?.body {
+                Body::File(Data::Staged(staged)) => Some(Arc::clone(staged)),
+                Body::File(Data::Base(_)) | Body::Dir(_) | Body::Symlink(_) => None,
+            };
+            let journal = state.journal.as_ref().map(super::journal::Journal::handle);
+            (own, journal.transpose()?)
+        };
+        let file = match own.filter(|own| own.unsynced.swap(false, Ordering::AcqRel)) {
+            Some(own) => Some((self.staging.file(own.file)?, own)),
+            None => None,
+        };
+        let dir = File::open(self.staging.dir())?;
+        let synced = tokio::task::spawn_blocking(move || {
+            if let Some((file, own)) = file {
+                file.sync_data().inspect_err(|_| own.unsynced.store(true, Ordering::Release))?;
+                dir.sync_all()?;
+            }
+            journal.map_or(Ok(()), |journal| journal.sync_data())
+        });
+        Ok(synced.await.map_err(io::Error::other)??)
+    }
+
+    /// The room in the staging directory.
+    pub fn statfs(&self) -> Result<Statfs, VfsError> {
+        let found = nix::sys::statvfs::statvfs(self.staging.dir()).map_err(io::Error::from)?;
+        Ok(Statfs {
+            block_size: u32::try_from(found.fragment_size()).unwrap_or(4096),
+            blocks: found.blocks(),
+            free: found.blocks_available(),
+            files: found.files(),
+        })
+    }
+}
+
+/// Sets the modification time of a staged file, from which recovery takes it.
+pub(super) fn set_modified(file: &File, mtime: Timestamp) -> io::Result<()> {
+    let nanos = mtime.as_nanos();
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    let time = match nanos < 0 {
+        true => SystemTime::UNIX_EPOCH - distance,
+        false => SystemTime::UNIX_EPOCH + distance,
+    };
+    file.set_times(FileTimes::new().set_modified(time))
+}
+
+async fn read_base(
+    base: &Tree,
+    content: &Content,
+    offset: u64,
+    count: u64,
+) -> Result<Bytes, VfsError> {
+    let end = offset.saturating_add(count).min(content.size());
+    match offset < end {
+        true => Ok(base.read(content, offset..end).await?),
+        false => Ok(Bytes::new()),
+    }
+}
+
+/// Reads `into` from `at`; what lies past the end of the file stays zero.
+fn read_full(file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

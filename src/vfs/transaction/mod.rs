@@ -1,0 +1,163 @@
+//! A writable view: a base tree, and what was changed since, kept in a
+//! staging directory until it is committed.
+//!
+//! Names and attributes live in memory and in an append-only journal; changed
+//! content lives in plain files. Both survive the death of the process at any
+//! point ([`TransactionView::recover`]); what was synced survives that of the
+//! machine. Nobody else sees any of it before the commit.
+
+mod changes;
+mod data;
+pub mod journal;
+mod names;
+mod node;
+mod recover;
+mod staged;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+pub use changes::{Change, Held, What};
+pub use node::NodeId;
+pub use recover::{Started, inspect};
+
+use self::staged::Staging;
+use self::state::{Known, State};
+use super::VfsError;
+use super::base::Tree;
+use super::types::Attr;
+use crate::model::Clock;
+
+/// How many locks the copying up of files is spread over.
+const COPIES: usize = 64;
+
+/// A writable overlay over an immutable tree.
+pub struct TransactionView {
+    started: Started,
+    clock: Arc<dyn Clock>,
+    staging: Arc<Staging>,
+    state: Mutex<State>,
+    /// Held for reading by every change, for writing while sealed.
+    seal: RwLock<Seal>,
+    copying: [tokio::sync::Mutex<()>; COPIES],
+}
+
+/// Whether a transaction takes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    Open,
+    Closed,
+}
+
+impl std::fmt::Debug for TransactionView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionView").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+/// Keeps a node in memory; worth one lookup.
+struct Pin<'a> {
+    view: &'a TransactionView,
+    id: NodeId,
+}
+
+impl Pin<'_> {
+    /// Makes the pin a lookup that the kernel takes back.
+    fn keep(self) -> NodeId {
+        let id = self.id;
+        std::mem::forget(self);
+        id
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.view.lock().forget(self.id, 1);
+    }
+}
+
+impl TransactionView {
+    fn assemble(started: Started, clock: Arc<dyn Clock>, staging: Arc<Staging>, state: State) -> Self {
+        let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        let seal = RwLock::new(Seal::Open);
+        Self { started, clock, staging, state: Mutex::new(state), seal, copying }
+    }
+
+    /// What the transaction is about.
+    #[must_use]
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// The tree the changes are relative to.
+    #[must_use]
+    pub fn base(&self) -> Tree {
+        self.lock().base.clone()
+    }
+
+    /// What stat tells of `id`, under a number that the caller decides.
+    pub fn attr(&self, id: NodeId) -> Result<Attr, VfsError> {
+        Ok(self.lock().node(id)?.attr())
+    }
+
+    /// The target of a symlink.
+    pub fn readlink(&self, id: NodeId) -> Result<Arc<str>, VfsError> {
+        match &self.lock().node(id)?.body {
+            node::Body::Symlink(target) => Ok(Arc::clone(target)),
+            node::Body::File(_) | node::Body::Dir(_) => Err(VfsError::Invalid("not a symlink")),
+        }
+    }
+
+    /// Takes back `count` lookups.
+    pub fn forget(&self, id: NodeId, count: u64) {
+        self.lock().forget(id, count);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while a commit is under way; fails once the transaction is over.
+    async fn writable(&self) -> Result<RwLockReadGuard<'_, Seal>, VfsError> {
+        let seal = self.seal.read().await;
+        match *seal {
+            Seal::Open => Ok(seal),
+            Seal::Closed => Err(VfsError::ReadOnly),
+        }
+    }
+
+    fn pinned(&self, state: &mut State, id: NodeId) -> Result<Pin<'_>, VfsError> {
+        state.node_mut(id)?.lookups += 1;
+        Ok(Pin { view: self, id })
+    }
+
+    /// The node `name` in `dir`, kept in memory; `None` when there is none.
+    async fn pin(&self, dir: NodeId, name: &str) -> Result<Option<Pin<'_>>, VfsError> {
+        loop {
+            let (base, path, generation) = {
+                let mut state = self.lock();
+                match state.known(dir, name)? {
+                    Known::Node(id) => return self.pinned(&mut state, id).map(Some),
+                    Known::Absent => return Ok(None),
+                    Known::InBase(path) => (state.base.clone(), path, state.generation),
+                }
+            };
+            let entry = base.get(&path).await?;
+            let mut state = self.lock();
+            if state.generation != generation {
+                continue;
+            }
+            // Somebody else may have been faster.
+            let id = match (state.known(dir, name)?, entry) {
+                (Known::Node(id), _) => id,
+                (Known::InBase(path), Some(entry)) => state.add_base(dir, name, path, entry)?,
+                (Known::Absent, _) | (Known::InBase(_), None) => return Ok(None),
+            };
+            return self.pinned(&mut state, id).map(Some);
+        }
+    }
+}

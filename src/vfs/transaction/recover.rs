@@ -1,0 +1,244 @@
+//! Transactions on disk: starting one, finding it again, replaying it.
+//!
+//! A staging directory holds `transaction.json` (what it is about), `journal`
+//! (what was done to names) and `files/` (changed content).
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Journal, Record};
+use super::node::{Body, Data, NodeId};
+use super::staged::{Staged, Staging, Under};
+use super::state::State;
+use super::{Pin, TransactionView};
+use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
+use crate::vfs::VfsError;
+use crate::vfs::base::Tree;
+use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
+
+/// What a transaction is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The version of this record, 1.
+    pub version: u8,
+    /// Names the transaction.
+    pub id: TransactionId,
+    /// The branch it will be committed to.
+    pub branch: Branch,
+    /// The commit it started from; `None` on an empty branch.
+    pub base: Option<CommitId>,
+    /// The tree of that commit, as the caller encodes it, in hex.
+    pub root: String,
+    /// When it started.
+    pub at: Timestamp,
+}
+
+const STARTED: &str = "transaction.json";
+const JOURNAL: &str = "journal";
+const FILES: &str = "files";
+
+/// What the transaction in `dir` is about, without opening it.
+pub fn inspect(dir: &Path) -> io::Result<Started> {
+    let started: Started = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
+    match started.version {
+        1 => Ok(started),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version")),
+    }
+}
+
+impl TransactionView {
+    /// Starts a transaction over `base` in the directory `dir`, which is
+    /// created and must not hold one already.
+    pub fn start(
+        dir: &Path,
+        started: Started,
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        fs::create_dir_all(dir.join(FILES))?;
+        let journal = Journal::create(&dir.join(JOURNAL))?;
+        write_started(dir, &started)?;
+        let staging = Arc::new(Staging::new(dir.join(FILES)));
+        let mut state = State::new(base, Arc::clone(&staging), clock.now());
+        state.journal = Some(journal);
+        Ok(Self::assemble(started, clock, staging, state))
+    }
+
+    /// Opens the transaction that a dead process left in `dir`; `base` is the
+    /// tree that [`inspect`] names.
+    pub async fn recover(
+        dir: &Path,
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VfsError> {
+        let started = inspect(dir)?;
+        let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
+        let staging = Arc::new(Staging::new(dir.join(FILES)));
+        let state = State::new(base, Arc::clone(&staging), started.at);
+        let view = Self::assemble(started, clock, staging, state);
+        let mut files = HashMap::new();
+        for record in records {
+            match view.replay(record, &mut files).await {
+                // A file that was removed later may be gone already.
+                Ok(()) | Err(VfsError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        view.take_sizes()?;
+        view.lock().journal = Some(journal);
+        Ok(view)
+    }
+
+    async fn replay(
+        &self,
+        record: Record,
+        files: &mut HashMap<u64, Arc<Staged>>,
+    ) -> Result<(), VfsError> {
+        match record {
+            Record::File { path, mode, at } => self.recreate(&path, NewBody::File, mode, at).await,
+            Record::Directory { path, mode, at } => {
+                self.recreate(&path, NewBody::Directory, mode, at).await
+            }
+            Record::Symlink { path, target, at } => {
+                self.recreate(&path, NewBody::Symlink(target), 0o777, at).await
+            }
+            Record::Link { path, new } => {
+                let (file, (dir, name)) = (self.at(&path).await?, self.above(&new).await?);
+                self.link(file.id, dir.id, name).await?;
+                self.forget(file.id, 1);
+                Ok(())
+            }
+            Record::Remove { path } => {
+                let node = self.at(&path).await?;
+                let is_dir = self.lock().node(node.id)?.is_dir();
+                drop(node);
+                let (dir, name) = self.above(&path).await?;
+                match is_dir {
+                    true => self.rmdir(dir.id, name).await,
+                    false => self.unlink(dir.id, name).await,
+                }
+            }
+            Record::Rename { from, to } => self.replay_rename(&from, &to, RenameMode::Replace).await,
+            Record::Exchange { one, other } => {
+                self.replay_rename(&one, &other, RenameMode::Exchange).await
+            }
+            Record::Attributes { path, mode, uid, gid, mtime } => {
+                let node = self.at(&path).await?;
+                let set = SetAttr { mode, uid, gid, ..SetAttr::default() };
+                let mut state = self.lock();
+                super::names::apply_attributes(&mut state, node.id, &set, mtime, self.started.at)
+            }
+            Record::Stage { path, file, base } => {
+                let node = self.at(&path).await?;
+                files.insert(file, self.restage(&node, file, base)?);
+                Ok(())
+            }
+            Record::Blocks { file, first, count } => {
+                let staged = files.get(&file).ok_or(VfsError::NotFound)?;
+                staged.under.write().await.mark(first, count);
+                Ok(())
+            }
+            Record::Clip { file, base } => {
+                let mut under = files.get(&file).ok_or(VfsError::NotFound)?.under.write().await;
+                under.len = under.len.min(base);
+                Ok(())
+            }
+        }
+    }
+
+    async fn recreate(
+        &self,
+        path: &TreePath,
+        body: NewBody,
+        mode: u32,
+        at: Timestamp,
+    ) -> Result<(), VfsError> {
+        let (dir, name) = self.above(path).await?;
+        let (id, _) = self.create(dir.id, name, NewEntry { body, mode, uid: 0, gid: 0 }).await?;
+        let mut state = self.lock();
+        let node = state.node_mut(id)?;
+        (node.uid, node.gid, node.mtime, node.ctime) = (None, None, at, at);
+        state.forget(id, 1);
+        Ok(())
+    }
+
+    async fn replay_rename(
+        &self,
+        from: &TreePath,
+        to: &TreePath,
+        mode: RenameMode,
+    ) -> Result<(), VfsError> {
+        let ((dir, name), (into, new)) = (self.above(from).await?, self.above(to).await?);
+        self.rename((dir.id, name), (into.id, new), mode).await
+    }
+
+    fn restage(&self, node: &Pin<'_>, file: u64, base: u64) -> Result<Arc<Staged>, VfsError> {
+        let mut state = self.lock();
+        state.used_file(file);
+        let under = match state.node(node.id)?.data()? {
+            Data::Base(content) if base > 0 => Under::of(content.clone(), base),
+            Data::Base(_) | Data::Staged(_) => Under::default(),
+        };
+        let staged = Staged::new(file, 0, under);
+        let target = state.node_mut(node.id)?;
+        target.body = Body::File(Data::Staged(Arc::clone(&staged)));
+        target.changed = true;
+        state.touch(node.id)?;
+        Ok(staged)
+    }
+
+    /// Takes sizes and times of staged files from the files themselves.
+    fn take_sizes(&self) -> Result<(), VfsError> {
+        let mut state = self.lock();
+        let staging = Arc::clone(&state.staging);
+        for (_, node) in state.nodes_mut() {
+            let Body::File(Data::Staged(staged)) = &node.body else { continue };
+            let file = match staging.file(staged.file) {
+                // Only what was never synced can be lost with the power.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => staging.create(staged.file),
+                file => file,
+            };
+            let found = file?.metadata()?;
+            staged.size.store(found.len(), Ordering::Release);
+            let (seconds, nanos) = modified(&found);
+            node.mtime = Timestamp::from_parts(seconds, nanos);
+        }
+        Ok(())
+    }
+
+    /// The node at `path`.
+    pub(super) async fn at(&self, path: &TreePath) -> Result<Pin<'_>, VfsError> {
+        let mut pin = self.pinned(&mut self.lock(), NodeId::ROOT)?;
+        for name in path.components() {
+            pin = self.pin(pin.id, name).await?.ok_or(VfsError::NotFound)?;
+        }
+        Ok(pin)
+    }
+
+    /// The directory that `path` is in, and its name there.
+    pub(super) async fn above<'p>(&self, path: &'p TreePath) -> Result<(Pin<'_>, &'p str), VfsError> {
+        let parent = path.parent().ok_or(VfsError::Invalid("the root has no name"))?;
+        Ok((self.at(&parent).await?, path.file_name()))
+    }
+}
+
+fn modified(found: &fs::Metadata) -> (i64, u32) {
+    use std::os::unix::fs::MetadataExt;
+    (found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or(0))
+}
+
+/// Writes `transaction.json` so that it is there whole or not at all.
+fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
+    let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(started)?)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    File::open(dir)?.sync_all()
+}

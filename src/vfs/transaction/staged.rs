@@ -1,0 +1,166 @@
+//! The content of changed files: plain files in the staging directory.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use tokio::sync::RwLock;
+
+use crate::vfs::base::Content;
+
+/// The unit in which a large file is copied up, in bytes.
+pub(super) const BLOCK: u64 = 1 << 20;
+
+/// A base file up to this size is copied up whole.
+pub(super) const WHOLE: u64 = 64 << 20;
+
+/// How many staged files are kept open.
+const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
+
+/// The directory of staged files.
+#[derive(Debug)]
+pub(super) struct Staging {
+    dir: PathBuf,
+    open: Mutex<LruCache<u64, Arc<File>>>,
+}
+
+impl Staging {
+    /// Uses `dir`, which exists.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, open: Mutex::new(LruCache::new(OPEN)) }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn path(&self, file: u64) -> PathBuf {
+        self.dir.join(format!("{file:016x}"))
+    }
+
+    /// Creates staged file `file`, empty, in place of a left-over one.
+    pub(super) fn create(&self, file: u64) -> io::Result<Arc<File>> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let opened = Arc::new(options.open(self.path(file))?);
+        self.lock().put(file, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Staged file `file`, open for reading and writing.
+    pub(super) fn file(&self, file: u64) -> io::Result<Arc<File>> {
+        if let Some(opened) = self.lock().get(&file) {
+            return Ok(Arc::clone(opened));
+        }
+        let path = self.path(file);
+        let opened = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
+        self.lock().put(file, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Removes staged file `file`; what is left behind is garbage only.
+    pub(super) fn remove(&self, file: u64) {
+        self.lock().pop(&file);
+        if let Err(error) = std::fs::remove_file(self.path(file)) {
+            tracing::debug!(%error, file, "staged file not removed");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<File>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The content of one changed file.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// Names the file in the staging directory.
+    pub(super) file: u64,
+    /// Bytes in the file.
+    pub(super) size: AtomicU64,
+    /// Whether anything was written since the last sync.
+    pub(super) unsynced: AtomicBool,
+    /// What shows through from the base. Held for writing while blocks are
+    /// copied up and sizes change.
+    pub(super) under: RwLock<Under>,
+}
+
+impl Staged {
+    pub(super) fn new(file: u64, size: u64, under: Under) -> Arc<Self> {
+        let (size, unsynced) = (AtomicU64::new(size), AtomicBool::new(true));
+        Arc::new(Self { file, size, unsynced, under: RwLock::new(under) })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+}
+
+/// Base content that shows through a staged file where no block is present.
+#[derive(Debug, Default)]
+pub(super) struct Under {
+    /// The content; `None` when the staged file is whole.
+    pub(super) content: Option<Content>,
+    /// How many bytes of it show, at most.
+    pub(super) len: u64,
+    /// A bit for each block that the staged file holds itself.
+    present: Vec<u64>,
+}
+
+impl Under {
+    /// `len` bytes of `content`, no block present yet.
+    pub(super) fn of(content: Content, len: u64) -> Self {
+        Self { content: Some(content), len, present: Vec::new() }
+    }
+
+    /// Whether the staged file holds all of `block` itself. Past the end of
+    /// the base it always does: there it is a hole.
+    pub(super) fn has(&self, block: u64) -> bool {
+        let (word, bit) = (block / 64, block % 64);
+        let set = |word: &u64| word >> bit & 1 == 1;
+        let marked = usize::try_from(word).ok().and_then(|at| self.present.get(at)).is_some_and(set);
+        self.content.is_none() || block.saturating_mul(BLOCK) >= self.len || marked
+    }
+
+    /// Marks `count` blocks from `first` as held by the staged file.
+    pub(super) fn mark(&mut self, first: u64, count: u64) {
+        for block in first..first.saturating_add(count) {
+            let word = (block / 64) as usize;
+            if self.present.len() <= word {
+                self.present.resize(word + 1, 0);
+            }
+            self.present[word] |= 1 << (block % 64);
+        }
+    }
+
+    /// Blocks present, as ranges of bytes within `size`.
+    pub(super) fn changed(&self, size: u64) -> Vec<std::ops::Range<u64>> {
+        let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
+        for block in 0..size.div_ceil(BLOCK) {
+            let range = block * BLOCK..((block + 1) * BLOCK).min(size);
+            match ranges.last_mut() {
+                _ if !self.has(block) => {}
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        ranges
+    }
+}
+
+/// Writes zeros over `range` of `file`.
+pub(super) fn zero(file: &File, range: std::ops::Range<u64>) -> io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let count = (range.end - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}

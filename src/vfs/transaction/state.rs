@@ -1,0 +1,260 @@
+//! A transaction's names and attributes: everything that happens under its
+//! one lock, without waiting for anything.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use super::journal::{Journal, Record};
+use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
+use super::staged::Staging;
+use crate::model::{Timestamp, TreePath};
+use crate::vfs::base::{Entry, Tree};
+use crate::vfs::VfsError;
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// What the transaction started from, or was last committed as.
+    pub(super) base: Tree,
+    /// Counts the bases.
+    pub(super) generation: u64,
+    /// `None` while a journal is replayed.
+    pub(super) journal: Option<Journal>,
+    pub(super) staging: Arc<Staging>,
+    nodes: HashMap<NodeId, Node>,
+    next_node: u64,
+    next_file: u64,
+}
+
+/// What memory knows of a name.
+pub(super) enum Known {
+    Node(NodeId),
+    Absent,
+    /// Only the base can tell, at this path.
+    InBase(TreePath),
+}
+
+impl State {
+    pub(super) fn new(base: Tree, staging: Arc<Staging>, at: Timestamp) -> Self {
+        let body = Body::Dir(Dir { base: Some(TreePath::root()), ..Dir::default() });
+        let mut root = Node::new(body, 0o755, at, (NodeId::ROOT, "".into()));
+        root.places.clear();
+        root.lookups = 1;
+        let nodes = HashMap::from([(NodeId::ROOT, root)]);
+        Self { base, generation: 0, journal: None, staging, nodes, next_node: 2, next_file: 1 }
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> Result<&Node, VfsError> {
+        self.nodes.get(&id).ok_or(VfsError::Stale)
+    }
+
+    pub(super) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, VfsError> {
+        self.nodes.get_mut(&id).ok_or(VfsError::Stale)
+    }
+
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Node)> {
+        self.nodes.iter_mut()
+    }
+
+    pub(super) fn dir(&self, id: NodeId) -> Result<&Dir, VfsError> {
+        self.node(id)?.dir()
+    }
+
+    /// What is known of `name` in `dir`.
+    pub(super) fn known(&self, dir: NodeId, name: &str) -> Result<Known, VfsError> {
+        let dir = self.dir(dir)?;
+        if let Some(over) = dir.overrides.get(name) {
+            return Ok(over.node.map_or(Known::Absent, Known::Node));
+        }
+        Ok(match (dir.clean.get(name), &dir.base) {
+            (Some(id), _) => Known::Node(*id),
+            (None, Some(base)) => Known::InBase(base.join(name)?),
+            (None, None) => Known::Absent,
+        })
+    }
+
+    /// Adds the node of a base entry that was not known yet.
+    pub(super) fn add_base(
+        &mut self,
+        dir: NodeId,
+        name: &str,
+        path: TreePath,
+        entry: Entry,
+    ) -> Result<NodeId, VfsError> {
+        let name: Arc<str> = name.into();
+        let id = self.add(Node::of_base(entry, path, (dir, Arc::clone(&name))));
+        self.node_mut(dir)?.dir_mut()?.clean.insert(name, id);
+        Ok(id)
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
+        let id = NodeId(self.next_node);
+        self.next_node += 1;
+        self.nodes.insert(id, node);
+        id
+    }
+
+    /// A number for a new staged file.
+    pub(super) fn new_file(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
+    }
+
+    /// Keeps `file` from being handed out again.
+    pub(super) fn used_file(&mut self, file: u64) {
+        self.next_file = self.next_file.max(file + 1);
+    }
+
+    /// The path of a node; `None` when it has been removed.
+    pub(super) fn path(&self, id: NodeId) -> Result<Option<TreePath>, VfsError> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != NodeId::ROOT {
+            let Some((parent, name)) = self.node(at)?.places.first() else { return Ok(None) };
+            names.push(Arc::clone(name));
+            at = *parent;
+        }
+        let root = TreePath::root();
+        Ok(Some(names.iter().rev().try_fold(root, |path, name| path.join(name))?))
+    }
+
+    /// The path of `name` in `dir`, which must not have been removed.
+    pub(super) fn child_path(&self, dir: NodeId, name: &str) -> Result<TreePath, VfsError> {
+        let dir = self.path(dir)?.ok_or(VfsError::NotFound)?;
+        Ok(dir.join(name)?)
+    }
+
+    /// Whether `dir` is `of` or lies below it.
+    pub(super) fn is_within(&self, dir: NodeId, of: NodeId) -> Result<bool, VfsError> {
+        let mut at = dir;
+        while at != of {
+            match self.node(at)?.places.first() {
+                Some((parent, _)) => at = *parent,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes `record` down before what it tells is done.
+    pub(super) fn log(&mut self, record: &Record) -> io::Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(record))
+    }
+
+    /// Makes the way from the root to `id` visible to whoever collects the
+    /// changes.
+    pub(super) fn touch(&mut self, id: NodeId) -> Result<(), VfsError> {
+        let mut at = id;
+        while let Some((parent, name)) = self.node(at)?.places.first().cloned() {
+            let dir = self.node_mut(parent)?.dir_mut()?;
+            if dir.clean.remove(&name).is_none() {
+                break; // an override's parents are overrides
+            }
+            dir.overrides.insert(name, Override { hides: true, node: Some(at) });
+            at = parent;
+        }
+        Ok(())
+    }
+
+    /// Notes that the content of `id` changes at `at`.
+    pub(super) fn modified(&mut self, id: NodeId, at: Timestamp) -> Result<(), VfsError> {
+        let node = self.node_mut(id)?;
+        (node.mtime, node.ctime, node.changed) = (at, at, true);
+        self.touch(id)
+    }
+
+    /// Whether the base has `name`, which must be known, in `dir`.
+    fn hides(&self, dir: NodeId, name: &str) -> Result<bool, VfsError> {
+        let dir = self.dir(dir)?;
+        let clean = || dir.clean.contains_key(name);
+        Ok(dir.overrides.get(name).map_or_else(clean, |over| over.hides))
+    }
+
+    /// Adds a new node under a name that is known to be free.
+    pub(super) fn create(
+        &mut self,
+        (dir, name): Place,
+        body: Body,
+        mode: u32,
+        at: Timestamp,
+    ) -> Result<NodeId, VfsError> {
+        self.dir(dir)?;
+        let mut node = Node::new(body, mode, at, (dir, Arc::clone(&name)));
+        node.places.clear();
+        let id = self.add(node);
+        self.attach(id, (dir, name), at)?;
+        Ok(id)
+    }
+
+    /// Gives `id` one more name, which is known to be free.
+    pub(super) fn attach(
+        &mut self,
+        id: NodeId,
+        (dir, name): Place,
+        at: Timestamp,
+    ) -> Result<(), VfsError> {
+        let hides = self.hides(dir, &name)?;
+        let over = Override { hides, node: Some(id) };
+        self.node_mut(dir)?.dir_mut()?.overrides.insert(Arc::clone(&name), over);
+        let node = self.node_mut(id)?;
+        node.places.push((dir, name));
+        node.ctime = at;
+        self.modified(dir, at)
+    }
+
+    /// Takes the name `name` in `dir` from the node that is known to have it.
+    pub(super) fn detach(
+        &mut self,
+        id: NodeId,
+        (dir, name): &Place,
+        at: Timestamp,
+    ) -> Result<(), VfsError> {
+        let hides = self.hides(*dir, name)?;
+        let entries = self.node_mut(*dir)?.dir_mut()?;
+        entries.clean.remove(name);
+        match hides {
+            true => entries.overrides.insert(Arc::clone(name), Override { hides, node: None }),
+            false => entries.overrides.remove(name),
+        };
+        let node = self.node_mut(id)?;
+        node.places.retain(|(parent, known)| (parent, known) != (dir, name));
+        node.ctime = at;
+        self.modified(*dir, at)
+    }
+
+    /// Takes back `count` lookups and drops what nobody needs any more.
+    pub(super) fn forget(&mut self, id: NodeId, count: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.lookups = node.lookups.saturating_sub(count);
+        }
+        self.prune(id);
+    }
+
+    /// Drops `id` when no kernel knows it and the base tells all about it, or
+    /// nothing leads to it; then its parent likewise.
+    pub(super) fn prune(&mut self, id: NodeId) {
+        let mut at = id;
+        while let Some(parent) = self.prune_one(at) {
+            at = parent;
+        }
+    }
+
+    fn prune_one(&mut self, id: NodeId) -> Option<NodeId> {
+        let node = self.nodes.get(&id).filter(|node| node.lookups == 0 && id != NodeId::ROOT)?;
+        let Some((parent, name)) = node.places.first().cloned() else {
+            if let Body::File(Data::Staged(staged)) = &node.body {
+                self.staging.remove(staged.file);
+            }
+            self.nodes.remove(&id);
+            return None;
+        };
+        let busy = node.dir().is_ok_and(|dir| !dir.clean.is_empty() || !dir.overrides.is_empty());
+        let siblings = self.nodes.get_mut(&parent)?.dir_mut().ok()?;
+        if busy || siblings.clean.get(&name) != Some(&id) {
+            return None;
+        }
+        siblings.clean.remove(&name);
+        self.nodes.remove(&id);
+        Some(parent)
+    }
+}

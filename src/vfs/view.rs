@@ -1,0 +1,194 @@
+//! Read-only views: a tree, or some paths of it, as directories and files.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::base::{Content, Entry, EntryKind, Tree};
+use super::inode::Identity;
+use super::types::{Attr, Hold, InodeNo, Kind};
+use super::VfsError;
+use crate::model::TreePath;
+
+/// Which paths of a tree a view shows: these, everything below them, and the
+/// directories that lead to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(Arc<[TreePath]>);
+
+impl Filter {
+    /// Shows everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(vec![TreePath::root()])
+    }
+
+    /// Shows `paths`.
+    #[must_use]
+    pub fn new(mut paths: Vec<TreePath>) -> Self {
+        paths.sort_unstable();
+        // In directory order what lies below a path follows it directly.
+        paths.dedup_by(|later, earlier| later.starts_with(earlier));
+        Self(paths.into())
+    }
+
+    /// Whether `path` and everything below it are shown.
+    fn covers(&self, path: &TreePath) -> bool {
+        let after = self.0.partition_point(|shown| shown <= path);
+        after > 0 && path.starts_with(&self.0[after - 1])
+    }
+
+    /// Whether `path` leads to something shown without being covered.
+    fn leads(&self, path: &TreePath) -> bool {
+        let at = self.0.partition_point(|shown| shown < path);
+        self.0.get(at).is_some_and(|shown| shown.starts_with(path))
+    }
+
+    /// Names in `dir`, which only leads to shown paths, after `after`.
+    fn names(&self, dir: &TreePath, after: Option<&str>, limit: usize) -> Vec<String> {
+        let from = self.0.partition_point(|shown| shown < dir);
+        let below = self.0[from..].iter().map_while(|shown| shown.strip_prefix(dir));
+        let mut names: Vec<String> = Vec::new();
+        for rest in below {
+            let Some(name) = rest.components().next() else { continue };
+            let known = names.last().is_some_and(|last| last == name);
+            if !known && after.is_none_or(|after| name > after) {
+                names.push(name.to_owned());
+            }
+            if names.len() == limit {
+                break;
+            }
+        }
+        names
+    }
+}
+
+/// A tree seen through a filter. Never changes.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) tree: Tree,
+    pub(super) filter: Filter,
+}
+
+impl View {
+    pub(super) fn whole(tree: Tree) -> Self {
+        Self { tree, filter: Filter::all() }
+    }
+
+    /// The entry at `path`, unless it is absent or not shown.
+    pub(super) async fn get(&self, path: &TreePath) -> Result<Option<Entry>, VfsError> {
+        if !self.filter.covers(path) && !self.filter.leads(path) {
+            return Ok(None);
+        }
+        Ok(self.tree.get(path).await?)
+    }
+
+    /// At most `limit` entries of `dir` after the name `after`, in name order.
+    pub(super) async fn list(
+        &self,
+        dir: &TreePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Entry)>, VfsError> {
+        if self.filter.covers(dir) {
+            return Ok(self.tree.list(dir, after, limit).await?);
+        }
+        let mut entries = Vec::new();
+        for name in self.filter.names(dir, after, limit) {
+            if let Some(entry) = self.tree.get(&dir.join(&name)?).await? {
+                entries.push((name, entry));
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// A view with a place in a mount; the tree under it changes when it follows
+/// a head.
+#[derive(Debug)]
+pub(super) struct PlacedView {
+    /// Where the view is mounted, as text unique within the mount.
+    pub(super) place: String,
+    current: Mutex<Arc<View>>,
+    gate: Option<Arc<tokio::sync::RwLock<()>>>,
+}
+
+impl PlacedView {
+    /// A view that never moves.
+    pub(super) fn pinned(place: String, view: View) -> Self {
+        Self { place, current: Mutex::new(Arc::new(view)), gate: None }
+    }
+
+    /// A view that [`PlacedView::advance`] moves.
+    pub(super) fn following(place: String, view: View) -> Self {
+        Self { gate: Some(Arc::default()), ..Self::pinned(place, view) }
+    }
+
+    /// The view as it is now, and what keeps it from moving.
+    pub(super) async fn current(&self) -> (Arc<View>, Hold) {
+        let hold = match &self.gate {
+            Some(gate) => Hold::of(Arc::clone(gate).read_owned().await),
+            None => Hold::default(),
+        };
+        (self.now(), hold)
+    }
+
+    /// The view as it is now.
+    pub(super) fn now(&self) -> Arc<View> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows `next` from now on and answers what was shown before; waits for
+    /// the answers that are still on their way.
+    pub(super) async fn advance(&self, next: View) -> Arc<View> {
+        let _alone = match &self.gate {
+            Some(gate) => Some(gate.write().await),
+            None => None,
+        };
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(next))
+    }
+
+    /// The identity of the directory `path` of this view: its place, so that
+    /// a directory stays itself while its content changes.
+    pub(super) fn directory(&self, path: &TreePath) -> Identity {
+        Identity::of("pfs inode directory v1", &[self.place.as_bytes(), path.as_str().as_bytes()])
+    }
+}
+
+/// The identity of a file or symlink: its path and all that stat and read
+/// tell, so that views share what is equal and a changed file is another one.
+pub(super) fn leaf(path: &TreePath, entry: &Entry) -> Identity {
+    let mode = entry.mode.to_le_bytes();
+    let mtime = entry.mtime.as_nanos().to_le_bytes();
+    let path = path.as_str().as_bytes();
+    match &entry.kind {
+        EntryKind::Dir => Identity::of("pfs inode unplaced v1", &[path, &mode, &mtime]),
+        EntryKind::File(content) => {
+            let hash = content.hash();
+            Identity::of("pfs inode file v1", &[path, &mode, &mtime, hash.as_bytes()])
+        }
+        EntryKind::Symlink(target) => {
+            Identity::of("pfs inode symlink v1", &[path, &mode, &mtime, target.as_bytes()])
+        }
+    }
+}
+
+/// The attributes of an immutable entry.
+pub(super) fn attr(ino: InodeNo, entry: &Entry) -> Attr {
+    let (kind, size, nlink) = match &entry.kind {
+        // One link says that directories are not counted.
+        EntryKind::Dir => (Kind::Directory, 0, 1),
+        EntryKind::File(content) => (Kind::File, content.size(), 1),
+        EntryKind::Symlink(target) => (Kind::Symlink, target.len() as u64, 1),
+    };
+    let mtime = entry.mtime;
+    let times = (mtime, mtime, mtime);
+    let (ctime, atime, mtime) = times;
+    Attr { ino, kind, mode: entry.mode, size, mtime, ctime, atime, nlink, uid: None, gid: None }
+}
+
+/// The content of a file entry.
+pub(super) fn content(entry: &Entry) -> Option<&Content> {
+    match &entry.kind {
+        EntryKind::File(content) => Some(content),
+        EntryKind::Dir | EntryKind::Symlink(_) => None,
+    }
+}
