@@ -230,8 +230,13 @@ fn input_file(row: &JobRow, input: &InputRecord) -> pfs_v2::FileInfo {
         file_type: kind.into(),
         committed: None,
         size_bytes: count(input.size),
-        hash: input.hash.as_bytes().to_vec(),
+        hash: hash_bytes(input),
     }
+}
+
+/// The hash of an input; it prints as hex.
+pub(super) fn hash_bytes(input: &InputRecord) -> Vec<u8> {
+    hex::decode(input.hash.to_string()).unwrap_or_default()
 }
 
 fn shown_path(path: &TreePath, is_dir: bool) -> String {
@@ -263,7 +268,7 @@ pub(super) fn filters(messages: &[String]) -> Result<&[String]> {
 pub(super) fn saw(record: &DatumRecord, filters: &[String]) -> bool {
     let one = |filter: &String| {
         record.inputs.iter().any(|input| {
-            let hash = hex::encode(input.hash.as_bytes());
+            let hash = input.hash.to_string();
             input.path.absolute() == *filter || input.path.as_str() == filter || hash == *filter
         })
     };

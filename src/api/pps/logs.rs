@@ -8,7 +8,7 @@ use futures::stream::BoxStream as Lines;
 use tonic::codegen::BoxStream;
 
 use super::Pps;
-use super::datums::{filters, saw};
+use super::datums::{filters, hash_bytes, saw};
 use crate::api::convert::{self, time};
 use crate::api::proto::pps_v2 as pb;
 use crate::api::status::{Result, catalog, missing, refused, tree};
@@ -178,7 +178,7 @@ fn message(
     let inputs = record.map_or(&[][..], |record| &record.inputs);
     let data = inputs.iter().map(|input| pb::InputFile {
         path: input.path.absolute(),
-        hash: input.hash.as_bytes().to_vec(),
+        hash: hash_bytes(input),
     });
     pb::LogMessage {
         project_name: job.pipeline.project.as_str().to_owned(),
