@@ -5,12 +5,12 @@
 //! `tests/tidy.rs` checks them.
 
 pub mod api;
-pub mod cli;
 pub mod catalog;
 pub mod chunk;
+pub mod cli;
 pub mod model;
 pub mod pipeline;
 pub mod repo;
 pub mod store;
-pub mod vfs;
 pub mod tree;
+pub mod vfs;

@@ -8,11 +8,13 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod api;
 mod faults;
 mod generated;
+mod in_process;
 mod machine;
-mod sdk;
 mod refusals;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::VfsError;
 use super::base::{Content, Entry, EntryKind, Tree};
 use super::inode::Identity;
 use super::types::{Attr, Hold, InodeNo, Kind};
-use super::VfsError;
 use crate::model::TreePath;
 
 /// Which paths of a tree a view shows: these, everything below them, and the

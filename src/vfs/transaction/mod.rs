@@ -81,7 +81,12 @@ impl Drop for Pin<'_> {
 }
 
 impl TransactionView {
-    fn assemble(started: Started, clock: Arc<dyn Clock>, staging: Arc<Staging>, state: State) -> Self {
+    fn assemble(
+        started: Started,
+        clock: Arc<dyn Clock>,
+        staging: Arc<Staging>,
+        state: State,
+    ) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let seal = RwLock::new(Seal::Open);
         Self { started, clock, staging, state: Mutex::new(state), seal, copying }

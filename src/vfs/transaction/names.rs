@@ -161,7 +161,9 @@ impl TransactionView {
         match (mode, &target) {
             (RenameMode::NoReplace, Some(_)) => return Err(VfsError::Exists),
             (RenameMode::Exchange, None) => return Err(VfsError::NotFound),
-            (RenameMode::Exchange, Some(target)) => return self.exchange(from, &source, to, target),
+            (RenameMode::Exchange, Some(target)) => {
+                return self.exchange(from, &source, to, target);
+            }
             (RenameMode::Replace, Some(target)) if target.id == source.id => return Ok(()),
             (RenameMode::Replace, Some(target)) => self.replaceable(&source, target).await?,
             (RenameMode::Replace | RenameMode::NoReplace, None) => {}
@@ -234,7 +236,8 @@ impl TransactionView {
             let page = base.list(&path, after.as_deref(), 64).await?;
             let state = self.lock();
             let dir = state.dir(id)?;
-            let removed = |name: &str| dir.overrides.get(name).is_some_and(|over| over.node.is_none());
+            let removed =
+                |name: &str| dir.overrides.get(name).is_some_and(|over| over.node.is_none());
             if !page.iter().all(|(name, _)| removed(name)) {
                 return Err(VfsError::NotEmpty);
             }

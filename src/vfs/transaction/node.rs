@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::staged::Staged;
 use crate::model::{Timestamp, TreePath};
+use crate::vfs::VfsError;
 use crate::vfs::base::{Content, Entry, EntryKind};
 use crate::vfs::types::{Attr, InodeNo, Kind};
-use crate::vfs::VfsError;
 
 /// Names a node within its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -72,11 +72,7 @@ impl TransactionView {
 
     /// Opens the transaction that a dead process left in `dir`; `base` is the
     /// tree that [`inspect`] names.
-    pub async fn recover(
-        dir: &Path,
-        base: Tree,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, VfsError> {
+    pub async fn recover(dir: &Path, base: Tree, clock: Arc<dyn Clock>) -> Result<Self, VfsError> {
         let started = inspect(dir)?;
         let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
@@ -124,7 +120,9 @@ impl TransactionView {
                     false => self.unlink(dir.id, name).await,
                 }
             }
-            Record::Rename { from, to } => self.replay_rename(&from, &to, RenameMode::Replace).await,
+            Record::Rename { from, to } => {
+                self.replay_rename(&from, &to, RenameMode::Replace).await
+            }
             Record::Exchange { one, other } => {
                 self.replay_rename(&one, &other, RenameMode::Exchange).await
             }
@@ -201,7 +199,9 @@ impl TransactionView {
             let Body::File(Data::Staged(staged)) = &node.body else { continue };
             let file = match staging.file(staged.file) {
                 // Only what was never synced can be lost with the power.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => staging.create(staged.file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    staging.create(staged.file)
+                }
                 file => file,
             };
             let found = file?.metadata()?;
@@ -222,7 +222,10 @@ impl TransactionView {
     }
 
     /// The directory that `path` is in, and its name there.
-    pub(super) async fn above<'p>(&self, path: &'p TreePath) -> Result<(Pin<'_>, &'p str), VfsError> {
+    pub(super) async fn above<'p>(
+        &self,
+        path: &'p TreePath,
+    ) -> Result<(Pin<'_>, &'p str), VfsError> {
         let parent = path.parent().ok_or(VfsError::Invalid("the root has no name"))?;
         Ok((self.at(&parent).await?, path.file_name()))
     }

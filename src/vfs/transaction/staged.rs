@@ -123,7 +123,8 @@ impl Under {
     pub(super) fn has(&self, block: u64) -> bool {
         let (word, bit) = (block / 64, block % 64);
         let set = |word: &u64| word >> bit & 1 == 1;
-        let marked = usize::try_from(word).ok().and_then(|at| self.present.get(at)).is_some_and(set);
+        let marked =
+            usize::try_from(word).ok().and_then(|at| self.present.get(at)).is_some_and(set);
         self.content.is_none() || block.saturating_mul(BLOCK) >= self.len || marked
     }
 

@@ -9,8 +9,8 @@ use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
 use super::staged::Staging;
 use crate::model::{Timestamp, TreePath};
-use crate::vfs::base::{Entry, Tree};
 use crate::vfs::VfsError;
+use crate::vfs::base::{Entry, Tree};
 
 #[derive(Debug)]
 pub(super) struct State {

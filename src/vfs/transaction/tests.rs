@@ -216,9 +216,7 @@ impl TransactionView {
         match op {
             Op::Create(path) => self.create_at(path, NewBody::File, 0o644).await,
             Op::Mkdir(path) => self.create_at(path, NewBody::Directory, 0o755).await,
-            Op::Symlink(path) => {
-                self.create_at(path, NewBody::Symlink("x".into()), 0o777).await
-            }
+            Op::Symlink(path) => self.create_at(path, NewBody::Symlink("x".into()), 0o777).await,
             Op::Link(path, new) => {
                 let (file, new) = (self.at(&p(path)).await?, p(new));
                 let (dir, name) = self.above(&new).await?;
