@@ -8,6 +8,7 @@ pub mod api;
 pub mod catalog;
 pub mod chunk;
 pub mod cli;
+pub mod controller;
 pub mod model;
 pub mod pipeline;
 pub mod repo;
