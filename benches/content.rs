@@ -144,10 +144,12 @@ async fn small(dir: &Path, name: &str, count: usize, bytes: impl Fn(usize) -> Ve
     report(&format!("{name}_put_bytes"), put.bytes_out as f64 / MIB as f64, "MiB");
     let reader = Blobs::new(blobs.store().clone(), Arc::new(SystemClock), BlobConfig::default());
     let start = Instant::now();
-    for (n, content) in contents.iter().enumerate() {
-        let read = content.read_range(&reader, 0..u64::MAX).await.expect("the store has it");
-        assert_eq!(read, Bytes::from(bytes(n)));
+    let mut read = 0;
+    for content in &contents {
+        let bytes = content.read_range(&reader, 0..u64::MAX).await;
+        read += bytes.as_ref().map(Bytes::len).expect("the store has it");
     }
+    assert_eq!(read, count * 8192);
     report(&format!("{name}_get"), start.elapsed().as_secs_f64(), "s");
     let got = reader.store().stats();
     report(&format!("{name}_get_requests"), (got.get - put.get) as f64, "requests");

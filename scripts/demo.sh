@@ -64,7 +64,7 @@ run 'here iris/train.json | pfs create pipeline -f -'
 run 'here iris/infer.json | pfs create pipeline -f -'
 run 'pfs wait commit inference@master'
 run 'pfs list pipeline'
-run 'pfs list job'
+run 'pfs list job --expand'
 
 chapter 'Results: a mount shows every repo as a directory'
 run 'mkdir mnt'
@@ -86,7 +86,7 @@ expect 'cat mnt/training/iris.csv | wc -l' 141
 
 chapter 'The retraining it triggers'
 run 'pfs wait commit inference@master'
-run 'pfs list job'
+run 'pfs list job --expand'
 run 'pfs logs --pipeline train'
 expect_line 'pfs logs --pipeline train' '141 rows, 3 species'
 run 'cat mnt/inference/test1.csv'

@@ -3,20 +3,21 @@
 use std::process::ExitCode;
 
 use pfs::cli::{self, Exit};
+use pfs::controller::executor::runner;
+use pfs::store;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    // A program of a pipeline is about to start: nothing may come before.
+    if runner::is_called(&args) {
+        return ExitCode::from(runner::main());
+    }
+    store::install_crypto();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return ExitCode::FAILURE,
     };
-    let exit = runtime.block_on(async {
-        tokio::select! {
-            exit = cli::run(args) => exit,
-            // Whatever has to be put away is put away by dropping the command.
-            Ok(()) = tokio::signal::ctrl_c() => Exit::Interrupted,
-        }
-    });
+    let exit = runtime.block_on(cli::run(args));
     // A thread that waits for standard input would keep the process alive.
     runtime.shutdown_background();
     ExitCode::from(exit.code())

@@ -9,6 +9,8 @@
 )]
 
 mod api;
+mod cli;
+mod executor;
 mod faults;
 mod generated;
 mod in_process;

@@ -69,11 +69,6 @@ impl Server {
         self.child.take().expect("the server runs")
     }
 
-    /// Where the server listens, as clients write it.
-    pub fn address(&self) -> String {
-        format!("grpc://127.0.0.1:{}", self.port)
-    }
-
     /// The directory of the server's state.
     pub fn root(&self) -> &Path {
         &self.root
@@ -90,6 +85,11 @@ impl Server {
             }
         }
         found
+    }
+
+    /// Where the server listens, as clients write it.
+    pub fn address(&self) -> String {
+        format!("grpc://127.0.0.1:{}", self.port)
     }
 
     /// A directory for the test's own files.

@@ -149,6 +149,17 @@ fn nothing_is_stubbed_or_silenced() {
 }
 
 #[test]
+fn fuzz_targets_are_built() {
+    let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).expect("fuzz/Cargo.toml");
+    let unnamed = |path: &String| {
+        let below = path.strip_prefix("fuzz/").filter(|below| below.ends_with(".rs"));
+        below.is_some_and(|below| !manifest.contains(&format!("path = \"{below}\"")))
+    };
+    let broken: Vec<_> = files().into_iter().map(|file| file.0).filter(unnamed).collect();
+    report("every fuzz target has its place in fuzz/Cargo.toml", &broken);
+}
+
+#[test]
 fn decisions_are_linked() {
     let index = fs::read_to_string(root().join("docs/adr/README.md")).expect("docs/adr/README.md");
     let mut broken = Vec::new();

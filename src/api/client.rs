@@ -9,6 +9,8 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+/// What calls answer with, for callers that know gRPC only through here.
+pub use tonic::{Code, Status, Streaming};
 use tower::service_fn;
 
 pub use super::status::hint;

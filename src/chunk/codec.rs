@@ -3,7 +3,13 @@
 //! A frame is one codec byte and the payload: 0 for the plain bytes, 1 for a
 //! zstd frame of them.
 
+use std::io;
+use std::sync::Mutex;
+
 use bytes::Bytes;
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::lock;
 
 /// The codec byte of plain bytes.
 pub(super) const RAW: u8 = 0;
@@ -14,7 +20,7 @@ pub(super) const ZSTD: u8 = 1;
 const LEVEL: i32 = 1;
 /// Below this a frame's own overhead eats the gain.
 const TOO_SMALL: usize = 128;
-/// Bytes looked at in each of three places to guess whether zstd would help.
+/// Bytes looked at in each of up to three places to guess whether zstd would help.
 const SAMPLE: usize = 4 << 10;
 /// Bits per byte above which data counts as incompressible. 4 KiB of uniform
 /// noise measure about 7.95.
@@ -40,7 +46,7 @@ pub(super) fn encode(plain: Bytes) -> Frame {
     if plain.len() < TOO_SMALL || looks_incompressible(&plain) {
         return raw(plain);
     }
-    match zstd::bulk::compress(&plain, LEVEL) {
+    match compress(&plain) {
         Ok(packed) if packed.len() < plain.len() - plain.len() / 20 => {
             Frame { codec: ZSTD, payload: packed.into() }
         }
@@ -49,13 +55,51 @@ pub(super) fn encode(plain: Bytes) -> Frame {
     }
 }
 
-/// Guesses from the byte frequencies of three samples.
+/// Idle zstd contexts. Making one costs more than compressing a small file, and
+/// one per thread would be many for threads that come and go.
+static COMPRESSORS: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
+static DECOMPRESSORS: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
+/// How many idle contexts of a kind are kept.
+const IDLE: usize = 8;
+
+fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let idle = lock(&COMPRESSORS).pop();
+    let mut compressor = match idle {
+        Some(compressor) => compressor,
+        None => Compressor::new(LEVEL)?,
+    };
+    let packed = compressor.compress(plain);
+    give_back(&COMPRESSORS, compressor);
+    packed
+}
+
+fn decompress(payload: &[u8], len: usize) -> io::Result<Vec<u8>> {
+    let idle = lock(&DECOMPRESSORS).pop();
+    let mut decompressor = match idle {
+        Some(decompressor) => decompressor,
+        None => Decompressor::new()?,
+    };
+    let plain = decompressor.decompress(payload, len);
+    give_back(&DECOMPRESSORS, decompressor);
+    plain
+}
+
+fn give_back<T>(pool: &Mutex<Vec<T>>, context: T) {
+    let mut idle = lock(pool);
+    if idle.len() < IDLE {
+        idle.push(context);
+    }
+}
+
+/// Guesses from the byte frequencies of a few samples.
 fn looks_incompressible(plain: &[u8]) -> bool {
     if plain.len() < 2 * SAMPLE {
         return false;
     }
     let last = plain.len() - SAMPLE;
-    [0, last / 2, last].into_iter().all(|at| entropy(&plain[at..at + SAMPLE]) > NOISE)
+    let places = [last / 2, 0, last];
+    let count = if plain.len() < 16 * SAMPLE { 1 } else { places.len() };
+    places.into_iter().take(count).all(|at| entropy(&plain[at..at + SAMPLE]) > NOISE)
 }
 
 /// Bits per byte if the bytes were independent.
@@ -76,7 +120,7 @@ pub(super) fn decode(frame: &Bytes, len: usize) -> Result<Bytes, String> {
     };
     let plain = match codec {
         RAW => frame.slice(1..),
-        ZSTD => zstd::bulk::decompress(payload, len).map_err(|e| format!("zstd: {e}"))?.into(),
+        ZSTD => decompress(payload, len).map_err(|e| format!("zstd: {e}"))?.into(),
         other => return Err(format!("unknown codec {other}")),
     };
     match plain.len() == len {

@@ -5,13 +5,12 @@ use std::io;
 use prost::{Message, Name};
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use tonic::Streaming;
 
 use super::config::Config;
 use super::failure::{Failure, Outcome};
 use super::grammar::Globals;
-use super::output::{Cell, Encoding, Fields, Format, Sink, Table, ago, rfc3339};
-use crate::api::client::{Address, Client, connect};
+use super::output::{Cell, Encoding, Fields, Format, Sink, Table, ago, flat, rfc3339};
+use crate::api::client::{Address, Client, Streaming, connect};
 use crate::api::json::{Keys, to_json};
 use crate::api::proto::pfs_v2 as pfs;
 use crate::model::{
@@ -25,6 +24,23 @@ pub enum Era {
     Dash,
     /// `create repo`, tables as of 2.x.
     Native,
+}
+
+impl Era {
+    fn keys(self) -> Keys {
+        match self {
+            Self::Dash => Keys::Camel,
+            Self::Native => Keys::Snake,
+        }
+    }
+
+    /// An entity in the shape and spelling of the era.
+    pub fn json<M: Message + Name>(self, entity: &M) -> Value {
+        match self {
+            Self::Dash => flat(to_json(entity, self.keys())),
+            Self::Native => to_json(entity, self.keys()),
+        }
+    }
 }
 
 /// What a command knows besides its arguments.
@@ -76,10 +92,7 @@ impl Context {
     /// How JSON keys are spelled.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        match self.era {
-            Era::Dash => Keys::Camel,
-            Era::Native => Keys::Snake,
-        }
+        self.era.keys()
     }
 
     /// Standard output.
@@ -203,7 +216,7 @@ impl Context {
     ) -> Outcome {
         let mut sink = self.sink();
         match format.encoding() {
-            Some(encoding) => encoding.write(&mut sink, &to_json(entity, self.keys()))?,
+            Some(encoding) => encoding.write(&mut sink, &self.era.json(entity))?,
             None => text(Fields::new(&mut sink))?,
         }
         Ok(sink.flush()?)
@@ -230,7 +243,7 @@ impl Context {
         let sink = self.sink();
         let repeat = self.era == Era::Dash || sink.is_terminal();
         let table = Table::new(columns).repeat_header(repeat);
-        Printer { sink, table, encoding: format.encoding(), keys: self.keys() }
+        Printer { sink, table, encoding: format.encoding(), era: self.era }
     }
 }
 
@@ -240,7 +253,7 @@ pub struct Printer {
     sink: Sink,
     table: Table,
     encoding: Option<Encoding>,
-    keys: Keys,
+    era: Era,
 }
 
 impl Printer {
@@ -250,8 +263,8 @@ impl Printer {
         entity: &M,
         row: impl FnOnce() -> Vec<Cell>,
     ) -> Outcome {
-        let keys = self.keys;
-        self.value(|| to_json(entity, keys), row)
+        let era = self.era;
+        self.value(|| era.json(entity), row)
     }
 
     /// Prints one more that is no message of the API.

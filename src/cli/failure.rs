@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::api::client::{Code, Status};
+use crate::api::status;
 use crate::model::{InvalidName, InvalidPath, InvalidRef};
 
 /// How the process ends.
@@ -104,24 +106,16 @@ impl From<InvalidRef> for Failure {
     }
 }
 
-/// Where a message from the server carries advice, it follows this mark.
-const HINT: &str = "\nhint: ";
-
-impl From<tonic::Status> for Failure {
-    fn from(status: tonic::Status) -> Self {
-        let header = status.metadata().get("pfs-hint").and_then(|hint| hint.to_str().ok());
-        let (message, inline) = match status.message().split_once(HINT) {
-            Some((message, hint)) => (message, Some(hint)),
-            None => (status.message(), None),
-        };
-        let message = match message.is_empty() {
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let message = match status.message().is_empty() {
             true => status.code().description().to_owned(),
-            false => message.to_owned(),
+            false => status.message().to_owned(),
         };
         let failure = Self::new(message);
-        match (inline.or(header), status.code()) {
-            (Some(hint), _) => failure.hint(hint.trim()),
-            (None, tonic::Code::Unavailable) => failure.hint(UNREACHABLE),
+        match (status::hint(&status), status.code()) {
+            (Some(hint), _) => failure.hint(hint),
+            (None, Code::Unavailable) => failure.hint(UNREACHABLE),
             (None, _) => failure,
         }
     }

@@ -37,6 +37,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
     /// Where the server is; else $PFS_ADDRESS or $PACHD_ADDRESS. For 'serve': where to listen
     #[arg(long, global = true, value_name = "ADDRESS")]

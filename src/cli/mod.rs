@@ -44,15 +44,30 @@ pub use failure::{Exit, Failure, Outcome};
 use grammar::{Cli, Command, Globals, NativeCli};
 
 /// Runs one command line, the program's name first; prints its error.
+///
+/// Ctrl-C ends a command by dropping it, so that what it holds is put away;
+/// `serve` and `mount` end in order by themselves.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
-    match dispatch(args).await {
+    let outcome = match ends_in_order(&args) {
+        true => dispatch(args).await,
+        false => tokio::select! {
+            outcome = dispatch(args) => outcome,
+            Ok(()) = tokio::signal::ctrl_c() => return Exit::Interrupted,
+        },
+    };
+    match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
             report(&failure, no_color);
             failure.exit
         }
     }
+}
+
+fn ends_in_order(args: &[OsString]) -> bool {
+    let mut words = args.iter().skip(1);
+    words.any(|word| word == "serve" || word == "mount") || name(args) == Name::MountHelper
 }
 
 /// The names this program answers to.
@@ -122,10 +137,32 @@ fn parsed<T>(result: Result<T, clap::Error>) -> Outcome<Option<T>> {
         out.flush()?;
         return Ok(None);
     }
-    // Named as everywhere else.
-    let text = text.ansi().to_string().replace("tip:", "hint:");
+    if let Some(failure) = misspelt(&error) {
+        return Err(failure);
+    }
+    // Advice is called the same everywhere.
+    let text = text.ansi().to_string().replace("  \u{1b}[32mtip:", "\u{1b}[32mhint:");
     let _ = write!(anstream::stderr(), "{text}");
     Err(Failure::usage(""))
+}
+
+/// A command that is not there; clap names every similar one, the most
+/// similar last.
+fn misspelt(error: &clap::Error) -> Option<Failure> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let failure = Failure::usage(format!("there is no command {typed:?}"));
+    let nearest = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(names)) => names.last().cloned(),
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        _ => None,
+    };
+    Some(match nearest {
+        Some(name) => failure.hint(format!("did you mean {name:?}?")),
+        None => failure.hint("'--help' lists the commands there are"),
+    })
 }
 
 async fn mount_helper(args: &[OsString]) -> Outcome {
@@ -133,10 +170,10 @@ async fn mount_helper(args: &[OsString]) -> Outcome {
         args.iter().skip(1).map(|arg| arg.to_str().map(str::to_owned)).collect();
     let words = words.ok_or_else(|| Failure::usage("the arguments are not valid UTF-8"))?;
     let cx = Context::new(Globals::default(), Era::Native, Config::load()?);
-    match mount::helper::parse(&words, &cx.address()?)? {
-        mount::helper::Call::Mount(plan) => mount::control::mount(*plan).await,
-        mount::helper::Call::Help(text) => cx.say(text.trim_end()),
-        mount::helper::Call::Fake => Ok(()),
+    match mount::fstab::parse(&words, &cx.address()?)? {
+        mount::fstab::Call::Mount(plan) => mount::control::mount(*plan).await,
+        mount::fstab::Call::Help(text) => cx.say(text.trim_end()),
+        mount::fstab::Call::Fake => Ok(()),
     }
 }
 

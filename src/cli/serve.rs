@@ -1,11 +1,23 @@
 //! `serve`: wires the library's parts into a server.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
+use crate::api::Address;
+use crate::catalog;
+use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
+use crate::model::{Clock, SystemClock};
+use crate::repo::Repos;
+use crate::store::{self, StoreOptions};
 
 /// Run the server until it is stopped
 ///
@@ -20,32 +32,32 @@ use crate::cli::prelude::*;
 pub struct Args {
     /// Directory for state; /var/lib/pfs as root, else $XDG_DATA_HOME/pfs
     #[arg(long, value_name = "DIR", env = "PFS_ROOT", hide_env_values = true)]
-    pub root: Option<PathBuf>,
+    root: Option<PathBuf>,
     /// Object store: file://, memory://, s3://, gs://, az://; ROOT/objects
     /// unless given
     #[arg(long, value_name = "URL", env = "PFS_STORE", hide_env_values = true)]
-    pub store: Option<String>,
+    store: Option<String>,
     /// Catalog: sqlite://; ROOT/catalog.db unless given
     #[arg(long, value_name = "URL", env = "PFS_CATALOG", hide_env_values = true)]
-    pub catalog: Option<String>,
-    /// Where the S3 gateway listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:30600")]
-    pub s3_address: String,
-    /// Where console, health and metrics listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:30080")]
-    pub http_address: String,
+    catalog: Option<String>,
+    /// Where the S3 gateway is to listen; this build has none
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    s3_address: Option<String>,
+    /// Where console, health and metrics are to be; this build has none
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    http_address: Option<String>,
     /// How logs look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    log_format: LogFormat,
     /// How the programs of pipelines are run
     #[arg(long, value_name = "EXECUTOR", default_value = "process")]
-    pub executor: Executor,
+    executor: Executor,
     /// How many datums run at the same time; one per CPU unless given
     #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
+    workers: Option<usize>,
     /// How much memory caches and buffers may use
     #[arg(long, value_name = "SIZE", default_value = "192MiB", value_parser = parse_size)]
-    pub memory: u64,
+    memory: u64,
 }
 
 /// How logs look.
@@ -68,31 +80,117 @@ pub enum Executor {
     Kubernetes,
 }
 
+/// How long calls in flight may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(30);
+
 impl Args {
-    /// The directory for state.
-    pub fn root(&self) -> Outcome<PathBuf> {
-        if let Some(root) = &self.root {
-            return Ok(root.clone());
+    /// Serves until told to stop.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        self.log(cx.globals.verbose);
+        self.refuse_absent(cx)?;
+        let root = self.root()?;
+        let parts = self.open(&root).await?;
+        let address = self.address(cx)?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let serving = api::serve(&address, parts).await.map_err(failed)?;
+        tracing::info!(address = %serving.address(), root = %root.display(), "serving");
+        cx.say(&serving.address().to_string())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        if nix::unistd::geteuid().is_root() {
-            return Ok(PathBuf::from("/var/lib/pfs"));
-        }
-        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        set("XDG_DATA_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-            .map(|dir| dir.join("pfs"))
-            .ok_or_else(|| Failure::new("there is no directory for state").hint("give --root"))
+        tracing::info!("draining");
+        serving.drain(GRACE).await.map_err(failed)
     }
 
-    /// Serves until told to stop.
-    #[expect(clippy::unused_async, reason = "the server is not built in yet")]
-    pub async fn run(self, _: &Context) -> Outcome {
+    /// Logs go to standard error.
+    fn log(&self, verbose: u8) {
+        let default = match verbose {
+            0 => "info",
+            1 => "info,pfs=debug",
+            _ => "debug,pfs=trace",
+        };
+        let filter = EnvFilter::try_from_env("PFS_LOG").unwrap_or_else(|_| default.into());
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
+        // Fails when there is a log already, which is then used.
+        let _ = match self.log_format {
+            LogFormat::Text => log.try_init(),
+            LogFormat::Json => log.json().try_init(),
+        };
+    }
+
+    fn refuse_absent(&self, cx: &Context) -> Outcome {
+        for (flag, value) in [("s3", &self.s3_address), ("http", &self.http_address)] {
+            if value.is_some() {
+                cx.notice(&format!("notice: --{flag}-address: this build serves gRPC only"));
+            }
+        }
         match self.executor {
-            Executor::Process => Err(Failure::new("this build cannot serve")),
+            Executor::Process => Ok(()),
             Executor::Container | Executor::Kubernetes => {
                 Err(Failure::new("this build runs programs on the host only")
                     .hint("use --executor process"))
             }
         }
     }
+
+    /// The directory for state.
+    fn root(&self) -> Outcome<PathBuf> {
+        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let root = match &self.root {
+            Some(root) => Some(root.clone()),
+            None if nix::unistd::geteuid().is_root() => Some(PathBuf::from("/var/lib/pfs")),
+            None => set("XDG_DATA_HOME")
+                .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+                .map(|dir| dir.join("pfs")),
+        };
+        let root = root
+            .ok_or_else(|| Failure::new("there is no directory for state").hint("give --root"))?;
+        let made = fs::create_dir_all(&root).and_then(|()| fs::canonicalize(&root));
+        made.map_err(|error| {
+            Failure::new(format!("cannot use the directory {}: {error}", root.display()))
+                .hint("name another with --root or PFS_ROOT")
+        })
+    }
+
+    /// Where to listen.
+    fn address(&self, cx: &Context) -> Outcome<Address> {
+        let text = cx.globals.address.as_deref().unwrap_or(api::client::DEFAULT_ADDRESS);
+        text.parse().map_err(|error| Failure::usage(format!("{error}")))
+    }
+
+    /// Opens store and catalog.
+    async fn open(&self, root: &Path) -> Outcome<api::Parts> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let catalog = self.catalog.clone();
+        let catalog = catalog.unwrap_or_else(|| format!("sqlite://{}/catalog.db", root.display()));
+        let catalog = catalog::open(&catalog, Arc::clone(&clock)).await.map_err(failed)?;
+        let url = match &self.store {
+            Some(url) => url.clone(),
+            None => directory_url(&root.join("objects"))?,
+        };
+        let store = store::open(&url, &StoreOptions::default()).map_err(failed)?;
+        let store_url = store.to_string();
+        // A third for what is read, half for what is written.
+        let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
+        let config =
+            BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
+        let blobs = Blobs::new(store, Arc::clone(&clock), config);
+        let repos = Repos::new(catalog, blobs, clock);
+        Ok(api::Parts { repos, store_url })
+    }
+}
+
+fn directory_url(dir: &Path) -> Outcome<String> {
+    let url = url::Url::from_directory_path(dir)
+        .map_err(|()| Failure::new(format!("{} is no absolute path", dir.display())))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn failed(error: impl std::error::Error) -> Failure {
+    Failure::new(error.to_string())
 }

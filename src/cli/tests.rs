@@ -56,11 +56,35 @@ fn every_command_says_what_it_does_and_shows_an_example() {
     });
 }
 
+/// Long help of every command that is shown, one after the other.
+fn help(command: &mut Clap, path: &str, text: &mut String) {
+    if command.is_hide_set() || command.get_name() == "help" {
+        return;
+    }
+    let name = command.get_name().to_owned();
+    let path = if path.is_empty() { name } else { format!("{path} {name}") };
+    text.push_str(&format!("==== {path}\n\n{}\n", command.render_long_help()));
+    command.get_subcommands_mut().for_each(|sub| help(sub, &path, text));
+}
+
+#[test]
+fn the_help_of_everything() {
+    let mut root = Cli::command().term_width(100).mut_args(|arg| match arg.get_id().as_str() {
+        // Those shown with every command, once.
+        "address" | "project" | "verbose" | "no_color" => arg.hide(true),
+        _ => arg,
+    });
+    root.build();
+    let mut text = String::new();
+    help(&mut root, "", &mut text);
+    insta::assert_snapshot!("help", text);
+}
+
 #[test]
 fn nouns_may_be_singular_or_plural() {
     let mut root = Cli::command();
     root.build();
-    for verb in root.get_subcommands() {
+    for verb in root.get_subcommands().filter(|verb| verb.get_name() != "help") {
         for noun in verb.get_subcommands().filter(|noun| noun.get_name() != "help") {
             if matches!(noun.get_name(), "all" | "get" | "set") {
                 continue;

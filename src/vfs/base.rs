@@ -1,80 +1,54 @@
-//! Stand-in for `tree` and `chunk` until they land.
+//! What the layers below answer, in this layer's terms.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::Bytes;
+use crate::chunk::ChunkError;
+use crate::store::StoreError;
+use crate::tree::TreeError;
 
 use super::VfsError;
-use crate::model::{ContentHash, Timestamp, TreePath};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub kind: EntryKind,
-    pub mode: u32,
-    pub mtime: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryKind {
-    Dir,
-    File(Content),
-    Symlink(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    Inline(Bytes),
-}
-
-impl Default for Content {
-    fn default() -> Self {
-        Self::Inline(Bytes::new())
-    }
-}
-
-impl Content {
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Inline(b) => b.len() as u64,
-        }
-    }
-    pub fn hash(&self) -> ContentHash {
-        match self {
-            Self::Inline(b) => ContentHash::new(*blake3::hash(b).as_bytes()),
+impl From<StoreError> for VfsError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSpace { .. } => Self::NoSpace(error.to_string()),
+            StoreError::NotFound { .. } => Self::Damaged(error.to_string()),
+            StoreError::AlreadyExists { .. }
+            | StoreError::Denied { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::InvalidUrl { .. }
+            | StoreError::Format { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct Tree(pub Arc<BTreeMap<TreePath, Entry>>);
-
-impl Tree {
-    pub async fn get(&self, path: &TreePath) -> Result<Option<Entry>, VfsError> {
-        Ok(self.0.get(path).cloned())
-    }
-    pub async fn list(
-        &self,
-        dir: &TreePath,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Entry)>, VfsError> {
-        Ok(self
-            .0
-            .iter()
-            .filter(|(p, _)| p.parent().as_ref() == Some(dir))
-            .filter(|(p, _)| after.is_none_or(|a| p.file_name() > a))
-            .take(limit)
-            .map(|(p, e)| (p.file_name().to_owned(), e.clone()))
-            .collect())
-    }
-    pub async fn read(&self, content: &Content, range: Range<u64>) -> Result<Bytes, VfsError> {
-        match content {
-            Content::Inline(b) => {
-                let end = range.end.min(b.len() as u64) as usize;
-                Ok(b.slice((range.start as usize).min(end)..end))
+impl From<ChunkError> for VfsError {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Store(error) => error.into(),
+            ChunkError::Missing { .. }
+            | ChunkError::Corrupt { .. }
+            | ChunkError::CorruptPack { .. } => Self::Damaged(error.to_string()),
+            ChunkError::TooLarge { .. } => Self::TooLarge,
+            ChunkError::ShortRead { .. } | ChunkError::Interrupted => {
+                Self::Unavailable(error.to_string())
             }
+        }
+    }
+}
+
+impl From<TreeError> for VfsError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Chunk(error) => error.into(),
+            TreeError::Corrupt { .. } | TreeError::CorruptRoot { .. } => {
+                Self::Damaged(error.to_string())
+            }
+            TreeError::NotADirectory { .. } => Self::NotDirectory,
+            TreeError::IsADirectory { .. } => Self::IsDirectory,
+            TreeError::IsAFile { .. } => Self::NotDirectory,
+            TreeError::NotFound { .. } => Self::NotFound,
+            TreeError::InvalidEntry { rule, .. } => Self::Invalid(rule),
+            TreeError::Unordered { .. } => Self::Invalid("edits are out of order"),
+            TreeError::Path(_) => Self::NameTooLong,
         }
     }
 }

@@ -40,6 +40,9 @@ pub enum VfsError {
     /// The operation does not exist here: devices, sockets, foreign xattrs.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
+    /// The operation does not exist on this mount: a kernel need not ask again.
+    #[error("never supported here")]
+    Never,
     /// No extended attribute of that name.
     #[error("no such attribute")]
     NoAttribute,
@@ -61,6 +64,9 @@ pub enum VfsError {
     /// The server or the store does not answer.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The store is full.
+    #[error("no space: {0}")]
+    NoSpace(String),
     /// The staging directory failed; a full disk is among these.
     #[error("staging directory: {0}")]
     Staging(#[from] io::Error),

@@ -6,16 +6,31 @@
 
 mod base;
 mod cursor;
+mod datum;
 mod error;
+mod files;
+mod follow;
 mod inode;
+mod place;
+mod repos;
+mod source;
 pub mod transaction;
-pub mod types;
+mod types;
 mod view;
+mod write;
+pub mod xattr;
 
-pub use base::{Content, Entry, EntryKind, Tree};
+pub use datum::{DatumViews, InputView};
 pub use error::VfsError;
-pub use transaction::TransactionView;
-pub use types::*;
+pub use files::Files;
+pub use follow::WAITING;
+pub use repos::Shown;
+pub use source::{Edits, Moved, Resolved, Source};
+pub use transaction::{Allocate, Started, TransactionView};
+pub use types::{
+    Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
+    SetAttr, SetTime, Statfs, Validity,
+};
 pub use view::Filter;
 
 #[cfg(test)]

@@ -49,6 +49,22 @@ pub struct Attr {
     pub gid: Option<u32>,
 }
 
+impl Attr {
+    /// The same under the number `ino`.
+    #[must_use]
+    pub fn at(self, ino: InodeNo) -> Self {
+        Self { ino, ..self }
+    }
+
+    /// A directory that is in no repo.
+    #[must_use]
+    pub fn directory(ino: InodeNo, mtime: Timestamp) -> Self {
+        let (kind, mode, size, nlink) = (Kind::Directory, 0o755, 0, 1);
+        let (ctime, atime) = (mtime, mtime);
+        Self { ino, kind, mode, size, mtime, ctime, atime, nlink, uid: None, gid: None }
+    }
+}
+
 /// How long a kernel may believe an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::VfsError;
-use super::base::{Content, Entry, EntryKind, Tree};
 use super::inode::Identity;
 use super::types::{Attr, Hold, InodeNo, Kind};
-use crate::model::TreePath;
+use crate::chunk::Content;
+use crate::model::{CommitId, Timestamp, TreePath};
+use crate::tree::{Entry, EntryKind, Tree};
 
 /// Which paths of a tree a view shows: these, everything below them, and the
 /// directories that lead to them.
@@ -65,15 +66,22 @@ impl Filter {
 pub(super) struct View {
     pub(super) tree: Tree,
     pub(super) filter: Filter,
+    /// The commit the tree belongs to.
+    pub(super) commit: Option<CommitId>,
+    /// The time the root directory shows.
+    pub(super) mtime: Timestamp,
 }
 
 impl View {
-    pub(super) fn whole(tree: Tree) -> Self {
-        Self { tree, filter: Filter::all() }
+    pub(super) fn whole(tree: Tree, commit: Option<CommitId>, mtime: Timestamp) -> Self {
+        Self { tree, filter: Filter::all(), commit, mtime }
     }
 
     /// The entry at `path`, unless it is absent or not shown.
     pub(super) async fn get(&self, path: &TreePath) -> Result<Option<Entry>, VfsError> {
+        if path.is_root() {
+            return Ok(Some(Entry::dir(self.mtime)));
+        }
         if !self.filter.covers(path) && !self.filter.leads(path) {
             return Ok(None);
         }
@@ -179,9 +187,7 @@ pub(super) fn attr(ino: InodeNo, entry: &Entry) -> Attr {
         EntryKind::File(content) => (Kind::File, content.size(), 1),
         EntryKind::Symlink(target) => (Kind::Symlink, target.len() as u64, 1),
     };
-    let mtime = entry.mtime;
-    let times = (mtime, mtime, mtime);
-    let (ctime, atime, mtime) = times;
+    let (mtime, ctime, atime) = (entry.mtime, entry.mtime, entry.mtime);
     Attr { ino, kind, mode: entry.mode, size, mtime, ctime, atime, nlink, uid: None, gid: None }
 }
 

@@ -34,7 +34,7 @@ impl Args {
                     let info = info.into_inner();
                     return cx.print_one(&self.format, &info, |fields| text(cx, &info, fields));
                 }
-                Err(status) if status.code() == tonic::Code::NotFound => missing = status.into(),
+                Err(status) if status.code() == Code::NotFound => missing = status.into(),
                 Err(status) => return Err(status.into()),
             }
         }

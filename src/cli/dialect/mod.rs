@@ -20,7 +20,6 @@ use super::failure::{Failure, Outcome};
 
 /// Every dash command.
 #[derive(Debug, Subcommand)]
-#[command(hide = true)]
 #[allow(missing_docs, reason = "the variants are the commands")]
 pub enum DashCommand {
     #[command(hide = true)]

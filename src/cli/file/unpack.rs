@@ -11,8 +11,8 @@ use std::thread;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use tokio_util::io::{StreamReader, SyncIoBridge};
-use tonic::Status;
 
+use crate::api::client::Status;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::TreePath;
 

@@ -1,7 +1,7 @@
 //! `mount` and what belongs to it.
 
 pub mod control;
-pub mod helper;
+pub mod fstab;
 mod plan;
 
 use std::path::PathBuf;

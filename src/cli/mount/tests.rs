@@ -1,4 +1,4 @@
-use super::helper::{Call, parse};
+use super::fstab::{Call, parse};
 use super::*;
 use crate::api::client::Address;
 use crate::model::ProjectName;
@@ -17,8 +17,8 @@ fn plan(args: &str) -> MountPlan {
 
 #[test]
 fn repos_are_read_in_every_form() {
-    let parse = |text| MountedRepo::parse(text, &ProjectName::default_project());
-    let one = |text| {
+    let parse = |text: &str| MountedRepo::parse(text, &ProjectName::default_project());
+    let one = |text: &str| {
         let MountedRepo { repo, reference, writable } = parse(text).unwrap();
         let reference = reference.map(|r| r.to_string()).unwrap_or_default();
         format!("{repo} [{reference}] {writable}")

@@ -60,3 +60,18 @@ pub fn rfc3339(time: &prost_types::Timestamp) -> String {
         Err(_) => format!("{}.{:09}", time.seconds, time.nanos),
     }
 }
+
+/// An entity in the shape of 1.7: what is now in `details` stood beside the
+/// rest, and a job beside its pipeline.
+#[must_use]
+pub fn flat(mut entity: Value) -> Value {
+    let Some(fields) = entity.as_object_mut() else { return entity };
+    if let Some(Value::Object(details)) = fields.remove("details") {
+        fields.extend(details);
+    }
+    let pipeline = fields.get_mut("job").and_then(|job| job.as_object_mut()?.remove("pipeline"));
+    if let Some(pipeline) = pipeline {
+        fields.insert("pipeline".to_owned(), pipeline);
+    }
+    entity
+}

@@ -13,7 +13,7 @@ mod table;
 
 pub use age::{ago, span};
 pub use field::Fields;
-pub use json::{Encoding, Format, rfc3339};
+pub use json::{Encoding, Format, flat, rfc3339};
 pub use progress::bytes_bar;
 pub use sink::Sink;
 pub use size::{parse_size, size};

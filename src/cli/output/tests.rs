@@ -152,3 +152,9 @@ fn yaml_entities_are_documents() {
     });
     assert_eq!(text, "---\nname: a\n---\nname: b\n");
 }
+
+#[test]
+fn entities_of_the_dash_era_are_flat() {
+    let job = json!({"job": {"id": "1", "pipeline": {"name": "p"}}, "details": {"salt": "x"}});
+    assert_eq!(flat(job), json!({"job": {"id": "1"}, "pipeline": {"name": "p"}, "salt": "x"}));
+}

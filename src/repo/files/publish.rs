@@ -96,6 +96,11 @@ impl FileChanges {
         let options = ApplyOptions { prune_parents: true };
         let root = apply(&nodes, &self.writer, &theirs, self.edits(theirs), options).await?;
         (self.base, self.root) = (theirs, root);
+        // What was appended now begins where theirs ends.
+        let tree = Tree::new(&nodes, theirs);
+        for (path, before) in &mut self.continued {
+            *before = tree.get(path).await?.as_ref().map_or(0, Entry::size);
+        }
         Ok(())
     }
 

@@ -1,18 +1,14 @@
 //! What a transaction changed, for whoever commits it.
 
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
 
 use super::TransactionView;
 use super::node::{Body, Data, Dir, Node, NodeId};
 use super::staged::Staged;
 use super::state::State;
+use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
 use crate::vfs::VfsError;
-use crate::vfs::base::Content;
 
 /// One change relative to the base, at one path.
 #[derive(Debug, Clone)]
@@ -39,6 +35,8 @@ pub enum What {
         mode: u32,
         /// Modification time.
         mtime: Timestamp,
+        /// Whether these two differ from those in the base.
+        changed: bool,
     },
     /// The same directory as in the base with other attributes.
     Attributes {
@@ -97,14 +95,6 @@ impl StagedFile {
     pub fn size(&self) -> u64 {
         self.0.size()
     }
-
-    /// What the file is based on, when only parts of it were changed: the
-    /// content, how many bytes of it show, and the changed ranges.
-    pub async fn partial(&self) -> Option<(Content, u64, Vec<Range<u64>>)> {
-        let under = self.0.under.read().await;
-        let content = under.content.clone()?;
-        Some((content, under.len, under.changed(self.size())))
-    }
 }
 
 impl TransactionView {
@@ -120,27 +110,6 @@ impl TransactionView {
     /// Whether anything differs from the base.
     pub fn is_changed(&self) -> Result<bool, VfsError> {
         Ok(!self.changes()?.is_empty())
-    }
-
-    /// Up to `count` bytes of a staged file from `offset`, of the parts that
-    /// the staging directory itself holds.
-    pub fn read_changed(
-        &self,
-        file: &StagedFile,
-        offset: u64,
-        count: usize,
-    ) -> Result<Bytes, VfsError> {
-        let opened = self.staging.file(file.0.file)?;
-        let mut bytes = BytesMut::zeroed(count);
-        let mut done = 0;
-        while done < count {
-            match opened.read_at(&mut bytes[done..], offset + done as u64)? {
-                0 => break,
-                read => done += read,
-            }
-        }
-        bytes.truncate(done);
-        Ok(bytes.freeze())
     }
 }
 
@@ -184,7 +153,7 @@ fn what(node: &Node, in_place: bool) -> Option<What> {
     Some(match &node.body {
         Body::Dir(dir) => match &dir.base {
             Some(_) if in_place => What::Attributes { mode, mtime },
-            Some(from) => What::Moved { from: from.clone(), mode, mtime },
+            Some(from) => What::Moved { from: from.clone(), mode, mtime, changed: node.changed },
             None => What::Directory { mode, mtime },
         },
         Body::Symlink(target) => What::Symlink { target: Arc::clone(target), mtime },

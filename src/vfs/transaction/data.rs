@@ -14,9 +14,10 @@ use super::journal::Record;
 use super::node::{Body, Data, NodeId};
 use super::staged::{BLOCK, Staged, Under, WHOLE, zero};
 use super::{COPIES, TransactionView};
+use crate::chunk::Content;
 use crate::model::Timestamp;
+use crate::tree::Tree;
 use crate::vfs::VfsError;
-use crate::vfs::base::{Content, Tree};
 use crate::vfs::types::Statfs;
 
 /// The largest file, in bytes.
@@ -58,22 +59,7 @@ impl TransactionView {
         let under = staged.under.read().await;
         let end = offset.saturating_add(count).min(staged.size());
         let file = self.staging.file(staged.file)?;
-        let mut bytes = BytesMut::zeroed(usize::try_from(end.saturating_sub(offset)).unwrap_or(0));
-        let mut at = offset;
-        while at < end {
-            let block = at / BLOCK;
-            let until = end.min((block + 1) * BLOCK);
-            let into = &mut bytes[(at - offset) as usize..(until - offset) as usize];
-            match (&under.content, under.has(block)) {
-                (Some(content), false) => {
-                    let read = base.read(content, at..until.min(under.len).max(at)).await?;
-                    into[..read.len()].copy_from_slice(&read);
-                }
-                (Some(_) | None, _) => read_full(&file, into, at)?,
-            }
-            at = until;
-        }
-        Ok(bytes.freeze())
+        read_blocks(base, &file, &under, offset..end).await
     }
 
     /// Writes all of `data` at `offset`.
@@ -130,7 +116,7 @@ impl TransactionView {
                 continue;
             };
             let range = block * BLOCK..((block + 1) * BLOCK).min(under.len);
-            let bytes = base.read(&content, range.clone()).await?;
+            let bytes = read(&base, &content, range.clone()).await?;
             file.write_all_at(&bytes, range.start)?;
             self.lock().log(&Record::Blocks { file: staged.file, first: block, count: 1 })?;
             under.mark(block, 1);
@@ -182,7 +168,7 @@ impl TransactionView {
         let target = self.staging.create(file)?;
         let mut at = 0;
         while at < kept {
-            let bytes = base.read(content, at..kept.min(at + 4 * BLOCK)).await?;
+            let bytes = read(base, content, at..kept.min(at + 4 * BLOCK)).await?;
             if bytes.is_empty() {
                 return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
             }
@@ -299,6 +285,42 @@ pub(super) fn set_modified(file: &File, mtime: Timestamp) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(time))
 }
 
+/// Bytes `range` of content of `base`.
+async fn read(base: &Tree, content: &Content, range: Range<u64>) -> Result<Bytes, VfsError> {
+    Ok(content.read_range(base.nodes().blobs(), range).await?)
+}
+
+/// Bytes `range`, which ends within the file: present blocks from `file`,
+/// the others from the base.
+pub(super) async fn read_blocks(
+    base: &Tree,
+    file: &File,
+    under: &Under,
+    range: Range<u64>,
+) -> Result<Bytes, VfsError> {
+    let count = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+    let mut bytes = BytesMut::zeroed(count);
+    let mut at = range.start;
+    while at < range.end {
+        let block = at / BLOCK;
+        // A file without base is read in one go.
+        let until = match &under.content {
+            Some(_) => range.end.min((block + 1) * BLOCK),
+            None => range.end,
+        };
+        let into = &mut bytes[(at - range.start) as usize..(until - range.start) as usize];
+        match &under.content {
+            Some(content) if !under.has(block) => {
+                let read = read(base, content, at..until.min(under.len).max(at)).await?;
+                into[..read.len()].copy_from_slice(&read);
+            }
+            Some(_) | None => read_full(file, into, at)?,
+        }
+        at = until;
+    }
+    Ok(bytes.freeze())
+}
+
 async fn read_base(
     base: &Tree,
     content: &Content,
@@ -307,7 +329,7 @@ async fn read_base(
 ) -> Result<Bytes, VfsError> {
     let end = offset.saturating_add(count).min(content.size());
     match offset < end {
-        true => Ok(base.read(content, offset..end).await?),
+        true => Ok(read(base, content, offset..end).await?),
         false => Ok(Bytes::new()),
     }
 }

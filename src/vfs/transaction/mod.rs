@@ -7,7 +7,9 @@
 //! machine. Nobody else sees any of it before the commit.
 
 mod changes;
+mod commit;
 mod data;
+mod edits;
 pub mod journal;
 mod names;
 mod node;
@@ -21,16 +23,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-pub use changes::{Change, Held, What};
+pub use changes::{Change, Held, StagedFile, What};
+pub use data::Allocate;
 pub use node::NodeId;
 pub use recover::{Started, inspect};
 
 use self::staged::Staging;
 use self::state::{Known, State};
 use super::VfsError;
-use super::base::Tree;
 use super::types::Attr;
 use crate::model::Clock;
+use crate::tree::Tree;
 
 /// How many locks the copying up of files is spread over.
 const COPIES: usize = 64;
@@ -51,6 +54,14 @@ pub struct TransactionView {
 enum Seal {
     Open,
     Closed,
+}
+
+/// Where a transaction stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Open,
+    Conflict(String),
+    Aborted(String),
 }
 
 impl std::fmt::Debug for TransactionView {

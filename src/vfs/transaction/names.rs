@@ -7,9 +7,10 @@ use super::journal::Record;
 use super::node::{Body, Data, Dir, NodeId};
 use super::state::State;
 use super::{Pin, TransactionView};
+use crate::chunk::Content;
 use crate::model::Timestamp;
+use crate::tree::Entry;
 use crate::vfs::VfsError;
-use crate::vfs::base::{Content, Entry};
 use crate::vfs::types::{Attr, NewBody, NewEntry, RenameMode, SetAttr, SetTime};
 
 impl TransactionView {
@@ -271,6 +272,22 @@ impl TransactionView {
         let node = state.node_mut(id)?;
         node.atime = atime.unwrap_or(node.atime);
         Ok(node.attr())
+    }
+}
+
+impl TransactionView {
+    /// Takes the set-id bits from a file that somebody else wrote to.
+    pub async fn drop_privileges(&self, id: NodeId) -> Result<(), VfsError> {
+        let mode = self.attr(id)?.mode;
+        let group = if mode & 0o010 == 0 { 0 } else { 0o2000 };
+        let kept = mode & !(0o4000 | group);
+        match kept == mode {
+            true => Ok(()),
+            false => {
+                let set = SetAttr { mode: Some(kept), ..SetAttr::default() };
+                self.set_attr(id, set).await.map(drop)
+            }
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::staged::Staged;
+use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
+use crate::tree::{Entry, EntryKind};
 use crate::vfs::VfsError;
-use crate::vfs::base::{Content, Entry, EntryKind};
 use crate::vfs::types::{Attr, InodeNo, Kind};
 
 /// Names a node within its transaction.

@@ -18,8 +18,8 @@ use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
 use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
+use crate::tree::Tree;
 use crate::vfs::VfsError;
-use crate::vfs::base::Tree;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
 /// What a transaction is about.
@@ -65,7 +65,7 @@ impl TransactionView {
         let journal = Journal::create(&dir.join(JOURNAL))?;
         write_started(dir, &started)?;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let mut state = State::new(base, Arc::clone(&staging), clock.now());
+        let mut state = State::new(base, started.base, Arc::clone(&staging), clock.now());
         state.journal = Some(journal);
         Ok(Self::assemble(started, clock, staging, state))
     }
@@ -76,7 +76,7 @@ impl TransactionView {
         let started = inspect(dir)?;
         let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let state = State::new(base, Arc::clone(&staging), started.at);
+        let state = State::new(base, started.base, Arc::clone(&staging), started.at);
         let view = Self::assemble(started, clock, staging, state);
         let mut files = HashMap::new();
         for record in records {
@@ -231,13 +231,26 @@ impl TransactionView {
     }
 }
 
+/// Begins an empty journal in place of the one in `dir`.
+pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
+    let new = dir.join("journal.new");
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let journal = Journal::create(&new)?;
+    fs::rename(new, dir.join(JOURNAL))?;
+    Ok(journal)
+}
+
 fn modified(found: &fs::Metadata) -> (i64, u32) {
     use std::os::unix::fs::MetadataExt;
     (found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or(0))
 }
 
 /// Writes `transaction.json` so that it is there whole or not at all.
-fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
+pub(super) fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
     let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
     let mut file = File::create(&new)?;
     file.write_all(&serde_json::to_vec_pretty(started)?)?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 use tokio::sync::RwLock;
 
-use crate::vfs::base::Content;
+use crate::chunk::Content;
 
 /// The unit in which a large file is copied up, in bytes.
 pub(super) const BLOCK: u64 = 1 << 20;
@@ -137,20 +137,6 @@ impl Under {
             }
             self.present[word] |= 1 << (block % 64);
         }
-    }
-
-    /// Blocks present, as ranges of bytes within `size`.
-    pub(super) fn changed(&self, size: u64) -> Vec<std::ops::Range<u64>> {
-        let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
-        for block in 0..size.div_ceil(BLOCK) {
-            let range = block * BLOCK..((block + 1) * BLOCK).min(size);
-            match ranges.last_mut() {
-                _ if !self.has(block) => {}
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => ranges.push(range),
-            }
-        }
-        ranges
     }
 }
 

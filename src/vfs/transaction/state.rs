@@ -5,17 +5,21 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use super::Standing;
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
 use super::staged::Staging;
-use crate::model::{Timestamp, TreePath};
+use crate::model::{CommitId, Timestamp, TreePath};
+use crate::tree::{Entry, Tree};
 use crate::vfs::VfsError;
-use crate::vfs::base::{Entry, Tree};
 
 #[derive(Debug)]
 pub(super) struct State {
     /// What the transaction started from, or was last committed as.
     pub(super) base: Tree,
+    /// The commit of that tree.
+    pub(super) base_commit: Option<CommitId>,
+    pub(super) standing: Standing,
     /// Counts the bases.
     pub(super) generation: u64,
     /// `None` while a journal is replayed.
@@ -35,13 +39,28 @@ pub(super) enum Known {
 }
 
 impl State {
-    pub(super) fn new(base: Tree, staging: Arc<Staging>, at: Timestamp) -> Self {
+    pub(super) fn new(
+        base: Tree,
+        base_commit: Option<CommitId>,
+        staging: Arc<Staging>,
+        at: Timestamp,
+    ) -> Self {
         let body = Body::Dir(Dir { base: Some(TreePath::root()), ..Dir::default() });
         let mut root = Node::new(body, 0o755, at, (NodeId::ROOT, "".into()));
         root.places.clear();
         root.lookups = 1;
         let nodes = HashMap::from([(NodeId::ROOT, root)]);
-        Self { base, generation: 0, journal: None, staging, nodes, next_node: 2, next_file: 1 }
+        Self {
+            base,
+            base_commit,
+            standing: Standing::Open,
+            generation: 0,
+            journal: None,
+            staging,
+            nodes,
+            next_node: 2,
+            next_file: 1,
+        }
     }
 
     pub(super) fn node(&self, id: NodeId) -> Result<&Node, VfsError> {
@@ -50,6 +69,52 @@ impl State {
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, VfsError> {
         self.nodes.get_mut(&id).ok_or(VfsError::Stale)
+    }
+
+    /// The files with staged content that have a name, and one name of each.
+    pub(super) fn staged_paths(&self) -> Result<Vec<(NodeId, TreePath)>, VfsError> {
+        let mut found = Vec::new();
+        for (id, node) in &self.nodes {
+            if let (Body::File(Data::Staged(_)), Some(path)) = (&node.body, self.path(*id)?) {
+                found.push((*id, path));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes `base`, which holds everything there is, the base.
+    pub(super) fn settle(&mut self, base: Tree, commit: CommitId) -> Result<(), VfsError> {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in &ids {
+            let path = self.path(*id)?;
+            let node = self.node_mut(*id)?;
+            (node.changed, node.origin) = (false, path.clone());
+            if let Body::Dir(dir) = &mut node.body {
+                dir.base = path;
+                let entries = std::mem::take(&mut dir.overrides);
+                let kept = entries.into_iter().filter_map(|(name, over)| Some((name, over.node?)));
+                dir.clean.extend(kept);
+            }
+        }
+        (self.base, self.base_commit) = (base, Some(commit));
+        self.standing = Standing::Open;
+        self.generation += 1;
+        self.split_links()?;
+        ids.into_iter().for_each(|id| self.prune(id));
+        Ok(())
+    }
+
+    /// Leaves every file one name that it is known by: once committed, hard
+    /// links are files of their own.
+    fn split_links(&mut self) -> Result<(), VfsError> {
+        let mut others: Vec<Place> = Vec::new();
+        for node in self.nodes.values_mut() {
+            others.extend(node.places.drain(1.min(node.places.len())..));
+        }
+        for (dir, name) in others {
+            self.node_mut(dir)?.dir_mut()?.clean.remove(&name);
+        }
+        Ok(())
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Node)> {

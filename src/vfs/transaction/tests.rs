@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::chunk::{BlobConfig, Blobs, Content};
 use crate::model::{Branch, ProjectName, Repo, SystemClock, Timestamp, TransactionId, TreePath};
-use crate::vfs::base::{Content, Entry, EntryKind};
+use crate::store::Store;
+use crate::tree::{ApplyOptions, Edit, Entry, EntryKind, NodeCache, Nodes, Root, apply};
 use crate::vfs::types::{Kind, NewBody, NewEntry, RenameMode, SetAttr};
 
 #[derive(Debug, Clone)]
@@ -167,23 +170,35 @@ impl Model {
     }
 }
 
-fn base() -> (Tree, Model) {
-    let mut entries = BTreeMap::new();
+async fn base() -> (Tree, Model) {
+    let mut edits = Vec::new();
     let mut model = Model::default();
-    let mut add = |path: &str, kind: EntryKind, body: Body| {
+    let mut add = |path: &str, entry: Entry, body: Body| {
         let path: TreePath = path.parse().unwrap();
-        let mode = if body == Body::Dir { 0o755 } else { 0o644 };
-        entries.insert(path.clone(), Entry { kind, mode, mtime: Timestamp::default() });
+        let mode = entry.mode;
+        edits.push((path.clone(), Edit::Put(entry)));
         model.add(path, body, mode);
     };
     for dir in ["a", "a/b", "b", "b/a"] {
-        add(dir, EntryKind::Dir, Body::Dir);
+        add(dir, Entry::dir(Timestamp::default()), Body::Dir);
     }
     for file in ["a/c", "a/b/c", "b/b", "c"] {
         let bytes = file.repeat(5).into_bytes();
-        add(file, EntryKind::File(Content::Inline(bytes.clone().into())), Body::File(bytes));
+        let content = Content::Inline(bytes.clone().into());
+        add(file, Entry::file(content, Timestamp::default()), Body::File(bytes));
     }
-    (Tree(Arc::new(entries)), model)
+    edits.sort_by(|a, b| a.0.cmp(&b.0));
+    let blobs = Blobs::new(Store::memory(), Arc::new(SystemClock), BlobConfig::default());
+    let nodes = Nodes::new(blobs, NodeCache::new(1 << 20));
+    (edited(&Tree::new(&nodes, Root::empty()), edits).await, model)
+}
+
+async fn edited(tree: &Tree, edits: Vec<(TreePath, Edit)>) -> Tree {
+    let writer = tree.nodes().blobs().writer();
+    let edits = futures::stream::iter(edits.into_iter().map(Ok::<_, VfsError>));
+    let options = ApplyOptions::default();
+    let root = apply(tree.nodes(), &writer, tree.root(), edits, options).await.unwrap();
+    Tree::new(tree.nodes(), root)
 }
 
 fn started() -> Started {
@@ -290,45 +305,18 @@ impl TransactionView {
 
     /// The base with the changes applied, as a commit would.
     async fn applied(&self, base: &Tree) -> BTreeMap<TreePath, (Body, u32)> {
-        let mut entries: BTreeMap<TreePath, Entry> = (*base.0).clone();
-        for Change { path, hides, what } in self.changes().unwrap() {
-            if hides {
-                entries.retain(|known, _| !known.starts_with(&path));
-            }
-            let entry = |kind, mode| Entry { kind, mode, mtime: Timestamp::default() };
-            match what {
-                What::Gone => {}
-                What::Moved { from, mode, .. } => {
-                    for (known, entry) in base.0.iter() {
-                        if let Some(rest) = known.strip_prefix(&from) {
-                            entries.insert(path.join_path(&rest).unwrap(), entry.clone());
-                        }
-                    }
-                    entries.get_mut(&path).unwrap().mode = mode;
-                }
-                What::Attributes { mode, .. } | What::Directory { mode, .. } => {
-                    entries.insert(path, entry(EntryKind::Dir, mode));
-                }
-                What::Symlink { target, .. } => {
-                    entries.insert(path, entry(EntryKind::Symlink(target.to_string()), 0o777));
-                }
-                What::File { mode, content, .. } => {
-                    let content = match content {
-                        Held::Stored(content) => content,
-                        Held::Staged(file) => {
-                            Content::Inline(self.read_changed(&file, 0, 1 << 20).unwrap())
-                        }
-                    };
-                    entries.insert(path, entry(EntryKind::File(content), mode));
-                }
-            }
-        }
+        let writer = base.nodes().blobs().writer();
+        let edits: Vec<_> = self.edits(&writer).try_collect().await.unwrap();
+        let tree = edited(base, edits).await;
+        let walk = tree.walk(&TreePath::root(), None);
         let body = |kind| match kind {
             EntryKind::Dir => Body::Dir,
             EntryKind::File(Content::Inline(bytes)) => Body::File(bytes.into()),
+            EntryKind::File(Content::Chunks(_)) => unreachable!("small files"),
             EntryKind::Symlink(_) => Body::Symlink,
         };
-        entries.into_iter().map(|(path, e)| (path, (body(e.kind), e.mode))).collect()
+        let found: Vec<(TreePath, Entry)> = walk.try_collect().await.unwrap();
+        found.into_iter().map(|(path, e)| (path, (body(e.kind), e.mode))).collect()
     }
 }
 
@@ -355,7 +343,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 async fn check(ops: Vec<Op>, dir: &Path) {
-    let (tree, mut model) = base();
+    let (tree, mut model) = base().await;
     let clock = || Arc::new(SystemClock);
     let mut view = TransactionView::start(dir, started(), tree.clone(), clock()).unwrap();
     for op in &ops {

@@ -1,0 +1,195 @@
+//! Programs as processes of this machine, each in its own mount namespace.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot};
+
+use super::runner::{ARGUMENT, COULD_NOT_START};
+use super::{Executor, Run, RunEnd};
+use crate::controller::logs::{LineSplitter, LogStream, Spool};
+use crate::pipeline::job::Attempt;
+use crate::pipeline::spec::Transform;
+
+/// How long output may still come after the program has ended: from children
+/// that left its process group.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// Runs programs on this machine.
+pub struct ProcessExecutor {
+    runner: PathBuf,
+    spawner: mpsc::UnboundedSender<Spawn>,
+}
+
+struct Spawn {
+    runner: PathBuf,
+    reply: oneshot::Sender<std::io::Result<Child>>,
+}
+
+impl ProcessExecutor {
+    /// `runner` is the `pfs` binary to run programs through.
+    ///
+    /// # Errors
+    /// When no thread or event loop can be made.
+    pub fn new(runner: PathBuf) -> std::io::Result<Self> {
+        // A program ends with the thread that started it, so one thread that
+        // lives as long as the server starts them all.
+        let (spawner, mut requests) = mpsc::unbounded_channel::<Spawn>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("pfs-spawn".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                while let Some(Spawn { runner, reply }) = requests.recv().await {
+                    // The asker may have given up: then the child is dropped.
+                    drop(reply.send(spawn(&runner)));
+                }
+            });
+        })?;
+        Ok(Self { runner, spawner })
+    }
+
+    async fn spawn(&self) -> std::io::Result<Child> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || std::io::Error::other("the thread that starts programs has ended");
+        self.spawner.send(Spawn { runner: self.runner.clone(), reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn spawn(runner: &std::path::Path) -> std::io::Result<Child> {
+    Command::new(runner)
+        .arg(ARGUMENT)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn refuses(&self, transform: &Transform) -> Option<String> {
+        transform.cmd.is_empty().then(|| {
+            "transform.cmd is empty: without a container runtime an image's entry point cannot be \
+             run"
+            .to_owned()
+        })
+    }
+
+    async fn run(&self, run: Run<'_>) -> RunEnd {
+        match self.run_child(&run).await {
+            Ok(end) => end,
+            Err(error) => RunEnd::Ended(Attempt::Broken(format!("cannot start programs: {error}"))),
+        }
+    }
+}
+
+/// Why waiting for a program is over.
+enum Over {
+    Exited(ExitStatus),
+    TimedOut,
+    Cancelled,
+}
+
+impl ProcessExecutor {
+    async fn run_child(&self, run: &Run<'_>) -> std::io::Result<RunEnd> {
+        let mut child = self.spawn().await?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let order = serde_json::to_vec(&run.order)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A runner that is gone already says why in its failure file.
+            let _ = stdin.write_all(&order).await;
+        }
+        let out = child.stdout.take().map(|pipe| capture(pipe, LogStream::Stdout, run.log));
+        let err = child.stderr.take().map(|pipe| capture(pipe, LogStream::Stderr, run.log));
+        let output = async {
+            tokio::join!(optional(out), optional(err));
+        };
+        tokio::pin!(output);
+        let mut silent = false;
+        let over = {
+            let wait = wait(&mut child, run);
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    over = &mut wait => break over?,
+                    () = &mut output, if !silent => silent = true,
+                }
+            }
+        };
+        if let Some(group) = group {
+            // Children the program left behind; usually there are none.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        if !matches!(over, Over::Exited(_)) {
+            child.wait().await?;
+        }
+        if !silent {
+            // Reading is cut off rather than waited for without end.
+            let _ = tokio::time::timeout(LAST_OUTPUT, output).await;
+        }
+        Ok(self.end(over, run).await)
+    }
+
+    async fn end(&self, over: Over, run: &Run<'_>) -> RunEnd {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = match over {
+            Over::Cancelled => return RunEnd::Cancelled,
+            Over::TimedOut => return RunEnd::Ended(Attempt::TimedOut),
+            Over::Exited(status) => status,
+        };
+        RunEnd::Ended(match (status.code(), status.signal()) {
+            (Some(code), _) if code == i32::from(COULD_NOT_START) => {
+                match tokio::fs::read(&run.order.failure).await {
+                    Ok(why) if !why.is_empty() => {
+                        Attempt::Broken(String::from_utf8_lossy(&why).into_owned())
+                    }
+                    Ok(_) | Err(_) => Attempt::Exited(code),
+                }
+            }
+            (Some(code), _) => Attempt::Exited(code),
+            (None, signal) => Attempt::Signalled(signal.unwrap_or_default()),
+        })
+    }
+}
+
+async fn wait(child: &mut Child, run: &Run<'_>) -> std::io::Result<Over> {
+    let limit = async {
+        match run.timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        status = child.wait() => Ok(Over::Exited(status?)),
+        () = limit => Ok(Over::TimedOut),
+        () = run.cancel.cancelled() => Ok(Over::Cancelled),
+    }
+}
+
+async fn optional(work: Option<impl Future<Output = ()>>) {
+    if let Some(work) = work {
+        work.await;
+    }
+}
+
+async fn capture(mut pipe: impl AsyncRead + Unpin, stream: LogStream, log: &Spool) {
+    let mut lines = LineSplitter::new(stream);
+    let mut buffer = vec![0; 16 << 10];
+    // A pipe that cannot be read any more has ended for all that matters.
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        lines.push(&buffer[..count], log);
+    }
+    lines.finish(log);
+}

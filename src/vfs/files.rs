@@ -1,0 +1,351 @@
+//! What a mount is asked, answered from the places below its top directory.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::VfsError;
+use super::cursor::Cursors;
+use super::datum::DatumViews;
+use super::inode::{Identity, InodeTable};
+use super::place::{Group, Place, Top, transaction_node};
+use super::repos::{Repos, Shown};
+use super::source::Source;
+use super::transaction::{NodeId, TransactionView};
+use super::types::{Attr, Found, Hold, InodeNo, Listed, Listing, Statfs, Validity};
+use super::view::{self, PlacedView, View};
+use crate::chunk::Content;
+use crate::model::{Timestamp, TreePath};
+use crate::tree::{Entry, EntryKind};
+
+/// How many files' contents are remembered between reads.
+const CONTENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
+
+/// The file system of one mount.
+///
+/// Everything is answered by inode number. Numbers stay valid for as long as
+/// lookups of them are not given back with [`Files::forget`].
+pub struct Files {
+    pub(super) top: Arc<dyn Top>,
+    pub(super) repos: Option<Arc<Repos>>,
+    pub(super) inodes: InodeTable<Node>,
+    cursors: Cursors,
+    contents: Mutex<LruCache<InodeNo, Content>>,
+    mounted: Timestamp,
+}
+
+/// What an inode stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Top,
+    Group(Arc<Group>),
+    Dir(Arc<PlacedView>, TreePath),
+    Leaf(Arc<View>, TreePath, Attr),
+    Transaction(Arc<TransactionView>, NodeId),
+}
+
+impl Files {
+    /// Repos of `source` as directories: all of them, following the heads of
+    /// `master`, or only some. `mounted` is the time the top shows.
+    #[must_use]
+    pub fn of_repos(source: Arc<dyn Source>, only: Option<Vec<Shown>>, mounted: Timestamp) -> Self {
+        let repos = Arc::new(Repos::new(source, only));
+        Self { repos: Some(Arc::clone(&repos)), ..Self::new(repos, mounted) }
+    }
+
+    /// The views that are open in `views`.
+    #[must_use]
+    pub fn of_datums(views: DatumViews, mounted: Timestamp) -> Self {
+        Self::new(Arc::new(views), mounted)
+    }
+
+    fn new(top: Arc<dyn Top>, mounted: Timestamp) -> Self {
+        let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
+        let contents = Mutex::new(LruCache::new(CONTENTS));
+        Self { top, repos: None, inodes, cursors, contents, mounted }
+    }
+
+    /// Whether anything in this mount can be written.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.top.transactions().is_empty()
+    }
+
+    /// The transactions of this mount, by directory name.
+    #[must_use]
+    pub fn transactions(&self) -> Vec<(Arc<str>, Arc<TransactionView>)> {
+        self.top.transactions()
+    }
+
+    /// How many inodes a kernel holds.
+    #[must_use]
+    pub fn inodes_in_use(&self) -> usize {
+        self.inodes.len()
+    }
+
+    pub(super) fn node(&self, ino: InodeNo) -> Result<Node, VfsError> {
+        self.inodes.get(ino).ok_or(VfsError::Stale)
+    }
+
+    /// The entry `name` of the directory `parent`; counts as a lookup.
+    pub async fn lookup(&self, parent: InodeNo, name: &str) -> Result<Found, VfsError> {
+        match self.node(parent)? {
+            Node::Top => match self.top.find(name).await? {
+                Some(place) => Ok(Found::forever(Some(self.enter(&place).await?))),
+                None => Ok(Found::absent_for_now()),
+            },
+            Node::Group(group) => match group.places.get(name) {
+                Some(place) => Ok(Found::forever(Some(self.enter(place).await?))),
+                None => Ok(Found::forever(None)),
+            },
+            Node::Dir(placed, path) => {
+                let (view, hold) = placed.current().await;
+                let path = path.join(name)?;
+                let entry = view.get(&path).await?;
+                let attr = entry.map(|entry| self.remember(&placed, &view, path, &entry));
+                Ok(Found { attr, validity: Validity::Forever, hold })
+            }
+            Node::Transaction(transaction, dir) => {
+                let found = transaction.lookup(dir, name).await?;
+                let attr = found.map(|(id, attr)| self.remember_node(&transaction, id, attr));
+                Ok(Found::forever(attr))
+            }
+            Node::Leaf(..) => Err(VfsError::NotDirectory),
+        }
+    }
+
+    /// Looks the directory of a place up.
+    async fn enter(&self, place: &Place) -> Result<Attr, VfsError> {
+        let node = match place {
+            Place::View(view) => Node::Dir(Arc::clone(view), TreePath::root()),
+            Place::Group(group) => Node::Group(Arc::clone(group)),
+            Place::Transaction(view) => {
+                // Unlike other nodes of a transaction its root always stays.
+                Node::Transaction(Arc::clone(view), NodeId::ROOT)
+            }
+        };
+        let ino = self.inodes.remember(place.identity(), || node.clone());
+        self.attr_of(ino, &node).await
+    }
+
+    /// Looks an entry of a read-only view up.
+    fn remember(
+        &self,
+        placed: &Arc<PlacedView>,
+        view: &Arc<View>,
+        path: TreePath,
+        entry: &Entry,
+    ) -> Attr {
+        if entry.is_dir() {
+            let identity = placed.directory(&path);
+            let ino = self.inodes.remember(identity, || Node::Dir(Arc::clone(placed), path));
+            return view::attr(ino, entry);
+        }
+        let attr = view::attr(InodeNo::ROOT, entry);
+        let identity = view::leaf(&path, entry);
+        let leaf = || Node::Leaf(Arc::clone(view), path, attr);
+        let ino = self.inodes.remember(identity, leaf);
+        if let Some(content) = view::content(entry) {
+            self.contents().put(ino, content.clone());
+        }
+        attr.at(ino)
+    }
+
+    /// Passes a lookup by a transaction on under a number of this mount.
+    pub(super) fn remember_node(
+        &self,
+        transaction: &Arc<TransactionView>,
+        id: NodeId,
+        attr: Attr,
+    ) -> Attr {
+        let identity = transaction_node(transaction, id);
+        let node = || Node::Transaction(Arc::clone(transaction), id);
+        attr.at(self.inodes.remember(identity, node))
+    }
+
+    fn contents(&self) -> std::sync::MutexGuard<'_, LruCache<InodeNo, Content>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back `count` lookups of `ino`.
+    pub fn forget(&self, ino: InodeNo, count: u64) {
+        if let Some(Node::Transaction(transaction, id)) = self.inodes.forget(ino, count)
+            && id != NodeId::ROOT
+        {
+            transaction.forget(id, count);
+        }
+    }
+
+    /// The attributes of `ino`.
+    pub async fn getattr(&self, ino: InodeNo) -> Result<Attr, VfsError> {
+        let node = self.node(ino)?;
+        self.attr_of(ino, &node).await
+    }
+
+    async fn attr_of(&self, ino: InodeNo, node: &Node) -> Result<Attr, VfsError> {
+        match node {
+            Node::Top | Node::Group(_) => Ok(Attr::directory(ino, self.mounted)),
+            Node::Dir(placed, path) => match placed.now().get(path).await? {
+                Some(entry) => Ok(view::attr(ino, &entry)),
+                None => Err(VfsError::Stale),
+            },
+            Node::Leaf(_, _, attr) => Ok(attr.at(ino)),
+            Node::Transaction(transaction, id) => Ok(transaction.attr(*id)?.at(ino)),
+        }
+    }
+
+    /// Some entries of a directory after `cookie`, 0 to begin; about `limit`.
+    pub async fn list(&self, dir: InodeNo, cookie: u64, limit: usize) -> Result<Listing, VfsError> {
+        let node = self.node(dir)?;
+        let after = match cookie {
+            0 => None,
+            _ => match self.cursors.get(dir, cookie) {
+                Some(name) => Some(name),
+                None => match self.name_at(dir, &node, cookie).await? {
+                    Some(name) => Some(name),
+                    None => return Ok(Listing::default()),
+                },
+            },
+        };
+        let (entries, hold) = self.page(&node, after.as_deref(), limit).await?;
+        let mut listing = Listing { entries: Vec::with_capacity(entries.len()), hold };
+        for ((name, attr), cookie) in entries.into_iter().zip(cookie + 1..) {
+            self.cursors.put(dir, cookie, Arc::clone(&name));
+            listing.entries.push(Listed { name, attr, cookie });
+        }
+        Ok(listing)
+    }
+
+    /// Counts out the name at `cookie`, which is no longer remembered.
+    async fn name_at(
+        &self,
+        dir: InodeNo,
+        node: &Node,
+        cookie: u64,
+    ) -> Result<Option<Arc<str>>, VfsError> {
+        let (mut seen, mut last) = (0, None::<Arc<str>>);
+        while seen < cookie {
+            let limit = usize::try_from(cookie - seen).unwrap_or(usize::MAX).min(1024);
+            let (page, _) = self.page(node, last.as_deref(), limit).await?;
+            let Some((name, _)) = page.last() else { return Ok(None) };
+            last = Some(Arc::clone(name));
+            seen += page.len() as u64;
+            page.iter().for_each(|(_, attr)| self.forget(attr.ino, 1));
+        }
+        tracing::trace!(?dir, cookie, "counted a listing out");
+        Ok(last)
+    }
+
+    /// Entries of a directory after a name, each looked up.
+    async fn page(
+        &self,
+        node: &Node,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<(Arc<str>, Attr)>, Hold), VfsError> {
+        let mut found = Vec::new();
+        match node {
+            Node::Top => {
+                let names = self.top.names().await?;
+                let start = names.partition_point(|name| after.is_some_and(|a| &**name <= a));
+                for name in names.into_iter().skip(start).take(limit) {
+                    if let Some(place) = self.top.find(&name).await? {
+                        found.push((name, self.enter(&place).await?));
+                    }
+                }
+            }
+            Node::Group(group) => {
+                let rest =
+                    group.places.iter().filter(|(name, _)| after.is_none_or(|a| &***name > a));
+                for (name, place) in rest.take(limit) {
+                    found.push((Arc::clone(name), self.enter(place).await?));
+                }
+            }
+            Node::Dir(placed, path) => {
+                let (view, hold) = placed.current().await;
+                for (name, entry) in view.list(path, after, limit).await? {
+                    let attr = self.remember(placed, &view, path.join(&name)?, &entry);
+                    found.push((name.into(), attr));
+                }
+                return Ok((found, hold));
+            }
+            Node::Transaction(transaction, id) => {
+                for (name, id, attr) in transaction.list(*id, after, limit).await? {
+                    found.push((name, self.remember_node(transaction, id, attr)));
+                }
+            }
+            Node::Leaf(..) => return Err(VfsError::NotDirectory),
+        }
+        Ok((found, Hold::default()))
+    }
+
+    /// Up to `count` bytes of a file from `offset`; fewer only at its end.
+    pub async fn read(&self, ino: InodeNo, offset: u64, count: u64) -> Result<Bytes, VfsError> {
+        match self.node(ino)? {
+            Node::Leaf(view, path, _) => {
+                let content = self.content(ino, &view, &path).await?;
+                let end = offset.saturating_add(count).min(content.size());
+                let blobs = view.tree.nodes().blobs();
+                Ok(content.read_range(blobs, offset.min(end)..end).await?)
+            }
+            Node::Transaction(transaction, id) => transaction.read(id, offset, count).await,
+            Node::Top | Node::Group(_) | Node::Dir(..) => Err(VfsError::IsDirectory),
+        }
+    }
+
+    pub(super) async fn content(
+        &self,
+        ino: InodeNo,
+        view: &View,
+        path: &TreePath,
+    ) -> Result<Content, VfsError> {
+        if let Some(content) = self.contents().get(&ino) {
+            return Ok(content.clone());
+        }
+        let entry = view.tree.get(path).await?.ok_or(VfsError::Stale)?;
+        let content = view::content(&entry).ok_or(VfsError::Invalid("not a file"))?;
+        self.contents().put(ino, content.clone());
+        Ok(content.clone())
+    }
+
+    /// The target of a symlink.
+    pub async fn readlink(&self, ino: InodeNo) -> Result<Arc<str>, VfsError> {
+        match self.node(ino)? {
+            Node::Leaf(view, path, _) => match view.tree.get(&path).await? {
+                Some(Entry { kind: EntryKind::Symlink(target), .. }) => Ok(target.into()),
+                Some(_) | None => Err(VfsError::Invalid("not a symlink")),
+            },
+            Node::Transaction(transaction, id) => transaction.readlink(id),
+            Node::Top | Node::Group(_) | Node::Dir(..) => Err(VfsError::Invalid("not a symlink")),
+        }
+    }
+
+    /// Room and use around `ino`. Costs nothing that grows.
+    pub async fn statfs(&self, ino: InodeNo) -> Result<Statfs, VfsError> {
+        let (blocks, files) = match self.node(ino)? {
+            Node::Transaction(transaction, _) => return transaction.statfs(),
+            Node::Dir(placed, _) => used(&placed.now()),
+            Node::Leaf(view, ..) => used(&view),
+            Node::Top | Node::Group(_) => (0, 0),
+        };
+        Ok(Statfs { block_size: 4096, blocks, free: 0, files })
+    }
+}
+
+fn used(view: &View) -> (u64, u64) {
+    let totals = view.tree.root().totals();
+    (totals.bytes.div_ceil(4096), totals.files + totals.dirs)
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("inodes", &self.inodes.len()).finish_non_exhaustive()
+    }
+}
+
+/// The identity of the directory of a place; for invalidations.
+pub(super) fn directory_identity(placed: &PlacedView, path: &TreePath) -> Identity {
+    placed.directory(path)
+}

@@ -1,0 +1,137 @@
+//! The end of a transaction, or of a stretch of it.
+
+use std::fs;
+
+use super::node::{Body, Data};
+use super::recover::{restart, write_started};
+use super::{NodeId, Seal, Standing, TransactionView};
+use crate::model::CommitId;
+use crate::tree::Tree;
+use crate::vfs::VfsError;
+use crate::vfs::source::{Resolved, Source};
+
+impl TransactionView {
+    /// The commit that the changes are relative to.
+    #[must_use]
+    pub fn base_commit(&self) -> Option<CommitId> {
+        self.lock().base_commit
+    }
+
+    /// The state for people: a word, and why.
+    #[must_use]
+    pub fn standing(&self) -> (&'static str, String) {
+        let state = self.lock();
+        match &state.standing {
+            Standing::Open => ("OPEN", String::new()),
+            Standing::Conflict(reason) => ("CONFLICT", reason.clone()),
+            Standing::Aborted(reason) => ("ABORTED", reason.clone()),
+        }
+    }
+
+    /// Publishes everything changed so far as one commit and goes on from
+    /// there; answers `None` when there is nothing to publish. Writers wait.
+    ///
+    /// On any error the transaction stays as it was; after a conflict it
+    /// takes no more changes, but may be committed again or given up.
+    pub async fn commit(
+        &self,
+        source: &dyn Source,
+        message: &str,
+    ) -> Result<Option<CommitId>, VfsError> {
+        let mut seal = self.seal.write().await;
+        if let Standing::Aborted(_) = self.lock().standing {
+            return Err(VfsError::ReadOnly);
+        }
+        if self.changes()?.is_empty() {
+            return Ok(None);
+        }
+        let base = self.base();
+        let writer = base.nodes().blobs().writer();
+        let started = self.started.clone();
+        let published = source.publish(&started, self.edits(&writer), &writer, message).await;
+        match published {
+            Ok(head) => {
+                let commit = head.commit;
+                *seal = Seal::Open;
+                self.rebase(source, head).await?;
+                Ok(Some(commit))
+            }
+            Err(error) => {
+                if let VfsError::Conflict(reason) = &error {
+                    *seal = Seal::Closed;
+                    self.lock().standing = Standing::Conflict(reason.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives all changes up. They stay in the staging directory and readable
+    /// here, and take no more changes.
+    pub async fn abort(&self, source: &dyn Source, reason: &str) -> Result<(), VfsError> {
+        let mut seal = self.seal.write().await;
+        source.abandon(&self.started, reason).await?;
+        *seal = Seal::Closed;
+        self.lock().standing = Standing::Aborted(reason.to_owned());
+        Ok(())
+    }
+
+    /// Makes `head`, which includes every change, the new base.
+    async fn rebase(&self, source: &dyn Source, head: Resolved) -> Result<(), VfsError> {
+        let tree = Tree::new(source.nodes(), head.root);
+        let mut contents = Vec::new();
+        for (id, path) in self.lock().staged_paths()? {
+            let entry = tree.get(&path).await?;
+            contents
+                .push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));
+        }
+        let mut state = self.lock();
+        let mut replaced = Vec::new();
+        for (id, entry) in contents {
+            let node = state.node_mut(id)?;
+            if let (Body::File(data), crate::tree::EntryKind::File(content)) =
+                (&mut node.body, entry.kind)
+                && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
+            {
+                replaced.push(staged.file);
+            }
+        }
+        state.settle(tree, head.commit)?;
+        let started = super::Started {
+            base: Some(head.commit),
+            root: hex::encode(head.root.encode()),
+            ..self.started.clone()
+        };
+        let dir = self.dir();
+        state.journal = Some(restart(&dir)?);
+        write_started(&dir, &started)?;
+        // Only now: until here a crash would have replayed the old journal.
+        replaced.into_iter().for_each(|file| state.staging.remove(file));
+        Ok(())
+    }
+
+    /// Removes everything the transaction keeps on disk. For one that was
+    /// committed and is not used any more.
+    pub fn discard(&self) -> Result<(), VfsError> {
+        Ok(fs::remove_dir_all(self.dir())?)
+    }
+
+    /// The hash of a file's content as far as it is stored.
+    pub(in crate::vfs) fn hash(&self, id: NodeId) -> Result<String, VfsError> {
+        let state = self.lock();
+        match &state.node(id)?.body {
+            Body::File(Data::Base(content)) => Ok(content.hash().to_string()),
+            Body::Dir(_) if id == NodeId::ROOT && state.dir(id)?.overrides.is_empty() => {
+                Ok(state.base.root().hash().to_string())
+            }
+            Body::Dir(_) | Body::File(Data::Staged(_)) | Body::Symlink(_) => {
+                Err(VfsError::NoAttribute)
+            }
+        }
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        let files = self.staging.dir();
+        files.parent().unwrap_or(files).to_owned()
+    }
+}

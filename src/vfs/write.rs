@@ -1,0 +1,112 @@
+//! Changes: passed on to the transaction they belong to.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::VfsError;
+use super::files::{Files, Node};
+use super::transaction::{Allocate, NodeId, TransactionView};
+use super::types::{Attr, InodeNo, NewEntry, RenameMode, SetAttr};
+
+impl Files {
+    /// The transaction that `ino` is in.
+    fn writable(&self, ino: InodeNo) -> Result<(Arc<TransactionView>, NodeId), VfsError> {
+        match self.node(ino)? {
+            Node::Transaction(transaction, id) => Ok((transaction, id)),
+            Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) => Err(VfsError::ReadOnly),
+        }
+    }
+
+    /// Creates `name` in `parent`; counts as a lookup.
+    pub async fn create(
+        &self,
+        parent: InodeNo,
+        name: &str,
+        new: NewEntry,
+    ) -> Result<Attr, VfsError> {
+        let (transaction, dir) = self.writable(parent)?;
+        let (id, attr) = transaction.create(dir, name, new).await?;
+        Ok(self.remember_node(&transaction, id, attr))
+    }
+
+    /// Gives the file `ino` one more name; counts as a lookup.
+    pub async fn link(&self, ino: InodeNo, parent: InodeNo, name: &str) -> Result<Attr, VfsError> {
+        let ((transaction, id), (other, dir)) = (self.writable(ino)?, self.writable(parent)?);
+        same(&transaction, &other)?;
+        let attr = transaction.link(id, dir, name).await?;
+        Ok(self.remember_node(&transaction, id, attr))
+    }
+
+    /// Removes the file or symlink `name` from `parent`.
+    pub async fn unlink(&self, parent: InodeNo, name: &str) -> Result<(), VfsError> {
+        let (transaction, dir) = self.writable(parent)?;
+        transaction.unlink(dir, name).await
+    }
+
+    /// Removes the empty directory `name` from `parent`.
+    pub async fn rmdir(&self, parent: InodeNo, name: &str) -> Result<(), VfsError> {
+        let (transaction, dir) = self.writable(parent)?;
+        transaction.rmdir(dir, name).await
+    }
+
+    /// Moves a name in a directory to another.
+    pub async fn rename(
+        &self,
+        from: (InodeNo, &str),
+        to: (InodeNo, &str),
+        mode: RenameMode,
+    ) -> Result<(), VfsError> {
+        let ((transaction, dir), (other, into)) = (self.writable(from.0)?, self.writable(to.0)?);
+        same(&transaction, &other)?;
+        transaction.rename((dir, from.1), (into, to.1), mode).await
+    }
+
+    /// Changes attributes.
+    pub async fn set_attr(&self, ino: InodeNo, set: SetAttr) -> Result<Attr, VfsError> {
+        let (transaction, id) = self.writable(ino)?;
+        Ok(transaction.set_attr(id, set).await?.at(ino))
+    }
+
+    /// Writes all of `data` at `offset`; `unprivileged` also takes the set-id
+    /// bits away.
+    pub async fn write(
+        &self,
+        ino: InodeNo,
+        offset: u64,
+        data: &[u8],
+        unprivileged: bool,
+    ) -> Result<(), VfsError> {
+        let (transaction, id) = self.writable(ino)?;
+        transaction.write(id, offset, data).await?;
+        match unprivileged {
+            true => transaction.drop_privileges(id).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Makes room or zeros in a file.
+    pub async fn allocate(
+        &self,
+        ino: InodeNo,
+        how: Allocate,
+        range: Range<u64>,
+    ) -> Result<(), VfsError> {
+        let (transaction, id) = self.writable(ino)?;
+        transaction.allocate(id, how, range).await
+    }
+
+    /// Returns when the content of `ino` would survive the loss of power.
+    pub async fn sync(&self, ino: InodeNo) -> Result<(), VfsError> {
+        match self.node(ino)? {
+            Node::Transaction(transaction, id) => transaction.sync(id).await,
+            Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) => Ok(()),
+        }
+    }
+}
+
+fn same(one: &Arc<TransactionView>, other: &Arc<TransactionView>) -> Result<(), VfsError> {
+    match Arc::ptr_eq(one, other) {
+        true => Ok(()),
+        false => Err(VfsError::CrossesRepos),
+    }
+}

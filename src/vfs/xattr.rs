@@ -1,0 +1,124 @@
+//! Control without names: extended attributes of files and directories.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::VfsError;
+use super::files::{Files, Node};
+use super::transaction::{NodeId, TransactionView};
+use super::types::InodeNo;
+use super::view::View;
+use crate::model::TreePath;
+
+/// The commit a directory shows or is based on; writing it to the root of a
+/// writable repo commits with the value as message.
+pub const COMMIT: &str = "user.pfs.commit";
+/// The hash of a file's content or of all that a directory holds.
+pub const HASH: &str = "user.pfs.hash";
+/// The state of the transactions of a mount or a repo, as JSON.
+pub const STATUS: &str = "user.pfs.status";
+/// Writing it to the root of a writable repo gives the transaction up.
+pub const ABORT: &str = "user.pfs.abort";
+/// The process that serves the mount, on the top directory.
+pub const PROCESS: &str = "user.pfs.process";
+
+impl Files {
+    /// The value of an extended attribute.
+    pub async fn xattr(&self, ino: InodeNo, name: &str) -> Result<Vec<u8>, VfsError> {
+        if self.repos.is_none() {
+            return Err(VfsError::Never);
+        }
+        if !name.starts_with("user.pfs.") {
+            return Err(VfsError::NoAttribute);
+        }
+        let value = match (name, self.node(ino)?) {
+            (STATUS, Node::Top) => self.all_status()?,
+            (PROCESS, Node::Top) => std::process::id().to_string(),
+            (STATUS, Node::Transaction(transaction, NodeId::ROOT)) => {
+                status(&transaction)?.to_string()
+            }
+            (COMMIT, Node::Transaction(transaction, _)) => text(transaction.base_commit()),
+            (HASH, Node::Transaction(transaction, id)) => transaction.hash(id)?,
+            (STATUS, Node::Dir(placed, path)) if path.is_root() => {
+                json!({"state": "READ_ONLY", "commit": text(placed.now().commit)}).to_string()
+            }
+            (COMMIT, Node::Dir(placed, _)) => text(placed.now().commit),
+            (COMMIT, Node::Leaf(view, ..)) => text(view.commit),
+            (HASH, Node::Dir(placed, path)) => hash(&placed.now(), &path).await?,
+            (HASH, Node::Leaf(view, path, _)) => hash(&view, &path).await?,
+            (
+                _,
+                Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) | Node::Transaction(..),
+            ) => {
+                return Err(VfsError::NoAttribute);
+            }
+        };
+        Ok(value.into_bytes())
+    }
+
+    fn all_status(&self) -> Result<String, VfsError> {
+        let mut all = serde_json::Map::new();
+        for (name, transaction) in self.transactions() {
+            all.insert(name.to_string(), status(&transaction)?);
+        }
+        Ok(serde_json::Value::Object(all).to_string())
+    }
+
+    /// Sets an extended attribute; only those that control a transaction
+    /// exist.
+    pub async fn set_xattr(&self, ino: InodeNo, name: &str, value: &[u8]) -> Result<(), VfsError> {
+        let unsupported = Err(VfsError::Unsupported("extended attributes are not kept"));
+        let Some(repos) = &self.repos else { return unsupported };
+        let value = String::from_utf8_lossy(value);
+        let value = value.trim_end_matches(['\0', '\n']);
+        match (name, self.node(ino)?) {
+            (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
+                transaction.commit(&*repos.source, value).await.map(drop)
+            }
+            (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
+                transaction.abort(&*repos.source, value).await
+            }
+            (_, Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..)) => {
+                Err(VfsError::ReadOnly)
+            }
+            (_, Node::Transaction(..)) => unsupported,
+        }
+    }
+}
+
+/// What a transaction stands at.
+fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsError> {
+    let started = transaction.started();
+    let (state, reason) = transaction.standing();
+    Ok(json!({
+        "transaction": started.id.to_string(),
+        "branch": started.branch.to_string(),
+        "state": state,
+        "reason": reason,
+        "base": text(transaction.base_commit()),
+        "changes": transaction.changes()?.len(),
+    }))
+}
+
+fn text(commit: Option<crate::model::CommitId>) -> String {
+    commit.map(|commit| commit.to_string()).unwrap_or_default()
+}
+
+async fn hash(view: &View, path: &TreePath) -> Result<String, VfsError> {
+    if path.is_root() {
+        return Ok(view.tree.root().hash().to_string());
+    }
+    let entry = view.tree.get(path).await?.ok_or(VfsError::Stale)?;
+    let mut value = String::new();
+    match super::view::content(&entry) {
+        Some(content) => write!(value, "{}", content.hash()),
+        None => match view.tree.subtree_hash(path).await? {
+            Some(hash) => write!(value, "{hash}"),
+            None => Ok(()),
+        },
+    }
+    .map_err(|_| VfsError::Invalid("a hash has no text"))?;
+    Ok(value)
+}
