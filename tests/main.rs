@@ -8,10 +8,12 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod api;
 mod cli;
 mod executor;
 mod faults;
 mod generated;
+mod in_process;
 mod machine;
 mod pipelines;
 mod refusals;
