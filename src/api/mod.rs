@@ -100,3 +100,6 @@ async fn installation(parts: &Parts) -> Result<String, CatalogError> {
     catalog.apply(vec![Op::PutSetting { key: INSTALLATION.to_owned(), value }]).await?;
     Ok(id)
 }
+
+#[cfg(test)]
+mod tests;
