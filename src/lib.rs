@@ -7,8 +7,8 @@
 pub mod api;
 pub mod catalog;
 pub mod chunk;
-pub mod controller;
 pub mod cli;
+pub mod controller;
 pub mod model;
 pub mod pipeline;
 pub mod repo;

@@ -8,13 +8,13 @@
     reason = "a test may panic, print and read the clock"
 )]
 
-mod executor;
 mod cli;
+mod executor;
 mod faults;
 mod generated;
 mod machine;
-mod sdk;
 mod refusals;
+mod sdk;
 mod server;
 mod tidy;
 mod tools;

@@ -18,7 +18,6 @@ use crate::cli::prelude::*;
 use crate::model::{Clock, SystemClock};
 use crate::repo::Repos;
 use crate::store::{self, StoreOptions};
-use crate::tree::{NodeCache, Nodes};
 
 /// Run the server until it is stopped
 ///
@@ -176,15 +175,13 @@ impl Args {
         };
         let store = store::open(&url, &StoreOptions::default()).map_err(failed)?;
         let store_url = store.to_string();
-        // A third for what is read, half for what is written, the rest for
-        // tree nodes.
+        // A third for what is read, half for what is written.
         let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
         let config =
             BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
-        let nodes = Nodes::new(blobs.clone(), NodeCache::new(memory / 6));
         let repos = Repos::new(catalog, blobs, clock);
-        Ok(api::Parts { repos, nodes, store_url })
+        Ok(api::Parts { repos, store_url })
     }
 }
 

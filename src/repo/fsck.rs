@@ -118,11 +118,7 @@ impl Repos {
     /// Checks the catalog, every finished commit's object and tree, and that
     /// no object is left over. Tells of problems as it finds them; an error
     /// means that checking itself could not go on.
-    pub async fn fsck(
-        &self,
-        how: Fsck,
-        tell: impl FnMut(&Problem) + Send,
-    ) -> Result<FsckSummary> {
+    pub async fn fsck(&self, how: Fsck, tell: impl FnMut(&Problem) + Send) -> Result<FsckSummary> {
         let nodes = Nodes::new(self.blobs.clone(), NodeCache::new(1 << 20));
         let seen = LruCache::new(SEEN);
         let summary = FsckSummary::default();

@@ -14,9 +14,7 @@ use super::place::{Group, Place, Top, transaction_node};
 use super::repos::{Repos, Shown};
 use super::source::Source;
 use super::transaction::{NodeId, TransactionView};
-use super::types::{
-    Attr, Found, Hold, InodeNo, Listed, Listing, Statfs, Validity,
-};
+use super::types::{Attr, Found, Hold, InodeNo, Listed, Listing, Statfs, Validity};
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
@@ -259,7 +257,8 @@ impl Files {
                 }
             }
             Node::Group(group) => {
-                let rest = group.places.iter().filter(|(name, _)| after.is_none_or(|a| &***name > a));
+                let rest =
+                    group.places.iter().filter(|(name, _)| after.is_none_or(|a| &***name > a));
                 for (name, place) in rest.take(limit) {
                     found.push((Arc::clone(name), self.enter(place).await?));
                 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::VfsError;
 use super::files::{Files, directory_identity};
 use super::repos::{OpenView, Repos};
 use super::source::Moved;
 use super::types::{InodeNo, Invalidation};
 use super::view::{PlacedView, View};
-use super::VfsError;
 use crate::model::{Repo, TreePath};
 use crate::tree::diff;
 

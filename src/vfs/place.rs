@@ -41,10 +41,7 @@ impl Place {
 }
 
 /// The identity of a node of a transaction.
-pub(super) fn transaction_node(
-    view: &TransactionView,
-    id: super::transaction::NodeId,
-) -> Identity {
+pub(super) fn transaction_node(view: &TransactionView, id: super::transaction::NodeId) -> Identity {
     let transaction = view.started().id;
     Identity::of("pfs inode transaction v1", &[transaction.as_bytes(), &id.0.to_le_bytes()])
 }

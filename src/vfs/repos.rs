@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::VfsError;
 use super::place::{Place, Top};
 use super::source::{Resolved, Source};
 use super::transaction::TransactionView;
 use super::view::{PlacedView, View};
-use super::VfsError;
 use crate::model::{ProjectName, Ref, RefBase, Repo, RepoKind, Timestamp};
 use crate::tree::{Root, Tree};
 

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::VfsError;
 use super::inode::Identity;
 use super::types::{Attr, Hold, InodeNo, Kind};
-use super::VfsError;
 use crate::chunk::Content;
 use crate::model::{CommitId, Timestamp, TreePath};
 use crate::tree::{Entry, EntryKind, Tree};

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::VfsError;
 use super::files::{Files, Node};
 use super::transaction::{Allocate, NodeId, TransactionView};
 use super::types::{Attr, InodeNo, NewEntry, RenameMode, SetAttr};
-use super::VfsError;
 
 impl Files {
     /// The transaction that `ino` is in.
@@ -30,12 +30,7 @@ impl Files {
     }
 
     /// Gives the file `ino` one more name; counts as a lookup.
-    pub async fn link(
-        &self,
-        ino: InodeNo,
-        parent: InodeNo,
-        name: &str,
-    ) -> Result<Attr, VfsError> {
+    pub async fn link(&self, ino: InodeNo, parent: InodeNo, name: &str) -> Result<Attr, VfsError> {
         let ((transaction, id), (other, dir)) = (self.writable(ino)?, self.writable(parent)?);
         same(&transaction, &other)?;
         let attr = transaction.link(id, dir, name).await?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::VfsError;
 use super::files::{Files, Node};
 use super::transaction::{NodeId, TransactionView};
 use super::types::InodeNo;
 use super::view::View;
-use super::VfsError;
 use crate::model::TreePath;
 
 /// The commit a directory shows or is based on; writing it to the root of a
@@ -36,7 +36,9 @@ impl Files {
         let value = match (name, self.node(ino)?) {
             (STATUS, Node::Top) => self.all_status()?,
             (PROCESS, Node::Top) => std::process::id().to_string(),
-            (STATUS, Node::Transaction(transaction, NodeId::ROOT)) => status(&transaction)?.to_string(),
+            (STATUS, Node::Transaction(transaction, NodeId::ROOT)) => {
+                status(&transaction)?.to_string()
+            }
             (COMMIT, Node::Transaction(transaction, _)) => text(transaction.base_commit()),
             (HASH, Node::Transaction(transaction, id)) => transaction.hash(id)?,
             (STATUS, Node::Dir(placed, path)) if path.is_root() => {
@@ -46,7 +48,10 @@ impl Files {
             (COMMIT, Node::Leaf(view, ..)) => text(view.commit),
             (HASH, Node::Dir(placed, path)) => hash(&placed.now(), &path).await?,
             (HASH, Node::Leaf(view, path, _)) => hash(&view, &path).await?,
-            (_, Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) | Node::Transaction(..)) => {
+            (
+                _,
+                Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) | Node::Transaction(..),
+            ) => {
                 return Err(VfsError::NoAttribute);
             }
         };

@@ -24,7 +24,10 @@ pub(in crate::api) enum Finding {
 }
 
 impl Native {
-    pub(super) async fn fsck(&self, request: pb::FsckRequest) -> Result<BoxStream<pb::FsckFinding>> {
+    pub(super) async fn fsck(
+        &self,
+        request: pb::FsckRequest,
+    ) -> Result<BoxStream<pb::FsckFinding>> {
         if request.rebuild {
             return Err(Status::failed_precondition(
                 "a catalog is rebuilt while no server runs on it",

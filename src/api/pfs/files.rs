@@ -2,8 +2,8 @@
 
 use async_stream::try_stream;
 use futures::{StreamExt, TryStreamExt};
-use tonic::codegen::BoxStream;
 use tonic::Status;
+use tonic::codegen::BoxStream;
 
 use super::Pfs;
 use crate::api::convert::{self, CommitRef, commit_message, count, time};

@@ -137,7 +137,10 @@ impl Pfs {
 
     /// Checks everything; zombie files, which its oneof asks about, cannot
     /// exist here.
-    pub(super) async fn fsck(&self, request: pb::FsckRequest) -> Result<BoxStream<pb::FsckResponse>> {
+    pub(super) async fn fsck(
+        &self,
+        request: pb::FsckRequest,
+    ) -> Result<BoxStream<pb::FsckResponse>> {
         let findings = findings(&self.services, false, request.fix);
         Ok(Box::pin(findings.filter_map(|finding| match finding {
             Ok(Finding::Problem { what, repaired: true }) => {

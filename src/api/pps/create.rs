@@ -80,7 +80,10 @@ impl Pps {
         let now = repos.clock().now();
         let at = jiff::Timestamp::from_nanosecond(now.as_nanos().into()).unwrap_or_default();
         let seconds = jiff::Timestamp::from_second(at.as_second()).unwrap_or_default();
-        changes.write(&convert::path(&seconds.to_string())?, Bytes::new()).await.map_err(refused)?;
+        changes
+            .write(&convert::path(&seconds.to_string())?, Bytes::new())
+            .await
+            .map_err(refused)?;
         changes.finish().await.map_err(refused)?;
         Ok(())
     }

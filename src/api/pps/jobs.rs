@@ -15,8 +15,8 @@ use crate::api::status::{Result, catalog, missing, refused};
 use crate::catalog::{
     Job, JobChange, JobInput, JobQuery, JobRow, JobState, Op, Pipeline, PipelineRow,
 };
-use crate::repo::FinishJob;
 use crate::model::{Commit, CommitId, ProjectName, Timestamp};
+use crate::repo::FinishJob;
 
 /// Jobs read from the catalog at once.
 const PAGE: usize = 500;

@@ -150,12 +150,14 @@ impl ProcessExecutor {
             Over::Exited(status) => status,
         };
         RunEnd::Ended(match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(COULD_NOT_START) => match tokio::fs::read(&run.order.failure).await {
-                Ok(why) if !why.is_empty() => {
-                    Attempt::Broken(String::from_utf8_lossy(&why).into_owned())
+            (Some(code), _) if code == i32::from(COULD_NOT_START) => {
+                match tokio::fs::read(&run.order.failure).await {
+                    Ok(why) if !why.is_empty() => {
+                        Attempt::Broken(String::from_utf8_lossy(&why).into_owned())
+                    }
+                    Ok(_) | Err(_) => Attempt::Exited(code),
                 }
-                Ok(_) | Err(_) => Attempt::Exited(code),
-            },
+            }
             (Some(code), _) => Attempt::Exited(code),
             (None, signal) => Attempt::Signalled(signal.unwrap_or_default()),
         })

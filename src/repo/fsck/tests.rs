@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::StoredRoot;
 use crate::chunk::{BlobConfig, Blobs};
-use crate::repo::{OneShot, RepoError};
 use crate::repo::tests::{Fixture, branch, fixture, repo};
+use crate::repo::{OneShot, RepoError};
 
 const SETTLED: Timestamp = Timestamp::from_nanos(i64::MAX);
 
@@ -111,4 +111,3 @@ async fn the_store_alone_rebuilds_repos_branches_and_commits() {
     let again = new.list_commits(&repo("a"), &crate::repo::ListCommits::default()).await.unwrap();
     assert_eq!(again.len(), a - 1);
 }
-

@@ -249,10 +249,8 @@ async fn wiring_has_rules() {
     f.put("a@master", 1).await;
     f.pipeline("p", &["a@master"]).await;
     f.pipeline("q", &["p@master"]).await;
-    let wire = |to: &str| CreateBranch {
-        provenance: Some(vec![branch(to)]),
-        ..CreateBranch::default()
-    };
+    let wire =
+        |to: &str| CreateBranch { provenance: Some(vec![branch(to)]), ..CreateBranch::default() };
     assert!(f.create_branch(&branch("a@master"), &wire("q@master")).await.is_err());
     assert!(f.create_branch(&branch("a@dev"), &wire("a@master")).await.is_err());
     assert!(f.create_branch(&branch("a@dev"), &wire("none@master")).await.is_err());
@@ -295,10 +293,8 @@ async fn derived_branches_without_a_pipeline_open_commits_for_anybody_to_finish(
     let f = fixture().await;
     f.repo("a").await;
     f.repo("b").await;
-    let spec = CreateBranch {
-        provenance: Some(vec![branch("a@master")]),
-        ..CreateBranch::default()
-    };
+    let spec =
+        CreateBranch { provenance: Some(vec![branch("a@master")]), ..CreateBranch::default() };
     f.create_branch(&branch("b@master"), &spec).await.unwrap();
     let put = f.put("a@master", 1).await;
     let open = f.head("b@master").await.unwrap();

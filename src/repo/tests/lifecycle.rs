@@ -80,12 +80,8 @@ async fn a_one_shot_commit_needs_the_head_it_was_built_upon() {
     let f = fixture().await;
     f.repo("a").await;
     let first = f.put("a@master", 1).await;
-    let stale = OneShot {
-        parent: None,
-        root: root(2),
-        description: String::new(),
-        author: String::new(),
-    };
+    let stale =
+        OneShot { parent: None, root: root(2), description: String::new(), author: String::new() };
     let moved = f.commit_once(&branch("a@master"), &stale).await.unwrap_err();
     let RepoError::HeadMoved { current, .. } = moved else { panic!("{moved}") };
     assert_eq!(current, Some(first.commit.id));

@@ -153,9 +153,7 @@ fn what(node: &Node, in_place: bool) -> Option<What> {
     Some(match &node.body {
         Body::Dir(dir) => match &dir.base {
             Some(_) if in_place => What::Attributes { mode, mtime },
-            Some(from) => {
-                What::Moved { from: from.clone(), mode, mtime, changed: node.changed }
-            }
+            Some(from) => What::Moved { from: from.clone(), mode, mtime, changed: node.changed },
             None => What::Directory { mode, mtime },
         },
         Body::Symlink(target) => What::Symlink { target: Arc::clone(target), mtime },

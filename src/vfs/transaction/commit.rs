@@ -82,7 +82,8 @@ impl TransactionView {
         let mut contents = Vec::new();
         for (id, path) in self.lock().staged_paths()? {
             let entry = tree.get(&path).await?;
-            contents.push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));
+            contents
+                .push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));
         }
         let mut state = self.lock();
         let mut replaced = Vec::new();

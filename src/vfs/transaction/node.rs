@@ -7,8 +7,8 @@ use super::staged::Staged;
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
 use crate::tree::{Entry, EntryKind};
-use crate::vfs::types::{Attr, InodeNo, Kind};
 use crate::vfs::VfsError;
+use crate::vfs::types::{Attr, InodeNo, Kind};
 
 /// Names a node within its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,8 +17,8 @@ use super::node::{Body, Data, NodeId};
 use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
-use crate::tree::Tree;
 use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
+use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 

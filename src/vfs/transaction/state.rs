@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use super::Standing;
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
-use super::Standing;
 use super::staged::Staging;
 use crate::model::{CommitId, Timestamp, TreePath};
 use crate::tree::{Entry, Tree};

@@ -8,8 +8,8 @@ use futures::TryStreamExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Branch, ProjectName, Repo, SystemClock, Timestamp, TransactionId, TreePath};
 use crate::chunk::{BlobConfig, Blobs, Content};
+use crate::model::{Branch, ProjectName, Repo, SystemClock, Timestamp, TransactionId, TreePath};
 use crate::store::Store;
 use crate::tree::{ApplyOptions, Edit, Entry, EntryKind, NodeCache, Nodes, Root, apply};
 use crate::vfs::types::{Kind, NewBody, NewEntry, RenameMode, SetAttr};
