@@ -10,7 +10,7 @@ use super::key::Key;
 use super::node::{Child, Node, Record};
 use super::nodes::{Nodes, child_of, record_of};
 use super::read::resolve;
-use super::{Entry, Root, TreeError};
+use super::{Entry, Root, Stat, TreeError};
 use crate::model::TreePath;
 
 /// A path whose entry differs; at least one side is there.
@@ -41,6 +41,34 @@ pub fn diff(
         while let Some(Difference { key, old, new }) = pairs.next().await? {
             let (old, new) = (entry(&pairs.nodes, old).await?, entry(&pairs.nodes, new).await?);
             yield Change { path: key.to_path()?, old, new };
+        }
+    })
+}
+
+/// [`Change`] without the contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatChange {
+    /// The path.
+    pub path: TreePath,
+    /// The entry of the first tree.
+    pub old: Option<Stat>,
+    /// The entry of the second tree.
+    pub new: Option<Stat>,
+}
+
+/// [`diff`] without the contents.
+#[must_use]
+pub fn diff_stats(
+    nodes: &Nodes,
+    old: &Root,
+    new: &Root,
+    below: &TreePath,
+) -> BoxStream<'static, Result<StatChange, TreeError>> {
+    let mut pairs = Differences::new(nodes, old, new, below);
+    let stat = |record: Option<Record>| record.as_ref().map(Stat::from);
+    Box::pin(try_stream! {
+        while let Some(Difference { key, old, new }) = pairs.next().await? {
+            yield StatChange { path: key.to_path()?, old: stat(old), new: stat(new) };
         }
     })
 }

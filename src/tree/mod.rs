@@ -25,6 +25,7 @@ mod prune;
 mod read;
 mod references;
 mod root;
+mod stat;
 mod wire;
 
 use std::iter::Sum;
@@ -35,7 +36,7 @@ use crate::model::Timestamp;
 pub use apply::{ApplyOptions, apply};
 #[doc(hidden)]
 pub use codec::fuzz_decode;
-pub use diff::{Change, diff};
+pub use diff::{Change, StatChange, diff, diff_stats};
 pub use edit::Edit;
 pub use error::TreeError;
 pub use merge::{Conflict, Merge, merge};
@@ -43,6 +44,7 @@ pub use nodes::{NodeCache, Nodes};
 pub use read::Tree;
 pub use references::{Reference, references};
 pub use root::Root;
+pub use stat::{Stat, StatKind};
 
 /// The permission bits of a mode, set-id and sticky bits included.
 pub const MODE_MASK: u32 = 0o7777;

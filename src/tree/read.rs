@@ -9,7 +9,7 @@ use super::long::load_content;
 use super::node::{Item, Record, RecordHasher, RecordKind};
 use super::nodes::{Nodes, record_of};
 use super::root::Top;
-use super::{Entry, EntryKind, Root, Totals, TreeError};
+use super::{Entry, EntryKind, Root, Stat, Totals, TreeError};
 use crate::model::{NodeHash, TreePath};
 
 /// One immutable tree, ready to be read. A cheap clone.
@@ -49,6 +49,12 @@ impl Tree {
         }
     }
 
+    /// [`Tree::get`] without the content.
+    pub async fn stat(&self, path: &TreePath) -> Result<Option<Stat>, TreeError> {
+        let item = self.nodes.find(&self.root, &Key::of(path)).await?;
+        Ok(item.map(|item| record_of(&item.value).into()))
+    }
+
     /// What is directly in `dir`, in name order: at most `limit` entries,
     /// those after the name `after` where one is given.
     ///
@@ -61,6 +67,30 @@ impl Tree {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Entry)>, TreeError> {
+        let mut entries = Vec::new();
+        for (name, record) in self.children(dir, after, limit).await? {
+            entries.push((name, resolve(&self.nodes, &record).await?));
+        }
+        Ok(entries)
+    }
+
+    /// [`Tree::list`] without the contents.
+    pub async fn list_stats(
+        &self,
+        dir: &TreePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Stat)>, TreeError> {
+        let found = self.children(dir, after, limit).await?;
+        Ok(found.into_iter().map(|(name, record)| (name, Stat::from(&record))).collect())
+    }
+
+    async fn children(
+        &self,
+        dir: &TreePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Record)>, TreeError> {
         self.check_dir(dir).await?;
         let Some(top) = &self.root.0 else { return Ok(Vec::new()) };
         let below = Key::below(dir);
@@ -68,7 +98,7 @@ impl Tree {
             Some(name) => Key::after_child(&below, name),
             None => below.clone(),
         };
-        self.children(top, below.len(), start, &Key::after_subtree(dir), limit).await
+        self.children_from(top, below.len(), start, &Key::after_subtree(dir), limit).await
     }
 
     async fn check_dir(&self, dir: &TreePath) -> Result<(), TreeError> {
@@ -83,14 +113,14 @@ impl Tree {
     }
 
     /// Items from `start` on whose keys have one component from byte `prefix`.
-    async fn children(
+    async fn children_from(
         &self,
         top: &Top,
         prefix: usize,
         mut start: Key,
         end: &Key,
         limit: usize,
-    ) -> Result<Vec<(String, Entry)>, TreeError> {
+    ) -> Result<Vec<(String, Record)>, TreeError> {
         let mut found = Vec::new();
         while found.len() < limit && start < *end {
             let leaf = self.nodes.locate(top, 0, &start).await?;
@@ -99,8 +129,12 @@ impl Tree {
             while let Some(item) = items.get(at).filter(|i| i.key < *end && found.len() < limit) {
                 let record = record_of(&item.value);
                 let path = path_of(&item.key)?;
-                let entry = resolve(&self.nodes, record).await?;
-                found.push((path.as_str()[prefix..].to_owned(), entry));
+                let name = &path.as_str()[prefix..];
+                if name.contains('/') {
+                    let what = "an entry lies in no directory";
+                    return Err(TreeError::Corrupt { blob: leaf.blob.id, what });
+                }
+                found.push((name.to_owned(), record.clone()));
                 start =
                     if record.is_dir() { Key::after_subtree(&path) } else { item.key.successor() };
                 at += 1 + items[at + 1..].partition_point(|i| i.key < start);
@@ -154,17 +188,43 @@ impl Tree {
         dir: &TreePath,
         after: Option<&TreePath>,
     ) -> BoxStream<'static, Result<(TreePath, Entry), TreeError>> {
-        let below = Key::below(dir);
-        let start = after.map_or(below.clone(), |path| below.max(Key::of(path).successor()));
-        let end = Key::after_subtree(dir);
-        let Self { nodes, root } = self.clone();
+        let (nodes, records) = (self.nodes.clone(), self.below(dir, after));
         Box::pin(try_stream! {
-            let mut records = Records::open(&nodes, &root, start, end).await?;
+            let mut records = records.await?;
             while let Some(item) = records.next().await? {
                 let entry = resolve(&nodes, record_of(&item.value)).await?;
                 yield (item.key.to_path()?, entry);
             }
         })
+    }
+
+    /// [`Tree::walk`] without the contents.
+    #[must_use]
+    pub fn walk_stats(
+        &self,
+        dir: &TreePath,
+        after: Option<&TreePath>,
+    ) -> BoxStream<'static, Result<(TreePath, Stat), TreeError>> {
+        let records = self.below(dir, after);
+        Box::pin(try_stream! {
+            let mut records = records.await?;
+            while let Some(item) = records.next().await? {
+                yield (item.key.to_path()?, record_of(&item.value).into());
+            }
+        })
+    }
+
+    /// The records below `dir` and after `after`.
+    fn below(
+        &self,
+        dir: &TreePath,
+        after: Option<&TreePath>,
+    ) -> impl Future<Output = Result<Records, TreeError>> + Send + use<> {
+        let below = Key::below(dir);
+        let start = after.map_or(below.clone(), |path| below.max(Key::of(path).successor()));
+        let end = Key::after_subtree(dir);
+        let Self { nodes, root } = self.clone();
+        async move { Records::open(&nodes, &root, start, end).await }
     }
 
     /// A hash of the entry at `path` and of all below it: kinds, modes,

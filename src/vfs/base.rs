@@ -28,7 +28,9 @@ impl From<ChunkError> for VfsError {
             | ChunkError::Corrupt { .. }
             | ChunkError::CorruptPack { .. } => Self::Damaged(error.to_string()),
             ChunkError::TooLarge { .. } => Self::TooLarge,
-            ChunkError::Interrupted => Self::Unavailable(error.to_string()),
+            ChunkError::ShortRead { .. } | ChunkError::Interrupted => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }

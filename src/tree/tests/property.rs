@@ -186,6 +186,38 @@ async fn merging(first: &[Step], ours: &[Step], theirs: &[Step]) {
     }
 }
 
+fn long_path(n: u16) -> TreePath {
+    let top = blake3::hash(&n.to_le_bytes()).to_hex();
+    let rest = "/".to_owned() + &"y".repeat(250);
+    path(&format!("{}{}", &top.as_str()[..n as usize % 60 + 4], rest.repeat(8)))
+}
+
+async fn high(level: u8, first: &[u16], rounds: &[Vec<(u16, bool)>]) {
+    let bench = Bench::new();
+    let mut model = Model::new();
+    first.iter().for_each(|n| put_in_model(&mut model, &long_path(*n), &file("")));
+    let mut root = bench.build(&model).await;
+    assert!(root.0.is_some_and(|top| top.level >= level));
+    for round in rounds {
+        let edits: BTreeMap<_, _> = round
+            .iter()
+            .map(|(n, add)| match add {
+                true => (long_path(*n), Edit::Put(file("new"))),
+                // A removed file of the first ones, and all the long way to it.
+                false => {
+                    let at = long_path(first[usize::from(*n) % first.len()]);
+                    (at.ancestors().nth(1).unwrap(), Edit::Remove)
+                }
+            })
+            .collect();
+        let edits: Vec<_> = edits.into_iter().collect();
+        apply_to_model(&mut model, &edits, false);
+        let next = bench.apply(&root, edits).await;
+        bench.check(next, &model).await;
+        root = next;
+    }
+}
+
 fn block_on(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
 }
@@ -195,7 +227,7 @@ fn run(batches: &[Vec<Step>], prune: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_gives_the_same_nodes(batches in vec(vec(step(), 1..200), 1..6)) {
@@ -225,4 +257,29 @@ proptest! {
         batches.extend(edits);
         run(&batches, false);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Long keys make few items to a node, so the tree gets high.
+    #[test]
+    fn high_trees_show_no_history(
+        first in vec(any::<u16>(), 500..600),
+        edits in vec(vec((any::<u16>(), any::<bool>()), 1..4), 1..5),
+    ) {
+        block_on(high(2, &first, &edits));
+    }
+}
+
+#[test]
+fn a_tree_of_four_levels_shows_no_history() {
+    let first: Vec<_> = (0..3000).collect();
+    let rounds = [
+        vec![(5, false), (40_000, true)],
+        (0..2000).step_by(3).map(|n| (n, false)).collect(),
+        (30_000..30_020).map(|n| (n, true)).collect(),
+        (0..3000).filter(|n| n % 500 != 0).map(|n| (n, false)).collect(),
+    ];
+    block_on(high(3, &first, &rounds));
 }

@@ -157,3 +157,32 @@ async fn references_name_every_blob_once() {
     assert_eq!(count(root, |_| false).await, [1, 0, 0]);
     assert_eq!(count(Root::empty(), |_| true).await, [0, 0, 0]);
 }
+
+#[tokio::test]
+async fn stats_say_what_entries_say_without_reading_lists() {
+    let bench = Bench::new();
+    let long = Entry::file(chunks(100), TIME);
+    let link = Entry::symlink("long".to_owned(), TIME);
+    let edits = vec![
+        (path("d/link"), Edit::Put(link)),
+        (path("d/long"), Edit::Put(long.clone())),
+        put("d/short", "1"),
+    ];
+    let root = bench.apply(&Root::empty(), edits).await;
+    let tree = bench.tree(root);
+    let hash = chunks(100).hash();
+    let expected = Stat { kind: StatKind::File { size: 100_000, hash }, mode: 0o644, mtime: TIME };
+    assert_eq!(tree.stat(&path("d/long")).await.unwrap(), Some(expected.clone()));
+    let walked: Vec<_> = tree.walk_stats(&path("d"), None).try_collect().await.unwrap();
+    let listed = tree.list_stats(&path("d"), None, 9).await.unwrap();
+    assert_eq!(walked.len(), 3);
+    assert_eq!(listed[1], ("long".to_owned(), expected.clone()));
+    for ((at, stat), (name, other)) in walked.into_iter().zip(listed) {
+        assert_eq!((at.file_name(), &stat), (&*name, &other));
+        let entry = tree.get(&at).await.unwrap().unwrap();
+        assert_eq!((entry.size(), entry.is_dir()), (stat.size(), stat.is_dir()));
+    }
+    let changes = diff_stats(&bench.nodes, &Root::empty(), &root, &path("d/long"));
+    let changes: Vec<_> = changes.try_collect().await.unwrap();
+    assert_eq!(changes, [StatChange { path: path("d/long"), old: None, new: Some(expected) }]);
+}
