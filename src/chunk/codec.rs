@@ -16,7 +16,7 @@ pub(super) const RAW: u8 = 0;
 /// The codec byte of a zstd frame.
 pub(super) const ZSTD: u8 = 1;
 
-/// Fast, and most of what higher levels save; see `docs/adr/0001`.
+/// Fast, and most of what higher levels save; see `docs/adr/0005`.
 const LEVEL: i32 = 1;
 /// Below this a frame's own overhead eats the gain.
 const TOO_SMALL: usize = 128;

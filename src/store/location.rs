@@ -1,6 +1,7 @@
 //! From a URL to a store.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,17 @@ pub fn install_crypto() {
 /// usual for each cloud. No request is made yet, except that a directory is
 /// created. Every opened `memory://` is a store of its own.
 pub fn open(url: &str, options: &StoreOptions) -> Result<Store, StoreError> {
+    let vars = std::env::vars_os();
+    let vars = vars.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    open_with(url, options, &vars.collect::<Vec<_>>())
+}
+
+/// [`open`] with these environment variables.
+pub(super) fn open_with(
+    url: &str,
+    options: &StoreOptions,
+    vars: &[(String, String)],
+) -> Result<Store, StoreError> {
     let invalid = |reason: String| StoreError::InvalidUrl { url: url.to_owned(), reason };
     let parsed = Url::parse(url)
         .map_err(|e| invalid(format!("{e}; expected file://, memory://, s3://, gs:// or az://")))?;
@@ -45,7 +57,7 @@ pub fn open(url: &str, options: &StoreOptions) -> Result<Store, StoreError> {
         "file" => (directory(&parsed, options).map_err(invalid)?, Path::default()),
         "memory" => (Arc::new(InMemory::new()) as Arc<dyn ObjectStore>, prefix_of(&parsed)),
         "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" => {
-            (cloud(&parsed).map_err(|e| invalid(e.to_string()))?, prefix_of(&parsed))
+            (cloud(&parsed, vars).map_err(|e| invalid(e.to_string()))?, prefix_of(&parsed))
         }
         other => {
             return Err(invalid(format!(
@@ -82,29 +94,33 @@ fn single_attempt() -> (RetryConfig, ClientOptions) {
     (retry, client)
 }
 
-fn cloud(url: &Url) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+/// The settings of one cloud among environment variables.
+fn settings<K: FromStr>(vars: &[(String, String)], prefixes: &[&str]) -> Vec<(K, String)> {
+    let ours = vars.iter().filter(|(name, _)| prefixes.iter().any(|p| name.starts_with(p)));
+    ours.filter_map(|(name, value)| Some((name.to_lowercase().parse().ok()?, value.clone())))
+        .collect()
+}
+
+fn cloud(
+    url: &Url,
+    vars: &[(String, String)],
+) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
     let (retry, client) = single_attempt();
+    macro_rules! build {
+        ($builder:ty, $prefixes:expr) => {{
+            let with = |builder: $builder, (key, value)| builder.with_config(key, value);
+            settings(vars, $prefixes)
+                .into_iter()
+                .fold(<$builder>::new(), with)
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .with_client_options(client)
+                .build()?
+        }};
+    }
     Ok(match url.scheme() {
-        "gs" => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_url(url.as_str())
-                .with_retry(retry)
-                .with_client_options(client)
-                .build()?,
-        ),
-        "s3" | "s3a" => Arc::new(
-            AmazonS3Builder::from_env()
-                .with_url(url.as_str())
-                .with_retry(retry)
-                .with_client_options(client)
-                .build()?,
-        ),
-        _ => Arc::new(
-            MicrosoftAzureBuilder::from_env()
-                .with_url(url.as_str())
-                .with_retry(retry)
-                .with_client_options(client)
-                .build()?,
-        ),
+        "gs" => Arc::new(build!(GoogleCloudStorageBuilder, &["GOOGLE_", "SERVICE_ACCOUNT"])),
+        "s3" | "s3a" => Arc::new(build!(AmazonS3Builder, &["AWS_"])),
+        _ => Arc::new(build!(MicrosoftAzureBuilder, &["AZURE_"])),
     })
 }

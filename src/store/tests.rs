@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 
+mod s3;
+
 fn faulty(retry: RetryPolicy) -> (Arc<FaultStore>, Store) {
     let faults = FaultStore::new(Store::memory().backend());
     let store = Store::new(Arc::clone(&faults) as Arc<dyn Backend>, retry);

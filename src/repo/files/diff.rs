@@ -47,7 +47,7 @@ impl Repos {
     ) -> Result<BoxStream<'static, Result<FileChange>>> {
         let (a, b) = (self.side(old)?, self.side(new)?);
         let pairs = match old.path == new.path {
-            true => shared(a.clone(), b.clone(), new.path.clone()),
+            true => shared(&a, &b, new.path.clone()),
             false => apart(a.clone(), b.clone(), old.path.clone(), new.path.clone()),
         };
         let pairs = if shallow { tops(pairs) } else { pairs };
@@ -85,7 +85,7 @@ async fn look(tree: &Tree, path: TreePath) -> Result<Option<FileInfo>> {
 type Paths = BoxStream<'static, Result<TreePath>>;
 
 /// What differs at and below one path, relative to it.
-fn shared(old: Tree, new: Tree, path: TreePath) -> Paths {
+fn shared(old: &Tree, new: &Tree, path: TreePath) -> Paths {
     let changes = tree::diff(new.nodes(), old.root(), new.root(), &path);
     changes
         .map_err(RepoError::from)
