@@ -13,6 +13,8 @@ mod executor;
 mod faults;
 mod generated;
 mod machine;
+mod mount;
+mod sdk;
 mod refusals;
 mod sdk;
 mod server;
