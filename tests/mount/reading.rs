@@ -1,7 +1,7 @@
 //! Read-only mounts.
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt};
 use std::time::{Duration, UNIX_EPOCH};
 
 use pfs::model::{BranchName, Ref};
@@ -77,7 +77,7 @@ fn a_read_only_mount_refuses_every_change() {
     assert_eq!(errno(fs::create_dir(at("repo"))), libc::EROFS);
     assert_eq!(errno(fs::remove_file(at("images/dir/a"))), libc::EROFS);
     assert_eq!(errno(fs::rename(at("images/dir"), at("images/e"))), libc::EROFS);
-    assert_eq!(errno(fs::set_permissions(at("images/run"), PermissionsExt::from_mode(0))), 30);
+    assert_eq!(errno(fs::set_permissions(at("images/run"), fs::Permissions::from_mode(0))), 30);
     assert_eq!(errno(fs::metadata(at("images/nothing"))), libc::ENOENT);
     assert_eq!(errno(fs::metadata(at("nothing"))), libc::ENOENT);
 }
@@ -195,9 +195,9 @@ l.seekdir(d,ctypes.c_long(p)); assert l.readdir(d).contents.s==want
 l.rewinddir(d); n=0
 while l.readdir(d): n+=1
 assert n==20002,n";
-    let ran = std::process::Command::new("python3").args(["-c", script]).arg(mount.path("r/d"));
-    let ran = { ran }.status().unwrap();
-    assert!(ran.success());
+    let mut python = std::process::Command::new("python3");
+    let ran = python.args(["-c", script]).arg(mount.path("r/d")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ fn files_are_created_changed_and_removed() {
     assert_eq!(fs::metadata(at("new")).unwrap().nlink(), 2);
     fs::write(at("hard"), "through the link").unwrap();
     assert_eq!(fs::read_to_string(at("link")).unwrap(), "through the link");
-    fs::set_permissions(at("dir/sub/c"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(at("dir/sub/c"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(errno(fs::remove_dir(at("dir"))), libc::ENOTEMPTY);
     assert_eq!(errno(fs::create_dir(at("dir"))), libc::EEXIST);
     assert_eq!(names(&at("")), ["dir", "hard", "link", "new", "x"]);
