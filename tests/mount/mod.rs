@@ -71,8 +71,10 @@ impl Mount {
 
     /// Unmounts for good, leaving the scratch directory.
     pub fn unmount(&mut self) {
-        if let Some(mut mounted) = self.mounted.take() {
+        if let Some(mounted) = &self.mounted {
             mounted.unmount().unwrap();
+        }
+        if let Some(mut mounted) = self.mounted.take() {
             self.runtime.block_on(mounted.ended());
             mounted.join().unwrap();
         }

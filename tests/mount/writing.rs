@@ -84,8 +84,10 @@ fn files_are_created_changed_and_removed() {
     assert_eq!(&all, b"FIrst a\0\0\0end");
     file.set_len(5).unwrap();
     assert_eq!(fs::read_to_string(at("dir/a")).unwrap(), "FIrst");
+    drop(file);
     let mut append = fs::OpenOptions::new().append(true).open(at("dir/b")).unwrap();
     std::io::Write::write_all(&mut append, b"cd").unwrap();
+    drop(append);
     assert_eq!(fs::read_to_string(at("dir/b")).unwrap(), "bcd");
     fs::remove_file(at("top")).unwrap();
     assert_eq!(errno(fs::metadata(at("top"))), libc::ENOENT);
@@ -131,6 +133,7 @@ fn names_move_as_in_any_file_system() {
     let mut byte = [0];
     open.read_exact_at(&mut byte, 0).unwrap();
     assert_eq!(&byte, b"c", "an open file outlives its name");
+    drop(open);
     commit_and_compare(&fake, mount, "r");
 }
 

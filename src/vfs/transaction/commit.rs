@@ -47,7 +47,7 @@ impl TransactionView {
         }
         let base = self.base();
         let writer = base.nodes().blobs().writer();
-        let started = self.started.clone();
+        let started = super::Started { base: self.base_commit(), ..self.started.clone() };
         let published = source.publish(&started, self.edits(&writer), &writer, message).await;
         match published {
             Ok(head) => {
