@@ -16,6 +16,8 @@ mod generated;
 mod in_process;
 mod machine;
 mod pipelines;
+mod mount;
+mod sdk;
 mod refusals;
 mod sdk;
 mod server;
