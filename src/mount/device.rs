@@ -72,12 +72,7 @@ pub(super) fn attach(
     }
 }
 
-fn direct(
-    dir: &Path,
-    mode: u32,
-    options: &MountOptions,
-    writable: bool,
-) -> Result<OwnedFd, Errno> {
+fn direct(dir: &Path, mode: u32, options: &MountOptions, writable: bool) -> Result<OwnedFd, Errno> {
     let mut open = OpenOptions::new();
     let open = open.read(true).write(true).custom_flags(libc::O_CLOEXEC);
     let device = open.open("/dev/fuse");

@@ -87,11 +87,7 @@ pub(super) fn empty(reply: ReplyEmpty, done: Result<(), VfsError>) {
     }
 }
 
-pub(super) fn attributes(
-    reply: ReplyAttr,
-    attr: Result<Attr, VfsError>,
-    options: &MountOptions,
-) {
+pub(super) fn attributes(reply: ReplyAttr, attr: Result<Attr, VfsError>, options: &MountOptions) {
     match attr {
         Ok(attr) => {
             reply.attr(&ttl(Validity::Forever), &file_attr(&attr, options));
@@ -245,7 +241,16 @@ impl Adapter {
         self.answer(async move {
             match files.statfs(inode(ino)).await {
                 Ok(s) => {
-                    reply.statfs(s.blocks, s.free, s.free, s.files, s.free, s.block_size, 255, s.block_size);
+                    reply.statfs(
+                        s.blocks,
+                        s.free,
+                        s.free,
+                        s.files,
+                        s.free,
+                        s.block_size,
+                        255,
+                        s.block_size,
+                    );
                 }
                 Err(error) => reply.error(errno::reply(&error)),
             }

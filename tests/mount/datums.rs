@@ -16,14 +16,17 @@ async fn sample(fake: &Fake) {
         Edit::Put(entry) => Edit::Put(Entry { mode: 0o755, ..entry }),
         other => other,
     };
-    fake.commit("r", vec![
-        ("a/x", fake.file("x").await),
-        ("a/y", fake.file("y").await),
-        ("b/z/1", fake.file("one").await),
-        ("b/z/2", fake.file("two").await),
-        ("c", fake.file(vec![b'c'; 2 << 20]).await),
-        ("tool", tool),
-    ])
+    fake.commit(
+        "r",
+        vec![
+            ("a/x", fake.file("x").await),
+            ("a/y", fake.file("y").await),
+            ("b/z/1", fake.file("one").await),
+            ("b/z/2", fake.file("two").await),
+            ("c", fake.file(vec![b'c'; 2 << 20]).await),
+            ("tool", tool),
+        ],
+    )
     .await;
 }
 
@@ -41,7 +44,8 @@ fn a_view_shows_only_its_paths() {
     tokio::runtime::Runtime::new().unwrap().block_on(sample(&fake));
     let views = DatumViews::new(fake.nodes().clone());
     let mount = Mount::new(Files::of_datums(views.clone(), then()));
-    let one = views.open(vec![input(&fake, "in", &["a/x", "b/z"]), input(&fake, "all", &["/"])], then());
+    let one =
+        views.open(vec![input(&fake, "in", &["a/x", "b/z"]), input(&fake, "all", &["/"])], then());
     let two = views.open(vec![input(&fake, "in", &["a/x"])], then());
     let at = |view: &str, rest: &str| mount.path(&format!("{view}/{rest}"));
     assert_eq!(names(&at(&one, "")), ["all", "in"]);

@@ -18,14 +18,17 @@ async fn sample(fake: &Fake) {
         other => other,
     };
     let link = Edit::Put(Entry::symlink("dir/a".into(), then()));
-    fake.commit("images", vec![
-        ("dir/a", fake.file("first a").await),
-        ("dir/b", fake.file("b").await),
-        ("dir/deep/er/c", fake.file(vec![7; 3 << 20]).await),
-        ("empty", fake.file("").await),
-        ("link", link),
-        ("run", script),
-    ])
+    fake.commit(
+        "images",
+        vec![
+            ("dir/a", fake.file("first a").await),
+            ("dir/b", fake.file("b").await),
+            ("dir/deep/er/c", fake.file(vec![7; 3 << 20]).await),
+            ("empty", fake.file("").await),
+            ("link", link),
+            ("run", script),
+        ],
+    )
     .await;
 }
 
@@ -92,7 +95,8 @@ fn time_travel_is_a_lookup() {
     let first = fake.head("images").unwrap().commit;
     block_on(async { fake.commit("images", vec![("dir/a", fake.file("second").await)]).await });
     let mount = Mount::all(&fake);
-    let read = |reference: &str| fs::read_to_string(mount.path(&format!("images{reference}/dir/a")));
+    let read =
+        |reference: &str| fs::read_to_string(mount.path(&format!("images{reference}/dir/a")));
     assert_eq!(read("").unwrap(), "second");
     assert_eq!(read("@master").unwrap(), "second");
     assert_eq!(read("@master^").unwrap(), "first a");

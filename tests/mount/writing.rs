@@ -20,12 +20,15 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn sample(fake: &Fake) {
-    fake.commit("r", vec![
-        ("dir/a", fake.file("first a").await),
-        ("dir/b", fake.file("b").await),
-        ("dir/sub/c", fake.file("c").await),
-        ("top", fake.file("top").await),
-    ])
+    fake.commit(
+        "r",
+        vec![
+            ("dir/a", fake.file("first a").await),
+            ("dir/b", fake.file("b").await),
+            ("dir/sub/c", fake.file("c").await),
+            ("top", fake.file("top").await),
+        ],
+    )
     .await;
 }
 
@@ -148,13 +151,16 @@ fn a_large_base_file_is_changed_in_place() {
     block_on(async { fake.commit("r", vec![("big", fake.file(wanted.clone()).await)]).await });
     let mount = Mount::writable(&fake, "r");
     let file = fs::OpenOptions::new().read(true).write(true).open(mount.path("r/big")).unwrap();
-    for (at, text) in [(5, "five"), (size / 2 + 3, "middle"), (1_048_574, "over"), (size - 2, "tail")] {
+    for (at, text) in
+        [(5, "five"), (size / 2 + 3, "middle"), (1_048_574, "over"), (size - 2, "tail")]
+    {
         file.write_all_at(text.as_bytes(), at as u64).unwrap();
         wanted.resize(wanted.len().max(at + text.len()), 0);
         wanted[at..at + text.len()].copy_from_slice(text.as_bytes());
     }
     let staged = mount.scratch.path().join("txn/files");
-    let held: u64 = fs::read_dir(staged).unwrap().map(|f| f.unwrap().metadata().unwrap().blocks()).sum();
+    let held: u64 =
+        fs::read_dir(staged).unwrap().map(|f| f.unwrap().metadata().unwrap().blocks()).sum();
     assert!(held * 512 < 8 << 20, "{held} blocks are staged for four small writes");
     assert!(fs::read(mount.path("r/big")).unwrap() == wanted);
     file.set_len(size as u64 / 2 + 5).unwrap();
@@ -179,7 +185,10 @@ fn a_transaction_outlives_its_mount() {
     fs::write(mount.path("r/moved/a"), "changed").unwrap();
     let wanted = snapshot(&mount.path("r"));
     mount.unmount();
-    assert_eq!(block_on(async { fake.tree("r").get(&super::fake::path("new")).await.unwrap() }), None);
+    assert_eq!(
+        block_on(async { fake.tree("r").get(&super::fake::path("new")).await.unwrap() }),
+        None
+    );
     let dir = mount.scratch.path().join("txn");
     let started = pfs::vfs::transaction::inspect(&dir).unwrap();
     assert_eq!(started.branch.to_string(), "r@master");
@@ -297,24 +306,42 @@ fn foreign_programs_write_what_they_mean() {
     let mount = Mount::writable(&fake, "r");
     let (dir, source) = (mount.path("r"), mount.scratch.path().join("source"));
     fs::create_dir(&source).unwrap();
-    sh(&source, "mkdir -p a/b c; for i in $(seq 200); do echo $i > a/b/$i; done; \
-        head -c 3000000 /dev/urandom > c/random; ln -s ../a c/link; chmod 755 a/b/7; touch -d 2001-02-03 a/b/8");
+    sh(
+        &source,
+        "mkdir -p a/b c; for i in $(seq 200); do echo $i > a/b/$i; done; \
+        head -c 3000000 /dev/urandom > c/random; ln -s ../a c/link; chmod 755 a/b/7; touch -d 2001-02-03 a/b/8",
+    );
     sh(&dir, &format!("python3 -c \"{MMAP}\""));
     let from = source.display();
     if has_command(test, "tar") {
         sh(&dir, &format!("mkdir tar; tar -C {from} -c . | tar -C tar -x; diff -r {from} tar"));
     }
     if has_command(test, "rsync") {
-        sh(&dir, &format!("rsync -aH {from}/ rsync/; rsync -aHc --delete --inplace {from}/ rsync/; diff -r {from} rsync"));
+        sh(
+            &dir,
+            &format!(
+                "rsync -aH {from}/ rsync/; rsync -aHc --delete --inplace {from}/ rsync/; diff -r {from} rsync"
+            ),
+        );
         sh(&dir, &format!("test -z \"$(rsync -aHni {from}/ rsync/)\""));
     }
     if has_command(test, "rclone") {
-        sh(&dir, &format!("rclone --config /dev/null copy --links {from} rclone; test -f rclone/a/b/100; cmp {from}/c/random rclone/c/random"));
+        sh(
+            &dir,
+            &format!(
+                "rclone --config /dev/null copy --links {from} rclone; test -f rclone/a/b/100; cmp {from}/c/random rclone/c/random"
+            ),
+        );
     }
     if has_command(test, "git") {
-        sh(&dir, &format!("export HOME={from} GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; \
+        sh(
+            &dir,
+            &format!(
+                "export HOME={from} GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; \
             git init -q {from}/repo; cp -r {from}/a {from}/repo; git -C {from}/repo add .; git -C {from}/repo commit -qm one; \
-            git clone -q {from}/repo git; cd git; git status --porcelain; echo x > y; git add .; git commit -qm two; git fsck --full; git gc -q; git log --oneline"));
+            git clone -q {from}/repo git; cd git; git status --porcelain; echo x > y; git add .; git commit -qm two; git fsck --full; git gc -q; git log --oneline"
+            ),
+        );
     }
     if has_command(test, "sqlite3") {
         sh(&dir, SQLITE);
