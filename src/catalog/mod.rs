@@ -5,6 +5,8 @@
 //! `repo`: it reads rows, plans a batch and applies it by compare-and-swap.
 //! Nothing here knows trees, chunks or what a commit means.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod op;
 mod query;
 mod rows;
@@ -213,6 +215,8 @@ pub trait Catalog: Send + Sync {
     async fn packs(&self, after: Option<PackId>, limit: usize) -> Result<Vec<PackRow>>;
     /// A named lease, lapsed or not.
     async fn lease(&self, name: &str) -> Result<Option<LeaseRow>>;
+    /// What the database finds wrong with itself; reads all of it.
+    async fn check(&self) -> Result<Vec<String>>;
     /// A value of the installation itself.
     async fn setting(&self, key: &str) -> Result<Option<Bytes>>;
 }

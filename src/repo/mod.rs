@@ -10,6 +10,7 @@ mod commits;
 mod derive;
 mod error;
 mod files;
+mod fsck;
 mod graph;
 mod lineage;
 mod nearest;
@@ -32,6 +33,7 @@ pub use files::{
     ChangeNote, DiffSide, Fetch, FileChange, FileChanges, FileInfo, FileStream, NewFile,
     file_name_of_url,
 };
+pub use fsck::{Fsck, FsckSummary, Problem, RebuildSummary};
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
 pub use sets::CommitSet;

@@ -230,3 +230,7 @@ impl<'o> Reader<'o> {
         (0..self.length()?).map(|_| self.commit()).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "object/tests.rs"]
+mod tests;

@@ -1,10 +1,12 @@
 //! `pfs.v1.Pfs`: what Pachyderm's API lacks.
 
+mod fsck;
 mod heads;
 mod objects;
 mod put;
 mod transactions;
 
+pub(super) use fsck::{Finding, findings};
 pub(super) use objects::TOKEN_KEY;
 
 use super::proto::pfs_v1::{self as pb, pfs_server::Pfs};
@@ -32,6 +34,7 @@ service! {
         server_stats: pb::ServerStatsRequest => pb::ServerStatsResponse,
     }
     streaming {
+        fsck: pb::FsckRequest => pb::FsckFinding,
         get_object: pb::GetObjectRequest => pb::ObjectData,
         watch_heads: pb::WatchHeadsRequest => pb::HeadEvent,
         list_transactions: pb::ListTransactionsRequest => pb::TransactionInfo,

@@ -61,6 +61,7 @@ service! {
         walk_commit_subvenance: pb::WalkCommitSubvenanceRequest => pb::CommitInfo,
         inspect_commit_set: pb::InspectCommitSetRequest => pb::CommitInfo,
         list_commit_set: pb::ListCommitSetRequest => pb::CommitSetInfo,
+        fsck: pb::FsckRequest => pb::FsckResponse,
         find_commits: pb::FindCommitsRequest => pb::FindCommitsResponse,
         get_file: pb::GetFileRequest => Bytes,
         get_file_tar: pb::GetFileRequest => Bytes,

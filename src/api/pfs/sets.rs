@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use async_stream::try_stream;
+use tokio_stream::StreamExt;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
 use super::Pfs;
 use crate::api::convert;
+use crate::api::native::{Finding, findings};
 use crate::api::proto::pfs_v2 as pb;
 use crate::api::status::{Result, refused};
 use crate::catalog::{CommitRow, Reach};
@@ -131,6 +133,25 @@ impl Pfs {
                 row.commit, other.commit
             ))),
         }
+    }
+
+    /// Checks everything; zombie files, which its oneof asks about, cannot
+    /// exist here.
+    pub(super) async fn fsck(
+        &self,
+        request: pb::FsckRequest,
+    ) -> Result<BoxStream<pb::FsckResponse>> {
+        let findings = findings(&self.services, false, request.fix);
+        Ok(Box::pin(findings.filter_map(|finding| match finding {
+            Ok(Finding::Problem { what, repaired: true }) => {
+                Some(Ok(pb::FsckResponse { fix: what, error: String::new() }))
+            }
+            Ok(Finding::Problem { what, repaired: false }) => {
+                Some(Ok(pb::FsckResponse { fix: String::new(), error: what }))
+            }
+            Ok(Finding::Summary(_)) => None,
+            Err(status) => Some(Err(status)),
+        })))
     }
 
     /// Counts the packs in the store.

@@ -11,8 +11,8 @@ use super::pipelines::unfiltered;
 use crate::api::convert::{self, not_found};
 use crate::api::pfs::resolve;
 use crate::api::proto::{pfs_v2, pps_v2 as pb};
-use crate::api::status::{Result, catalog, missing, refused};
-use crate::catalog::{Job, JobInput, JobQuery, JobRow, Pipeline, PipelineRow};
+use crate::api::status::{Result, catalog, controller, missing, refused};
+use crate::catalog::{Job, JobInput, JobQuery, JobRow, Op, Pipeline, PipelineRow};
 use crate::model::{Commit, CommitId, ProjectName, Timestamp};
 
 /// Jobs read from the catalog at once.
@@ -200,6 +200,20 @@ impl Pps {
             }
         };
         Ok(self.services.while_running(infos))
+    }
+
+    /// Ends a job as killed; its programs are stopped.
+    pub(super) async fn stop_job(&self, request: pb::StopJobRequest) -> Result<()> {
+        let job = convert::job(request.job.as_ref())?;
+        self.services.controller.stop_job(&job).await.map_err(controller)
+    }
+
+    /// Forgets a job, stopped first when it runs; its output commit stays.
+    pub(super) async fn delete_job(&self, request: pb::DeleteJobRequest) -> Result<()> {
+        let job = convert::job(request.job.as_ref())?;
+        self.services.controller.stop_job(&job).await.map_err(controller)?;
+        let applied = self.services.repos.catalog().apply(vec![Op::DeleteJob(job)]).await;
+        applied.map_err(|e| catalog(&e))
     }
 
     /// The jobs of a pipeline created after `seq`, oldest first.

@@ -1,7 +1,10 @@
 //! `pps_v2.API`: pipelines, jobs, datums, logs and secrets.
 
+mod create;
+mod datums;
 mod details;
 mod jobs;
+mod logs;
 mod pipelines;
 mod secrets;
 
@@ -17,6 +20,10 @@ pub(super) struct Pps {
 service! {
     impl Api as Pps;
     unary {
+        create_pipeline: pb::CreatePipelineRequest => (),
+        create_pipeline_v2: pb::CreatePipelineV2Request => pb::CreatePipelineV2Response,
+        rerun_pipeline: pb::RerunPipelineRequest => (),
+        run_cron: pb::RunCronRequest => (),
         inspect_pipeline: pb::InspectPipelineRequest => pb::PipelineInfo,
         start_pipeline: pb::StartPipelineRequest => (),
         stop_pipeline: pb::StopPipelineRequest => (),
@@ -28,6 +35,9 @@ service! {
         get_cluster_defaults: pb::GetClusterDefaultsRequest => pb::GetClusterDefaultsResponse,
         get_project_defaults: pb::GetProjectDefaultsRequest => pb::GetProjectDefaultsResponse,
         inspect_job: pb::InspectJobRequest => pb::JobInfo,
+        stop_job: pb::StopJobRequest => (),
+        delete_job: pb::DeleteJobRequest => (),
+        inspect_datum: pb::InspectDatumRequest => pb::DatumInfo,
         create_secret: pb::CreateSecretRequest => (),
         inspect_secret: pb::InspectSecretRequest => pb::SecretInfo,
         list_secret: () => pb::SecretInfos,
@@ -40,5 +50,7 @@ service! {
         list_job: pb::ListJobRequest => pb::JobInfo,
         list_job_set: pb::ListJobSetRequest => pb::JobSetInfo,
         subscribe_job: pb::SubscribeJobRequest => pb::JobInfo,
+        get_logs: pb::GetLogsRequest => pb::LogMessage,
+        list_datum: pb::ListDatumRequest => pb::DatumInfo,
     }
 }

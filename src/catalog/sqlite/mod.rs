@@ -307,8 +307,15 @@ impl Catalog for Sqlite {
         self.read(move |conn| read::records::lease(conn, &name)).await
     }
 
+    async fn check(&self) -> Result<Vec<String>> {
+        self.read(read::records::check).await
+    }
+
     async fn setting(&self, key: &str) -> Result<Option<Bytes>> {
         let key = key.to_owned();
         self.read(move |conn| read::records::setting(conn, &key)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,14 @@ pub fn lease(conn: &Connection, name: &str) -> Result<Option<LeaseRow>> {
 pub fn setting(conn: &Connection, key: &str) -> Result<Option<Bytes>> {
     one(conn, "SELECT value FROM settings WHERE key = ?", [key], |row| bytes(row, 0))
 }
+
+pub fn check(conn: &Connection) -> Result<Vec<String>> {
+    let mut found = all(conn, "PRAGMA integrity_check", [], |row| Ok(row.get::<_, String>(0)?))?;
+    found.retain(|line| line != "ok");
+    let dangling = all(conn, "PRAGMA foreign_key_check", [], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(2)?))
+    })?;
+    let name = |(table, target)| format!("a row of {table} names one of {target} that is gone");
+    found.extend(dangling.into_iter().map(name));
+    Ok(found)
+}

@@ -1,0 +1,273 @@
+//! Checking a catalog against its store, and rebuilding it from there.
+
+mod rebuild;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use futures::TryStreamExt;
+use lru::LruCache;
+
+use super::{Repos, Result, object};
+use crate::catalog::{CommitQuery, CommitRow};
+use crate::chunk::ChunkRef;
+use crate::model::{ChunkId, Commit, Timestamp};
+use crate::store::StoreError;
+use crate::tree::{NodeCache, Nodes, Reference, Root, references};
+
+pub use rebuild::RebuildSummary;
+
+/// Blobs remembered as seen, so that what trees share is read once; beyond
+/// that they are read again.
+const SEEN: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
+
+/// How much to check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fsck {
+    /// Read and verify every node and chunk of every commit, not only the
+    /// topmost node.
+    pub deep: bool,
+    /// Write commit objects again that are missing or not as the catalog has
+    /// them, and delete those that belong to no commit.
+    pub repair: bool,
+    /// Commit objects last written before this belong to no write that is
+    /// still on its way.
+    pub settled: Timestamp,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FsckSummary {
+    /// Commits.
+    pub commits: u64,
+    /// Commit objects.
+    pub objects: u64,
+    /// Tree nodes and chunks read and verified.
+    pub blobs: u64,
+    /// Problems found.
+    pub problems: u64,
+    /// Problems repaired.
+    pub repaired: u64,
+}
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The database itself is damaged.
+    Catalog {
+        /// What it says.
+        what: String,
+    },
+    /// A commit's object is missing or is not what the catalog has.
+    Object {
+        /// The commit.
+        commit: Commit,
+        /// What is wrong.
+        what: String,
+    },
+    /// A part of a commit's tree is missing or damaged.
+    Tree {
+        /// The commit.
+        commit: Commit,
+        /// What is wrong, with the object's name.
+        what: String,
+    },
+    /// A finished commit derives from one that is open.
+    Lineage {
+        /// The commit.
+        commit: Commit,
+        /// The open one.
+        upstream: Commit,
+    },
+    /// An object that belongs to no commit: a write that never finished left
+    /// it. No data is lost.
+    Orphan {
+        /// Its key.
+        key: String,
+    },
+}
+
+impl Problem {
+    /// Whether writing or deleting a commit object repairs it.
+    #[must_use]
+    pub const fn is_repairable(&self) -> bool {
+        match self {
+            Self::Object { .. } | Self::Orphan { .. } => true,
+            Self::Catalog { .. } | Self::Tree { .. } | Self::Lineage { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Catalog { what } => write!(f, "catalog: {what}"),
+            Self::Object { commit, what } => {
+                write!(f, "commit {commit}: object {}: {what}", object::key(commit))
+            }
+            Self::Tree { commit, what } => write!(f, "commit {commit}: tree: {what}"),
+            Self::Lineage { commit, upstream } => {
+                write!(f, "commit {commit} is finished but derives from {upstream}, which is open")
+            }
+            Self::Orphan { key } => write!(f, "object {key} belongs to no commit"),
+        }
+    }
+}
+
+impl Repos {
+    /// Checks the catalog, every finished commit's object and tree, and that
+    /// no object is left over. Tells of problems as it finds them; an error
+    /// means that checking itself could not go on.
+    pub async fn fsck(&self, how: Fsck, tell: impl FnMut(&Problem) + Send) -> Result<FsckSummary> {
+        let nodes = Nodes::new(self.blobs.clone(), NodeCache::new(1 << 20));
+        let seen = LruCache::new(SEEN);
+        let summary = FsckSummary::default();
+        let mut check = Check { repos: self, how, nodes, seen, summary, tell };
+        for what in self.catalog.check().await? {
+            check.found(&Problem::Catalog { what });
+        }
+        for row in self.catalog.repos(None).await? {
+            let mut query = CommitQuery::newest(row.repo);
+            (query.oldest_first, query.limit) = (true, 1000);
+            loop {
+                let page = self.catalog.commits(&query).await?;
+                let Some(last) = page.last() else { break };
+                query.after = Some(last.seq);
+                for row in &page {
+                    check.commit(row).await?;
+                }
+            }
+        }
+        check.orphans().await?;
+        Ok(check.summary)
+    }
+}
+
+struct Check<'r, T> {
+    repos: &'r Repos,
+    how: Fsck,
+    nodes: Nodes,
+    seen: LruCache<ChunkId, ()>,
+    summary: FsckSummary,
+    tell: T,
+}
+
+impl<T: FnMut(&Problem) + Send> Check<'_, T> {
+    fn found(&mut self, problem: &Problem) {
+        self.summary.problems += 1;
+        (self.tell)(problem);
+    }
+
+    async fn commit(&mut self, row: &CommitRow) -> Result<()> {
+        self.summary.commits += 1;
+        if row.is_open() {
+            return Ok(());
+        }
+        if let Some(what) = self.object_fault(row).await? {
+            self.found(&Problem::Object { commit: row.commit.clone(), what });
+            if self.how.repair {
+                self.repos.write_object(row).await?;
+                self.summary.repaired += 1;
+            }
+        }
+        if let Err(what) = self.tree(row).await {
+            self.found(&Problem::Tree { commit: row.commit.clone(), what });
+        }
+        for upstream in &row.provenance {
+            let open = self.repos.catalog.commit(upstream).await?.is_some_and(|row| row.is_open());
+            // A job that fails may end before its inputs do.
+            if open && row.error.is_none() {
+                let (commit, upstream) = (row.commit.clone(), upstream.clone());
+                self.found(&Problem::Lineage { commit, upstream });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a commit's object.
+    async fn object_fault(&self, row: &CommitRow) -> Result<Option<String>> {
+        let stored = match self.repos.store().get(&object::key(&row.commit)).await {
+            Ok(stored) => stored,
+            Err(StoreError::NotFound { .. }) => return Ok(Some("it is missing".into())),
+            Err(e) => return Err(e.into()),
+        };
+        // Encoding is canonical, so equal rows are equal bytes.
+        let fault = match object::decode(&stored) {
+            Err(e) => Some(e.to_string()),
+            Ok(_) if stored != object::encode(row) => {
+                Some("it is not the commit that the catalog has".into())
+            }
+            Ok(_) => None,
+        };
+        Ok(fault)
+    }
+
+    /// Reads the topmost node, or everything below it.
+    async fn tree(&mut self, row: &CommitRow) -> Result<(), String> {
+        if row.root.encoded.is_empty() {
+            return Ok(());
+        }
+        let root = Root::decode(&row.root.encoded).map_err(|e| e.to_string())?;
+        let deep = self.how.deep;
+        // The node before is remembered by the time the stream asks for it.
+        let known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let asked = std::sync::Arc::clone(&known);
+        let mut first = true;
+        let enter = move |_: &ChunkRef| {
+            let top = std::mem::take(&mut first);
+            top || (deep && !asked.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        let mut blobs = references(&self.nodes, &root, enter);
+        while let Some(blob) = blobs.try_next().await.map_err(|e| e.to_string())? {
+            let seen = self.read(&blob).await?;
+            known.store(seen, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.summary.blobs += u64::from(!deep && !root.is_empty());
+        Ok(())
+    }
+
+    /// Reads what nothing else reads, and says whether it was seen before.
+    async fn read(&mut self, blob: &Reference) -> Result<bool, String> {
+        if !self.how.deep {
+            return Ok(false);
+        }
+        let place = match blob {
+            Reference::Node(place) | Reference::List(place) => place,
+            Reference::Chunk { chunk, .. } => chunk,
+        };
+        let seen = self.seen.put(place.id, ()).is_some();
+        if !seen {
+            self.summary.blobs += 1;
+            if let Reference::Chunk { path, .. } = blob {
+                let read = self.nodes.blobs().read(place).await;
+                read.map_err(|e| format!("file {path}: {e}"))?;
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn orphans(&mut self) -> Result<()> {
+        let mut objects = self.repos.store().list(object::ALL);
+        while let Some(info) = objects.try_next().await? {
+            self.summary.objects += 1;
+            let commit = object::commit_of(&info.key);
+            let row = match &commit {
+                Some(commit) => self.repos.catalog.commit(commit).await?,
+                None => None,
+            };
+            // The object of an open commit is that of a finish on its way.
+            if row.is_some() || info.modified >= self.how.settled.as_nanos() {
+                continue;
+            }
+            self.found(&Problem::Orphan { key: info.key.clone() });
+            if self.how.repair && commit.is_some() {
+                self.repos.store().delete(&info.key).await?;
+                self.summary.repaired += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
