@@ -42,7 +42,12 @@ fn input(glob: &str) -> PfsInput {
 }
 
 fn on_runtime<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 fn sorted(mut found: Vec<Arc<Match>>) -> Vec<(TreePath, bool, [u8; 32], u64)> {
@@ -58,7 +63,8 @@ fn files(names: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn a_scan_finds_files_and_directories() {
     on_runtime(async {
         let nodes = nodes();
-        let tree = tree(&nodes, &files(&[("a", "1"), ("d/x", "22"), ("d/y", "3"), ("e/f/g", "4")])).await;
+        let tree =
+            tree(&nodes, &files(&[("a", "1"), ("d/x", "22"), ("d/y", "3"), ("e/f/g", "4")])).await;
         for (glob, expected) in [
             ("/*", vec![("a", 1), ("d", 3), ("e", 1)]),
             ("/*/*", vec![("d/x", 2), ("d/y", 1), ("e/f", 1)]),
