@@ -1,7 +1,8 @@
 //! The command line against a real server: tables, refusals, streams.
 
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -190,4 +191,161 @@ fn everything_is_deleted_only_when_confirmed() {
     assert!(server.pfs(&["list", "repo"]).contains('a'));
     assert!(answer(b"y\n"));
     assert!(!server.pfs(&["list", "repo"]).contains(" a "));
+}
+
+/// A tree with a program, a link and a directory.
+fn tree(server: &Server) -> String {
+    let dir = server.dir("tree");
+    std::fs::create_dir(dir.join("sub")).unwrap();
+    std::fs::write(dir.join("one"), "1\n").unwrap();
+    std::fs::write(dir.join("sub/two"), "two\n").unwrap();
+    std::fs::set_permissions(dir.join("one"), PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("one", dir.join("link")).unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+/// Runs a command with something to read.
+fn with_input(server: &Server, arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = server.command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn files_are_put_listed_and_got_back() {
+    let server = Server::start();
+    let dir = tree(&server);
+    server.pfs(&["create", "repo", "r"]);
+    server.pfs(&["put", "file", "r@master", "-r", "-f", &dir]);
+    insta::assert_snapshot!(server.pfs(&["list", "file", "r@master:/tree"]), @r"
+    SIZE NAME
+    3B   /tree/link
+    2B   /tree/one
+    4B   /tree/sub/
+    ");
+    insta::assert_snapshot!(server.pfs(&["list-file", "r", "master", "tree"]), @r"
+    NAME      TYPE SIZE
+    tree/link file 3B
+    tree/one  file 2B
+    tree/sub  dir  4B
+    ");
+    insta::assert_snapshot!(server.pfs(&["glob", "file", "r@master:/tree/*/t*"]), @r"
+    SIZE NAME
+    4B   /tree/sub/two
+    ");
+    let back = server.dir("back");
+    server.pfs(&["get", "file", "-r", "r@master:/tree", "-o", back.to_str().unwrap()]);
+    assert_eq!(std::fs::read_link(back.join("link")).unwrap().to_str(), Some("one"));
+    assert_eq!(std::fs::read(back.join("sub/two")).unwrap(), b"two\n");
+    let mode = std::fs::metadata(back.join("one")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn dash_puts_append_and_native_ones_replace() {
+    let server = Server::start();
+    server.pfs(&["create", "repo", "r"]);
+    let put = |arguments: &[&str], text: &[u8]| {
+        let output = with_input(&server, arguments, text);
+        assert!(output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let read = || server.pfs(&["get-file", "r", "master", "a"]);
+    assert_eq!(put(&["put-file", "r", "master", "a"], b"1"), "");
+    assert!(put(&["put-file", "r", "master", "a", "-c"], b"2").contains("deprecated"));
+    assert_eq!(read(), "12");
+    put(&["put", "file", "r@master:a", "-a"], b"3");
+    assert_eq!(read(), "123");
+    put(&["put", "file", "r@master:/a"], b"4");
+    assert_eq!(read(), "4");
+    put(&["put-file", "r", "master", "a", "-o"], b"5");
+    assert_eq!(read(), "5");
+    assert_eq!(server.pfs(&["list", "commit", "r@master", "--raw"]).lines().count(), 5);
+}
+
+#[test]
+fn large_and_empty_files_come_back_whole() {
+    let server = Server::start();
+    let dir = server.dir("data");
+    let large: Vec<u8> = (0..9_000_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+    std::fs::write(dir.join("large"), &large).unwrap();
+    std::fs::write(dir.join("exact"), &large[..2 << 20]).unwrap();
+    std::fs::write(dir.join("empty"), "").unwrap();
+    server.pfs(&["create", "repo", "r"]);
+    server.pfs(&["put", "file", "r@master:/", "-r", "-f", dir.to_str().unwrap()]);
+    let back = server.dir("back");
+    server.pfs(&["get", "file", "-r", "r@master:/", "-o", back.to_str().unwrap()]);
+    for name in ["large", "exact", "empty"] {
+        let same =
+            std::fs::read(back.join(name)).unwrap() == std::fs::read(dir.join(name)).unwrap();
+        assert!(same, "{name}");
+    }
+    let one = server.dir("one").join("file");
+    let path = one.to_str().unwrap();
+    server.pfs(&["get", "file", "r@master:/large", "-o", path]);
+    assert!(std::fs::read(&one).unwrap() == large);
+    std::fs::write(&one, &large[..1000]).unwrap();
+    server.pfs(&["get", "file", "r@master:/large", "-o", path, "--retry"]);
+    assert!(std::fs::read(&one).unwrap() == large);
+    let tail = server.pfs(&["get", "file", "r@master:/large", "--offset", "9000001"]);
+    assert_eq!(tail, "");
+}
+
+#[test]
+fn a_failed_put_leaves_nothing() {
+    let server = Server::start();
+    let dir = tree(&server);
+    server.pfs(&["create", "repo", "r"]);
+    let missing = format!("{dir}/nothing");
+    server.refused(&["put", "file", "r@master", "-f", &format!("{dir}/one"), "-f", &missing]);
+    std::os::unix::net::UnixListener::bind(format!("{dir}/socket")).unwrap();
+    let said = server.refused(&["put", "file", "r@master", "-r", "-f", &dir]);
+    assert!(said.contains("socket is not a regular file"), "{said}");
+    assert_eq!(server.pfs(&["list", "commit", "r", "--raw"]), "");
+    let said = server.refused(&["get", "file", "r@master:/one", "-o", &missing]);
+    assert!(said.contains("not found") && !std::path::Path::new(&missing).exists(), "{said}");
+}
+
+#[test]
+fn sources_may_be_listed_and_must_not_collide() {
+    let server = Server::start();
+    let dir = tree(&server);
+    server.pfs(&["create", "repo", "r"]);
+    let list = format!("{dir}/one\n\n{dir}/sub/two\n");
+    let output = with_input(&server, &["put", "file", "r@master:/in", "-i", "-"], list.as_bytes());
+    assert!(output.status.success());
+    assert_eq!(server.pfs(&["get", "file", "r@master:/in/two"]), "two\n");
+    let twice = format!("{dir}/one");
+    let output = server.output(&["put", "file", "r@master", "-f", &twice, "-f", &twice]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("multiple files put with the path"));
+}
+
+#[test]
+fn differences_are_shown_by_content_name_and_side() {
+    let server = Server::start();
+    server.pfs(&["create", "repo", "r"]);
+    with_input(&server, &["put", "file", "r@master:/a"], b"old\n");
+    with_input(&server, &["put", "file", "r@master:/a"], b"new\n");
+    insta::assert_snapshot!(settled(&server.pfs(&["diff", "file", "r@master"])), @r"
+    --- r@ID:/a
+    +++ r@ID:/a
+    @@ -1 +1 @@
+    -old
+    +new
+    ");
+    insta::assert_snapshot!(server.pfs(&["diff", "file", "r@master", "--name-only"]), @r"
+    OP SIZE NAME
+    ~  4B   /a
+    ");
+    insta::assert_snapshot!(server.pfs(&["diff-file", "r", "master", "/"]), @r"
+    New Files:
+    NAME TYPE SIZE
+    a    file 4B
+    Old Files:
+    NAME TYPE SIZE
+    a    file 4B
+    ");
 }

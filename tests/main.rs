@@ -15,6 +15,7 @@ mod faults;
 mod generated;
 mod in_process;
 mod machine;
+mod mount;
 mod pipelines;
 mod refusals;
 mod sdk;

@@ -149,25 +149,29 @@ impl Controller {
             }
         };
         let stop = cancel.child_token();
-        let _stop = stop.clone().drop_guard();
         let workers = usize::try_from(job.spec.parallelism).unwrap_or(usize::MAX);
         let crew = Crew {
             controller: self.clone(),
             job: Arc::clone(job),
             writer: self.repos().blobs().writer(),
-            cancel: stop,
+            cancel: stop.clone(),
             workers: workers.min(self.config().max_workers),
             waiting: VecDeque::new(),
             running: JoinSet::new(),
             done: Vec::new(),
             failed: false,
         };
-        tokio::select! {
-            ended = crew.work() => ended,
-            () = limit => {
-                Err(ControllerError::Job("the job ran longer than job_timeout".to_owned()))
-            }
-            () = cancel.cancelled() => Err(ControllerError::Cancelled),
+        let mut work = std::pin::pin!(crew.work());
+        let why = tokio::select! {
+            ended = &mut work => return ended,
+            () = limit => ControllerError::Job("the job ran longer than job_timeout".to_owned()),
+            () = cancel.cancelled() => ControllerError::Cancelled,
+        };
+        stop.cancel();
+        // Programs are ended and what had finished is recorded.
+        match work.await {
+            Ok(()) | Err(ControllerError::Cancelled) => Err(why),
+            Err(error) => Err(error),
         }
     }
 }
@@ -187,6 +191,14 @@ struct Crew {
 
 impl Crew {
     async fn work(mut self) -> Result<()> {
+        let ended = self.drive().await;
+        if ended.is_err() {
+            self.wind_down().await;
+        }
+        ended
+    }
+
+    async fn drive(&mut self) -> Result<()> {
         let config = self.controller.config().clone();
         let mut renew = tokio::time::interval(config.lease / 3);
         let mut linger = std::pin::pin!(tokio::time::sleep(LINGER));
@@ -211,7 +223,22 @@ impl Crew {
                 }
                 () = &mut linger, if !self.done.is_empty() => self.record().await?,
                 _ = renew.tick() => self.renew().await?,
+                () = self.cancel.cancelled() => return Err(ControllerError::Cancelled),
             }
+        }
+    }
+
+    /// Ends the programs, and records those that had finished before.
+    async fn wind_down(&mut self) {
+        self.cancel.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            if let Ok((index, Ok(outcome))) = ended {
+                self.done.push((index, outcome));
+            }
+        }
+        if let Err(error) = self.record().await {
+            // They run again, unless the job is over.
+            tracing::debug!(%error, "datums that finished last are not recorded");
         }
     }
 
@@ -224,7 +251,10 @@ impl Crew {
             let Some(row) = self.waiting.pop_front() else { return Ok(()) };
             let permit = match self.controller.try_permit() {
                 Some(permit) => permit,
-                None if self.running.is_empty() => self.controller.permit().await?,
+                None if self.running.is_empty() => tokio::select! {
+                    permit = self.controller.permit() => permit?,
+                    () = self.cancel.cancelled() => return Err(ControllerError::Cancelled),
+                },
                 None => {
                     self.waiting.push_front(row);
                     return Ok(());

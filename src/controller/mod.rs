@@ -21,9 +21,6 @@ mod pipelines;
 mod planning;
 mod views;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +35,7 @@ pub use error::{ControllerError, Result};
 pub use history::{DatumInfo, LogQuery};
 pub use leaves::{match_at, root_of, scan};
 pub use pipelines::{CreatePipeline, DatumPreview};
-pub use views::{InputViews, OpenViews, ViewSource};
+pub use views::{InputViews, MountedViews, OpenViews, ViewSource};
 
 use crate::catalog::{Catalog, Job, JobQuery, JobRow, JobState, Op, Pipeline};
 use crate::model::Clock;

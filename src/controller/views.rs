@@ -1,6 +1,7 @@
 //! The files of a datum as directories of this machine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -8,8 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::error::{ControllerError, Result};
 use crate::chunk::Blobs;
-use crate::model::TreePath;
+use crate::model::{Clock, TreePath};
 use crate::tree::{Entry, EntryKind, Root, Tree};
+use crate::vfs::{DatumViews, InputView};
 
 /// Part of a tree to show.
 #[derive(Debug, Clone)]
@@ -37,6 +39,42 @@ pub trait InputViews: Send + Sync {
 
     /// Takes them away; what still uses them goes on until it lets go.
     async fn close(&self, views: OpenViews);
+}
+
+/// Views in the directory of one FUSE mount, which the server keeps.
+pub struct MountedViews {
+    views: DatumViews,
+    at: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl MountedViews {
+    /// `at` is where `views` are mounted.
+    #[must_use]
+    pub fn new(views: DatumViews, at: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { views, at, clock }
+    }
+}
+
+#[async_trait]
+impl InputViews for MountedViews {
+    async fn open(&self, sources: Vec<ViewSource>) -> Result<OpenViews> {
+        let input = |(index, source): (usize, ViewSource)| InputView {
+            name: index.to_string(),
+            root: source.root,
+            paths: source.paths,
+        };
+        let count = sources.len();
+        let inputs = sources.into_iter().enumerate().map(input).collect();
+        let key = self.views.open(inputs, self.clock.now());
+        let dir = self.at.join(&*key);
+        let dirs = (0..count).map(|index| dir.join(index.to_string())).collect();
+        Ok(OpenViews { key: key.as_ref().to_owned(), dirs })
+    }
+
+    async fn close(&self, views: OpenViews) {
+        self.views.close(&views.key);
+    }
 }
 
 /// Writes copies of everything in `source` below `dir`, for machines without

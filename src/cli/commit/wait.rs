@@ -31,26 +31,35 @@ impl Args {
                     let info = finished(cx, cx.commit(text)?).await?;
                     printer.entity(&info, || row(cx, &self.format, &info))?;
                 }
-                false => self.set(cx, text, &mut printer).await?,
+                false => self.set(cx, text, None, &mut printer).await?,
             }
         }
         printer.finish()
     }
 
-    /// Waits; a commit of one repo waits for everything derived from it.
+    /// Waits for everything derived from the commits, and shows that alone.
     pub async fn flush(self, cx: &Context) -> Outcome {
         let mut printer = cx.printer(&self.format, columns(cx));
         for text in &self.commits {
-            let id = match text.contains('@') {
-                true => finished(cx, cx.commit(text)?).await?.commit.unwrap_or_default().id,
-                false => text.clone(),
+            let (id, source) = match text.contains('@') {
+                true => {
+                    let commit = finished(cx, cx.commit(text)?).await?.commit.unwrap_or_default();
+                    (commit.id, commit.repo)
+                }
+                false => (text.clone(), None),
             };
-            self.set(cx, &id, &mut printer).await?;
+            self.set(cx, &id, source.as_ref(), &mut printer).await?;
         }
         printer.finish()
     }
 
-    async fn set(&self, cx: &Context, id: &str, printer: &mut Printer) -> Outcome {
+    async fn set(
+        &self,
+        cx: &Context,
+        id: &str,
+        source: Option<&pfs::Repo>,
+        printer: &mut Printer,
+    ) -> Outcome {
         let commit_set = Some(pfs::CommitSet { id: id.to_owned() });
         let request = pfs::InspectCommitSetRequest { commit_set, wait: true };
         let mut stream = cx.client().await?.pfs().inspect_commit_set(request).await?.into_inner();
@@ -58,7 +67,8 @@ impl Args {
             let repo = info.commit.as_ref().and_then(|commit| commit.repo.as_ref());
             let name = repo.map_or("", |repo| repo.name.as_str());
             let wanted = self.repos.is_empty() || self.repos.iter().any(|repo| repo == name);
-            if wanted && repo.is_none_or(|repo| repo.r#type == "user") {
+            let derived = source.is_none() || repo != source;
+            if wanted && derived && repo.is_none_or(|repo| repo.r#type == "user") {
                 printer.entity(&info, || row(cx, &self.format, &info))?;
             }
         }

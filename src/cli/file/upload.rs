@@ -38,14 +38,20 @@ pub async fn upload(
 ) -> Outcome<v1::PutFilesResponse> {
     let mut client = cx.client().await?.native();
     let (queue, messages) = mpsc::channel(AHEAD);
-    let batches = Batches { queue, files: Vec::new(), bytes: 0, append, progress };
+    let batches = Batches { queue: queue.clone(), files: Vec::new(), bytes: 0, append, progress };
     let reader = tokio::task::spawn_blocking(move || batches.send_all(target, &items));
-    let answer = client.put_files(ReceiverStream::new(messages)).await;
-    // A file that cannot be read also ends the stream, so its error says more.
-    match reader.await.map_err(|error| Failure::new(error.to_string()))? {
-        Err(failure) if failure.message != GONE => Err(failure),
-        Ok(()) | Err(_) => Ok(answer?.into_inner()),
-    }
+    let call = client.put_files(ReceiverStream::new(messages));
+    tokio::pin!(call);
+    let read = tokio::select! {
+        read = reader => read.map_err(|error| Failure::new(error.to_string()))?,
+        // Only a refusal comes before everything was sent.
+        answer = &mut call => return Ok(answer?.into_inner()),
+    };
+    // The end of the stream means that everything was sent, so when a file
+    // cannot be read the call is dropped while our end of the queue is open.
+    read?;
+    drop(queue);
+    Ok(call.await?.into_inner())
 }
 
 /// The message of a failure that only says that the connection has ended.
