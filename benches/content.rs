@@ -14,7 +14,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use pfs::chunk::{BlobConfig, Blobs, ChunkSizes, Content, FileWriter};
-use pfs::model::SystemClock;
+use pfs::model::{BranchName, Clock, ProjectName, Ref, Repo, SystemClock};
+use pfs::repo::{ChangeNote, NewFile, Repos};
 use pfs::store::{StoreOptions, open};
 
 const MIB: usize = 1 << 20;
@@ -158,6 +159,39 @@ async fn small(dir: &Path, name: &str, count: usize, bytes: impl Fn(usize) -> Ve
     }
 }
 
+/// Puts files as a server does: with their tree, in a commit of a catalog; then
+/// a hundredth of them anew.
+async fn commits(dir: &Path, count: u64) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = dir.join("store");
+    let blobs = blobs(&store, BlobConfig::default());
+    let url = format!("sqlite://{}", dir.join("catalog.db").display());
+    let catalog = pfs::catalog::open(&url, Arc::clone(&clock)).await.expect("a fresh catalog");
+    let repos = Repos::new(catalog, blobs, clock);
+    let repo = Repo::user(ProjectName::default_project(), "bench".parse().expect("a name"));
+    repos.create_repo(&repo, "", false).await.expect("a fresh repo");
+    for (name, step) in [("commit_10k", 1), ("commit_10k_1percent", 100)] {
+        let before = repos.store().stats();
+        let start = Instant::now();
+        let master = Ref::branch(BranchName::master());
+        let changes = repos.change_files(&repo, &master, ChangeNote::default()).await;
+        let mut changes = changes.expect("the branch takes changes");
+        for n in (0..count).step_by(step) {
+            let path = format!("{:03}/{n}", n / 100).parse().expect("a path");
+            changes.create(&path, NewFile::default()).await.expect("a file");
+            let bytes = noise(n + step as u64, 8192).into();
+            changes.write(&path, bytes).await.expect("the store takes it");
+        }
+        changes.finish().await.expect("the commit is made");
+        let after = repos.store().stats();
+        report(&format!("{name}_put"), start.elapsed().as_secs_f64(), "s");
+        report(&format!("{name}_objects"), (after.put - before.put) as f64, "objects");
+        let stored = (after.bytes_out - before.bytes_out) as f64 / MIB as f64;
+        report(&format!("{name}_stored"), stored, "MiB");
+    }
+    fs::remove_dir_all(&store).expect("the store can be removed");
+}
+
 fn peak_memory() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -176,6 +210,7 @@ async fn main() {
         |n: usize| (0..).flat_map(|k| format!("{k} of {n}\n").into_bytes()).take(8192).collect();
     small(&dir, "content_10k_noise", 10_000, |n| noise(n as u64, 8192)).await;
     small(&dir, "content_10k_text", 10_000, text).await;
+    commits(&dir, 10_000).await;
     large_files(&dir, mib.unwrap_or(1024));
     report("content_1g_cp_sync", copy(&dir.join("large"), &dir.join("copy")), "s");
     fs::remove_file(dir.join("copy")).expect("the copy can be removed");

@@ -10,12 +10,18 @@ checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 server_pid=
 
 scratch_start() {
+  local binary=${PFS_BINARY:-$checkout/target/release/pfs}
+  if [[ ! -x $binary ]]; then
+    echo "error: $binary is not there" >&2
+    echo 'hint: build it with: make' >&2
+    exit 1
+  fi
   SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/pfs-${1:-scratch}.XXXXXX")
   trap scratch_end EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   mkdir "$SCRATCH/bin" "$SCRATCH/root" "$SCRATCH/work"
-  ln -s "${PFS_BINARY:-$checkout/target/release/pfs}" "$SCRATCH/bin/pfs"
+  ln -s "$binary" "$SCRATCH/bin/pfs"
   ln -s pfs "$SCRATCH/bin/pachctl"
   export PATH=$SCRATCH/bin:$PATH PFS_ROOT=$SCRATCH/root
   export XDG_CONFIG_HOME=$SCRATCH/config

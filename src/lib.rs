@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod cli;
 pub mod controller;
 pub mod model;
+pub mod mount;
 pub mod pipeline;
 pub mod repo;
 pub mod store;

@@ -8,11 +8,15 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod api;
 mod cli;
 mod executor;
 mod faults;
 mod generated;
+mod in_process;
 mod machine;
+mod mount;
+mod pipelines;
 mod refusals;
 mod sdk;
 mod server;

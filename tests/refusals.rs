@@ -66,7 +66,7 @@ fn impossible_paths_are_refused() {
     let server = prepared();
     let long = format!("data@master:/{}", "x/".repeat(2500));
     let wide = format!("data@master:/{}", "x".repeat(300));
-    for target in ["data@master:/../x", "data@master:/a/./b", "data@master:/a//b", &long, &wide] {
+    for target in ["data@master:/../x", "data@master:/a/../b", "data@master:/a//b", &long, &wide] {
         refused(&server, &["put", "file", target, "-f", "/dev/null"], &["path"]);
     }
 }
@@ -204,7 +204,7 @@ fn a_catalog_from_a_newer_version_is_refused() {
     let started = server.output(&["serve", "--address", "127.0.0.1:0"]);
     assert_eq!(started.status.code(), Some(1));
     let error = String::from_utf8_lossy(&started.stderr).into_owned();
-    assert!(error.contains("newer"), "{error}");
+    assert!(error.contains(&format!("version {}", version + 1)), "{error}");
     let catalog = rusqlite::Connection::open(server.root().join("catalog.db")).unwrap();
     catalog.pragma_update(None, "user_version", version).unwrap();
     drop(catalog);

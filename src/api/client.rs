@@ -14,6 +14,7 @@ pub use tonic::{Code, Status, Streaming};
 use tower::service_fn;
 
 use super::proto::{admin_v2, metadata, pfs_v1, pfs_v2, pps_v2, transaction_v2, versionpb_v2};
+pub use super::status::hint;
 
 /// Where a server listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "grpc://127.0.0.1:30650";

@@ -24,6 +24,7 @@ pub use client::Address;
 pub use server::{ServeError, Serving};
 
 use crate::catalog::{CatalogError, Op};
+use crate::controller::Controller;
 use crate::repo::Repos;
 use crate::store::{Store, StoreError};
 use client::MESSAGE_MAX;
@@ -42,6 +43,8 @@ const INSTALLATION: &str = "installation";
 pub struct Parts {
     /// Use cases.
     pub repos: Repos,
+    /// Pipelines, their jobs and logs.
+    pub controller: Controller,
     /// The store's URL as clients may use it: without credentials.
     pub store_url: String,
 }
@@ -55,6 +58,7 @@ pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeErro
         started: parts.repos.clock().now(),
         blobs: parts.repos.blobs().clone(),
         repos: parts.repos,
+        controller: parts.controller,
         store_url: parts.store_url,
         stop: stop.clone(),
     };

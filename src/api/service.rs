@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 
 use super::status::Result;
 use crate::chunk::Blobs;
+use crate::controller::Controller;
 use crate::model::Timestamp;
 use crate::repo::Repos;
 
@@ -19,6 +20,8 @@ const TRANSACTION: &str = "pach-transaction";
 pub(super) struct Services {
     /// Use cases.
     pub repos: Repos,
+    /// Pipelines.
+    pub controller: Controller,
     /// Content.
     pub blobs: Blobs,
     /// The store's URL, without credentials.

@@ -5,6 +5,7 @@ use tonic::{Code, Status};
 
 use crate::catalog::CatalogError;
 use crate::chunk::ChunkError;
+use crate::controller::ControllerError;
 use crate::repo::RepoError;
 use crate::store::StoreError;
 use crate::tree::TreeError;
@@ -113,6 +114,25 @@ pub(super) fn tree(error: &TreeError) -> Status {
         }
     };
     Status::new(code, error.to_string())
+}
+
+/// The status of what the controller refuses.
+pub(super) fn controller(error: ControllerError) -> Status {
+    let text = error.to_string();
+    match error {
+        ControllerError::Catalog(error) => catalog(&error),
+        ControllerError::Repo(error) => refused(error),
+        ControllerError::Tree(error) => tree(&error),
+        ControllerError::Chunk(error) => chunk(&error),
+        ControllerError::Store(error) => store(&error),
+        ControllerError::Io { .. } => Status::internal(text),
+        ControllerError::Job(_) | ControllerError::Refused { .. } => {
+            Status::failed_precondition(text)
+        }
+        ControllerError::Invalid(error) => with_hint(Code::InvalidArgument, text, error.hint),
+        ControllerError::NotFound { .. } => Status::not_found(text),
+        ControllerError::Cancelled => Status::unavailable(text),
+    }
 }
 
 /// A thing as Pachyderm's messages name it: with its project always.

@@ -5,6 +5,8 @@
 //! `repo`: it reads rows, plans a batch and applies it by compare-and-swap.
 //! Nothing here knows trees, chunks or what a commit means.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod op;
 mod query;
 mod rows;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::Address;
@@ -15,6 +16,8 @@ use crate::catalog;
 use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
+use crate::controller::executor::process::ProcessExecutor;
+use crate::controller::{Controller, ControllerConfig};
 use crate::model::{Clock, SystemClock};
 use crate::repo::Repos;
 use crate::store::{self, StoreOptions};
@@ -90,18 +93,25 @@ impl Args {
         self.refuse_absent(cx)?;
         let root = self.root()?;
         let parts = self.open(&root).await?;
+        let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
         let address = self.address(cx)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let serving = api::serve(&address, parts).await.map_err(failed)?;
         tracing::info!(address = %serving.address(), root = %root.display(), "serving");
+        let until = stop.clone();
+        let mut jobs = tokio::spawn(async move { controller.run(until).await });
         cx.say(&serving.address().to_string())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            ended = &mut jobs => return ended.map_err(failed)?.map_err(failed),
         }
         tracing::info!("draining");
-        serving.drain(GRACE).await.map_err(failed)
+        stop.cancel();
+        let drained = serving.drain(GRACE).await.map_err(failed);
+        jobs.await.map_err(failed)?.map_err(failed)?;
+        drained
     }
 
     /// Logs go to standard error.
@@ -181,7 +191,19 @@ impl Args {
             BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
         let repos = Repos::new(catalog, blobs, clock);
-        Ok(api::Parts { repos, store_url })
+        let controller = self.controller(&repos, root)?;
+        Ok(api::Parts { repos, controller, store_url })
+    }
+
+    /// Runs the programs of pipelines through this binary.
+    fn controller(&self, repos: &Repos, root: &Path) -> Outcome<Controller> {
+        let executor = std::env::current_exe().and_then(ProcessExecutor::new).map_err(failed)?;
+        let mut config = ControllerConfig::new(root.join("jobs"));
+        if let Some(workers) = self.workers {
+            config.max_workers = workers;
+        }
+        let nodes = repos.nodes().clone();
+        Ok(Controller::new(repos.clone(), nodes, Arc::new(executor), None, config))
     }
 }
 

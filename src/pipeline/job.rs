@@ -5,99 +5,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A word that is none of the states asked for.
+use crate::catalog::{JobCounters, JobState};
+use crate::pipeline::record::DatumStats;
+
+/// A word that is no state of a datum.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {kind} state {text:?}")]
-pub struct UnknownState {
-    /// `job` or `datum`.
-    pub kind: &'static str,
-    /// The word.
-    pub text: String,
-}
+#[error("unknown datum state {0:?}")]
+pub struct UnknownState(pub String);
 
-/// The state of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// Its inputs are not finished yet.
-    Created,
-    /// Its datums are being worked out.
-    Starting,
-    /// Datums run.
-    Running,
-    /// Results are pushed to the egress URL.
-    Egressing,
-    /// Outputs are merged and the commits finished.
-    Finishing,
-    /// Every datum succeeded, was skipped or recovered.
-    Success,
-    /// A datum failed, a limit was reached, or outputs conflict.
-    Failure,
-    /// Stopped on request, or replaced by an update.
-    Killed,
-    /// An input failed, so there is nothing to run on.
-    Unrunnable,
-}
-
-impl JobState {
-    /// Every state, in the order of a job's life.
-    pub const ALL: [Self; 9] = [
-        Self::Created,
-        Self::Starting,
-        Self::Running,
-        Self::Egressing,
-        Self::Finishing,
-        Self::Success,
-        Self::Failure,
-        Self::Killed,
-        Self::Unrunnable,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Egressing => "egressing",
-            Self::Finishing => "finishing",
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Killed => "killed",
-            Self::Unrunnable => "unrunnable",
-        }
-    }
-
-    /// Whether the job is over.
-    #[must_use]
-    pub const fn is_terminal(self) -> bool {
-        match self {
-            Self::Success | Self::Failure | Self::Killed | Self::Unrunnable => true,
-            Self::Created | Self::Starting | Self::Running | Self::Egressing | Self::Finishing => {
-                false
-            }
-        }
-    }
-
-    /// Whether a job in this state may get into `next`.
-    ///
-    /// A restarted server plans an unfinished job anew, so `Starting` can be
-    /// reached from every state that is not terminal.
-    #[must_use]
-    pub const fn can_become(self, next: Self) -> bool {
-        if self.is_terminal() {
-            return false;
-        }
-        match next {
-            Self::Created => false,
-            Self::Starting | Self::Killed | Self::Failure => true,
-            Self::Unrunnable => matches!(self, Self::Created | Self::Starting),
-            Self::Running => matches!(self, Self::Starting | Self::Running),
-            Self::Egressing => matches!(self, Self::Running | Self::Starting),
-            Self::Finishing => matches!(self, Self::Starting | Self::Running | Self::Egressing),
-            Self::Success => matches!(self, Self::Finishing),
-        }
+/// The states from which a job may get into `next`.
+///
+/// A restarted server plans an unfinished job anew, so every state that is not
+/// terminal leads back to `Starting`.
+#[must_use]
+pub fn predecessors(next: JobState) -> Vec<JobState> {
+    use JobState::{
+        Created, Egressing, Failure, Finishing, Killed, Running, Starting, Success, Unrunnable,
+    };
+    match next {
+        Created => vec![],
+        Starting | Killed | Failure => vec![Created, Starting, Running, Egressing, Finishing],
+        Unrunnable => vec![Created, Starting],
+        Running => vec![Starting, Running],
+        Egressing => vec![Starting, Running, Egressing],
+        Finishing => vec![Starting, Running, Egressing, Finishing],
+        Success => vec![Finishing],
     }
 }
 
@@ -140,24 +72,9 @@ impl DatumState {
     }
 }
 
-impl fmt::Display for JobState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 impl fmt::Display for DatumState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl FromStr for JobState {
-    type Err = UnknownState;
-
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| UnknownState { kind: "job", text: text.to_owned() })
     }
 }
 
@@ -168,59 +85,39 @@ impl FromStr for DatumState {
         [Self::Starting, Self::Skipped, Self::Success, Self::Failed, Self::Recovered]
             .into_iter()
             .find(|state| state.as_str() == text)
-            .ok_or_else(|| UnknownState { kind: "datum", text: text.to_owned() })
+            .ok_or_else(|| UnknownState(text.to_owned()))
     }
 }
 
-/// How many datums of a job are in which state, and what they moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct JobCounters {
-    /// All datums of the job.
-    pub total: u64,
-    /// Ran and succeeded.
-    pub processed: u64,
-    /// Kept from an earlier job.
-    pub skipped: u64,
-    /// Failed for good.
-    pub failed: u64,
-    /// Recovered by `err_cmd`.
-    pub recovered: u64,
-    /// Bytes of the inputs of datums that ran.
-    pub download_bytes: u64,
-    /// Bytes of the outputs of datums that ran.
-    pub upload_bytes: u64,
-}
-
-impl JobCounters {
-    /// Counts a datum that came to an end.
-    pub fn count(&mut self, state: DatumState, download_bytes: u64, upload_bytes: u64) {
-        match state {
-            DatumState::Starting => return,
-            DatumState::Skipped => self.skipped += 1,
-            DatumState::Success => self.processed += 1,
-            DatumState::Failed => self.failed += 1,
-            DatumState::Recovered => self.recovered += 1,
+/// What a datum that came to an end adds to its job's counters.
+#[must_use]
+pub fn progress(state: DatumState, stats: &DatumStats) -> JobCounters {
+    let mut counters = JobCounters::default();
+    match state {
+        DatumState::Starting => return counters,
+        DatumState::Skipped => counters.skipped = 1,
+        DatumState::Success => {
+            counters.processed = 1;
+            counters.downloaded = stats.download_bytes;
+            counters.uploaded = stats.upload_bytes;
         }
-        self.download_bytes += download_bytes;
-        self.upload_bytes += upload_bytes;
+        DatumState::Failed => counters.failed = 1,
+        DatumState::Recovered => counters.recovered = 1,
     }
-
-    /// Datums that are not at an end.
-    #[must_use]
-    pub const fn waiting(&self) -> u64 {
-        let done = self.processed + self.skipped + self.failed + self.recovered;
-        self.total.saturating_sub(done)
-    }
+    counters.download_nanos = stats.download_nanos;
+    counters.process_nanos = stats.process_nanos;
+    counters.upload_nanos = stats.upload_nanos;
+    counters
 }
 
-impl fmt::Display for JobCounters {
-    /// `processed + skipped / total`, with recovered datums when there are any.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} + {}", self.processed, self.skipped)?;
-        if self.recovered > 0 {
-            write!(f, " + {}", self.recovered)?;
-        }
-        write!(f, " / {}", self.total)
+/// How far a job is, as listings print it: `processed + skipped / total`,
+/// with recovered datums when there are any.
+#[must_use]
+pub fn progress_text(counters: &JobCounters) -> String {
+    let JobCounters { processed, skipped, recovered, total, .. } = counters;
+    match recovered {
+        0 => format!("{processed} + {skipped} / {total}"),
+        _ => format!("{processed} + {skipped} + {recovered} / {total}"),
     }
 }
 

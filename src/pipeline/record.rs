@@ -1,10 +1,14 @@
 //! What is kept of a datum and of a job in the meta repo, as JSON.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::JobCounters;
 use crate::model::{CommitId, DatumId, Timestamp, TreePath};
 use crate::pipeline::datum::DatumHash;
-use crate::pipeline::job::{DatumState, JobCounters};
+use crate::pipeline::datum::{Datum, DatumInput, Identified, Match, Origins};
+use crate::pipeline::job::DatumState;
 
 /// The version written into every record.
 pub const RECORD_VERSION: u32 = 1;
@@ -54,6 +58,70 @@ pub struct InputRecord {
     pub size: u64,
     /// Its logical hash, in hex.
     pub hash: DatumHash,
+    /// Its join key; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub join_key: String,
+    /// Its group key; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group_key: String,
+}
+
+impl DatumRecord {
+    /// The record of a datum that is still to run in `job`; `commits` has the
+    /// commit of each leaf.
+    #[must_use]
+    pub fn planned(
+        job: CommitId,
+        planned: &Identified,
+        origins: &Origins,
+        commits: &[CommitId],
+    ) -> Self {
+        let input = |input: &DatumInput| {
+            let (origin, found) = (origins.get(input), &input.found);
+            InputRecord {
+                leaf: input.leaf,
+                name: origin.name.clone(),
+                repo: origin.repo.to_string(),
+                branch: origin.branch.to_string(),
+                commit: commits[input.leaf],
+                path: found.path.clone(),
+                is_dir: found.is_dir,
+                size: found.size,
+                hash: DatumHash::new(found.hash),
+                join_key: found.join_key.to_string(),
+                group_key: found.group_key.to_string(),
+            }
+        };
+        Self {
+            version: RECORD_VERSION,
+            job,
+            id: planned.id,
+            hash: planned.hash,
+            state: DatumState::Starting,
+            reason: String::new(),
+            tries: 0,
+            inputs: planned.datum.inputs.iter().map(input).collect(),
+            stats: DatumStats::default(),
+        }
+    }
+
+    /// The datum it is about.
+    #[must_use]
+    pub fn identified(&self) -> Identified {
+        let input = |input: &InputRecord| DatumInput {
+            leaf: input.leaf,
+            found: Arc::new(Match {
+                path: input.path.clone(),
+                is_dir: input.is_dir,
+                hash: *input.hash.as_bytes(),
+                size: input.size,
+                join_key: input.join_key.as_str().into(),
+                group_key: input.group_key.as_str().into(),
+            }),
+        };
+        let datum = Datum { inputs: self.inputs.iter().map(input).collect() };
+        Identified { id: self.id, hash: self.hash, datum }
+    }
 }
 
 /// What a datum took and moved.

@@ -159,6 +159,7 @@ impl Repos {
         expected: &Bytes,
         new: &StoredRoot,
     ) -> Result<()> {
+        self.refuse_output(&self.open_commit(commit).await?).await?;
         let (expected, new) = (expected.clone(), new.clone());
         let op = Op::SetRoot { commit: commit.clone(), expected, new };
         match self.catalog.apply(vec![op]).await {
@@ -186,20 +187,36 @@ impl Repos {
         let mut attempts = Attempts::new();
         loop {
             let row = self.open_commit(commit).await?;
-            if let Some(name) = &row.branch
-                && let branch = commit.repo.branch(name.clone())
-                && (commit.repo.kind != RepoKind::User
-                    || self.pipeline_of(&branch).await?.is_some())
-            {
-                return Err(RepoError::OutputBranch { branch });
-            }
+            self.refuse_output(&row).await?;
             let finished = self.finished(row.clone(), spec);
             self.write_object(&finished).await?;
             let ops = self.finish_ops(&row, &finished).await?;
             match self.catalog.apply(ops).await {
                 Ok(()) => return self.inspect_commit(commit).await,
-                Err(e) => attempts.again(e)?,
+                Err(e) => {
+                    self.restore_object(commit).await?;
+                    attempts.again(e)?;
+                }
             }
+        }
+    }
+
+    /// A commit on a pipeline's output branch is the pipeline's alone.
+    async fn refuse_output(&self, row: &CommitRow) -> Result<()> {
+        let Some(name) = &row.branch else { return Ok(()) };
+        let branch = row.commit.repo.branch(name.clone());
+        let system = branch.repo.kind != RepoKind::User;
+        match system || self.pipeline_of(&branch).await?.is_some() {
+            true => Err(RepoError::OutputBranch { branch }),
+            false => Ok(()),
+        }
+    }
+
+    /// Where somebody else finished a commit first, its object is theirs again.
+    pub(super) async fn restore_object(&self, commit: &Commit) -> Result<()> {
+        match self.catalog.commit(commit).await? {
+            Some(row) if !row.is_open() => self.write_object(&row).await,
+            _ => Ok(()),
         }
     }
 
@@ -267,8 +284,9 @@ impl Repos {
         self.once_head(branch, spec).await?;
         self.write_object(&row).await?;
         let done = self.apply_once(branch, spec, &row).await;
-        if let Err(RepoError::HeadMoved { .. } | RepoError::OutputBranch { .. }) = &done {
-            // Nothing refers to it; what is left behind here fsck finds.
+        // When the catalog itself failed, the commit may be there.
+        if done.as_ref().is_err_and(|e| !matches!(e, RepoError::Catalog(_))) {
+            // What is left behind here fsck finds.
             drop(self.store().delete(&object::key(&row.commit)).await);
         }
         done

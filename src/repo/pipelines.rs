@@ -395,21 +395,20 @@ impl Repos {
                 return Err(RepoError::Finished { commit: row.output });
             }
             let mut ops = Vec::new();
-            for (commit, root) in [
-                (row.output.clone(), &end.output),
-                (
-                    Repo { kind: RepoKind::Meta, ..row.output.repo.clone() }.commit(job.id),
-                    &end.meta,
-                ),
-            ] {
-                ops.extend(self.end_commit(&commit, root.as_ref(), &end.change).await?);
+            let meta = Repo { kind: RepoKind::Meta, ..row.output.repo.clone() }.commit(job.id);
+            for (commit, root) in [(&row.output, &end.output), (&meta, &end.meta)] {
+                ops.extend(self.end_commit(commit, root.as_ref(), &end.change).await?);
             }
             let expected = live_states();
             ops.push(Op::UpdateJob { job: job.clone(), expected, change: end.change.clone() });
             ops.extend(end.also.iter().cloned());
             match self.catalog.apply(ops).await {
                 Ok(()) => return self.inspect_job(job).await,
-                Err(e) => attempts.again(e)?,
+                Err(e) => {
+                    self.restore_object(&row.output).await?;
+                    self.restore_object(&meta).await?;
+                    attempts.again(e)?;
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::{ObjectBackend, RetryPolicy, Store, StoreError};
+use crate::model::Timestamp;
 
 /// How to open a store, beyond its URL.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +83,37 @@ fn directory(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, 
     }
     let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
     Ok(Arc::new(store.with_fsync(true)))
+}
+
+/// How old an unfinished upload must be before it counts as left behind.
+const STALE: i64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// Removes what processes that died while writing left of packs in a
+/// directory; returns how many files that were. Nothing to do for other
+/// stores, which have no such remains. Blocks on the disk.
+///
+/// Files of the last day stay: somebody may still be writing them.
+pub fn remove_stale_uploads(url: &str, now: Timestamp) -> std::io::Result<usize> {
+    let Some(dir) = Url::parse(url).ok().and_then(|url| url.to_file_path().ok()) else {
+        return Ok(0);
+    };
+    let mut removed = 0;
+    for fan in std::fs::read_dir(dir.join("packs")).into_iter().flatten() {
+        for file in std::fs::read_dir(fan?.path())? {
+            let file = file?;
+            // Unfinished files are called `<name>#<number>`.
+            if !file.file_name().as_encoded_bytes().contains(&b'#') {
+                continue;
+            }
+            let written = file.metadata()?.modified()?;
+            let age = written.duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
+            if now.as_nanos().saturating_sub(age as i64) > STALE {
+                std::fs::remove_file(file.path())?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
 }
 
 /// One request per call and no time limit of its own: [`RetryPolicy`] has both.

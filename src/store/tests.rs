@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::model::Timestamp;
 
 mod s3;
 
@@ -153,4 +154,21 @@ async fn requests_and_bytes_are_counted() {
     store.delete("k").await.unwrap();
     let expected = StoreStats { get: 2, put: 1, list: 1, delete: 1, bytes_in: 10, bytes_out: 100 };
     assert_eq!(store.stats(), expected);
+}
+
+#[tokio::test]
+async fn remains_of_dead_writers_are_removed_after_a_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", dir.path().display());
+    let store = open(&url, &StoreOptions::default()).unwrap();
+    store.put("packs/ab/abcd", "1").await.unwrap();
+    let left = dir.path().join("packs/ab/abff#1");
+    std::fs::write(&left, "half").unwrap();
+    let now = crate::model::Clock::now(&crate::model::SystemClock);
+    assert_eq!(remove_stale_uploads(&url, now).unwrap(), 0);
+    let later = Timestamp::from_nanos(now.as_nanos() + 25 * 3600 * 1_000_000_000);
+    assert_eq!(remove_stale_uploads(&url, later).unwrap(), 1);
+    assert!(!left.exists());
+    assert_eq!(store.list_sorted("packs").await.unwrap().len(), 1);
+    assert_eq!(remove_stale_uploads("memory://", later).unwrap(), 0);
 }

@@ -79,6 +79,12 @@ impl Files {
         self.top.transactions()
     }
 
+    /// Whether `ino` changes only together with an invalidation.
+    #[must_use]
+    pub fn is_immutable(&self, ino: InodeNo) -> bool {
+        !matches!(self.inodes.get(ino), Some(Node::Transaction(..)) | None)
+    }
+
     /// How many inodes a kernel holds.
     #[must_use]
     pub fn inodes_in_use(&self) -> usize {

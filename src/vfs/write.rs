@@ -64,7 +64,12 @@ impl Files {
     /// Changes attributes.
     pub async fn set_attr(&self, ino: InodeNo, set: SetAttr) -> Result<Attr, VfsError> {
         let (transaction, id) = self.writable(ino)?;
-        Ok(transaction.set_attr(id, set).await?.at(ino))
+        transaction.set_attr(id, set).await?;
+        if set.mode.is_none() && set.uid.or(set.gid).is_some() {
+            // A file with a new owner runs as nobody but its caller.
+            transaction.drop_privileges(id).await?;
+        }
+        Ok(transaction.attr(id)?.at(ino))
     }
 
     /// Writes all of `data` at `offset`; `unprivileged` also takes the set-id

@@ -3,53 +3,34 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
 
-use pfs::api::{self, Address, Parts, Serving};
-use pfs::catalog;
-use pfs::chunk::{BlobConfig, Blobs};
-use pfs::model::{Clock, SystemClock};
-use pfs::repo::Repos;
-use pfs::store::Store;
 use tokio::runtime::Runtime;
 
+use crate::in_process::InProcess;
 use crate::machine;
-use crate::server::Server;
 
 const SDK: &str = "pachyderm-sdk==2.12.2";
 
 #[test]
 fn the_sdk_reads_and_writes() {
-    let Some(python) = python("the_sdk_reads_and_writes") else { return };
-    let scratch = tempfile::Builder::new().prefix("pfs-sdk.").tempdir().unwrap();
-    let runtime = Runtime::new().unwrap();
-    let serving = runtime.block_on(serve(scratch.path()));
     let parts = ["cluster", "projects", "repos", "commits", "files", "urls", "streams", "branches"];
-    conformance(&python, &serving.address().to_string(), scratch.path(), &parts);
-    runtime.block_on(serving.drain(Duration::from_secs(5))).unwrap();
+    conforms("the_sdk_reads_and_writes", &parts);
 }
 
 #[test]
 fn the_sdk_runs_pipelines() {
-    let Some(python) = python("the_sdk_runs_pipelines") else { return };
-    if !machine::has_fuse("the_sdk_runs_pipelines") {
-        return;
+    if machine::is_root("the_sdk_runs_pipelines") {
+        conforms("the_sdk_runs_pipelines", &["pipelines"]);
     }
-    let server = Server::start();
-    let scratch = server.dir("sdk");
-    conformance(&python, &server.address(), &scratch, &["pipelines"]);
 }
 
-/// The API over a catalog in `dir` and a store in memory.
-async fn serve(dir: &Path) -> Serving {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let url = format!("sqlite://{}", dir.join("catalog.db").display());
-    let catalog = catalog::open(&url, Arc::clone(&clock)).await.unwrap();
-    let blobs = Blobs::new(Store::memory(), Arc::clone(&clock), BlobConfig::default());
-    let repos = Repos::new(catalog, blobs, clock);
-    let parts = Parts { repos, store_url: "memory://".to_owned() };
-    api::serve(&Address::Plain("127.0.0.1:0".to_owned()), parts).await.unwrap()
+/// Plays parts of the script against a server of their own.
+fn conforms(test: &str, parts: &[&str]) {
+    let Some(python) = python(test) else { return };
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(InProcess::start());
+    conformance(&python, &server.address().to_string(), server.scratch.path(), parts);
+    runtime.block_on(server.stop());
 }
 
 fn conformance(python: &Path, address: &str, scratch: &Path, parts: &[&str]) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_stream::try_stream;
 use futures::Stream;
+use tonic::Streaming;
 use tonic::codegen::BoxStream;
-use tonic::{Status, Streaming};
 
 use super::{Native, id_bytes, repo, repo_message};
 use crate::api::convert::{parse, time, timestamp};

@@ -1,31 +1,21 @@
-//! Datums: of running jobs from the catalog, of ended ones from the meta repo.
+//! Datums of jobs, and those a spec would have.
 
-use async_stream::try_stream;
-use bytes::BytesMut;
-use futures::stream::BoxStream as Records;
+use futures::stream::BoxStream as Infos;
 use futures::{StreamExt, TryStreamExt};
-use serde::Deserialize;
-use tonic::Status;
+use serde_json::json;
 use tonic::codegen::BoxStream;
 
 use super::Pps;
-use crate::api::convert::{self, commit_message, count, job_message, nanos, not_found};
+use crate::api::convert::{self, commit_message, count, job_message, nanos};
+use crate::api::json::{Keys, to_json};
 use crate::api::proto::{pfs_v2, pps_v2 as pb};
-use crate::api::status::{Result, catalog, invalid, missing, refused, tree};
-use crate::catalog::{CommitRow, DatumRow, Job, JobRow};
-use crate::model::{DatumId, ProjectName, RepoKind, RepoRef, TreePath};
+use crate::api::service::all;
+use crate::api::status::{Result, controller, invalid, missing};
+use crate::catalog::Job;
+use crate::model::{DatumId, ProjectName, Repo, RepoKind, RepoRef, TreePath};
 use crate::pipeline::job::DatumState;
-use crate::pipeline::record::{DatumRecord, InputRecord, datum_path};
-use crate::tree::{Entry, EntryKind};
-
-/// Datum rows read at once.
-const PAGE: usize = 1000;
-
-/// What a worker writes of a datum that has ended, as far as it is shown.
-#[derive(Deserialize)]
-struct Outcome {
-    record: DatumRecord,
-}
+use crate::pipeline::record::{DatumRecord, InputRecord};
+use crate::pipeline::spec;
 
 impl Pps {
     pub(super) async fn inspect_datum(
@@ -34,127 +24,66 @@ impl Pps {
     ) -> Result<pb::DatumInfo> {
         let datum = request.datum.as_ref().ok_or_else(|| missing("datum"))?;
         let (job, id) = (convert::job(datum.job.as_ref())?, convert::parse(&datum.id)?);
-        let row = self.job(&job).await?;
-        let record = self.record(&row, id).await?;
-        let record = record.ok_or_else(|| not_found(format!("datum {id} in job {job}")))?;
-        Ok(datum_info(&row, &record))
+        let found = self.services.controller.inspect_datum(&job, id).await.map_err(controller)?;
+        Ok(datum_info(Some(&job), found.state, &found.record))
     }
 
     pub(super) async fn list_datum(
         &self,
         request: pb::ListDatumRequest,
     ) -> Result<BoxStream<pb::DatumInfo>> {
-        if request.job.is_none() && request.input.is_some() {
-            return Err(Status::unimplemented("listing the datums of an input"));
-        }
-        let row = self.job(&convert::job(request.job.as_ref())?).await?;
-        let wanted: Vec<i32> = request.filter.map(|filter| filter.state).unwrap_or_default();
+        let wanted = request.filter.map(|filter| filter.state).unwrap_or_default();
         let mark: Option<DatumId> = match request.pagination_marker.as_str() {
             "" => None,
             id => Some(convert::parse(id)?),
         };
         let number = convert::limit(request.number)?.unwrap_or(usize::MAX);
-        let job = row.clone();
-        let infos = self.records(&row).await?.map_ok(move |record| datum_info(&job, &record));
-        let shown = infos
-            .try_filter(move |info| {
-                std::future::ready(wanted.is_empty() || wanted.contains(&info.state))
-            })
-            .boxed();
+        let infos: BoxStream<pb::DatumInfo> = match (&request.job, &request.input) {
+            (Some(job), _) => self.of_job(job).await?,
+            (None, Some(input)) => self.preview(input).await?,
+            (None, None) => return Err(missing("job or input")),
+        };
+        let shown = infos.try_filter(move |info| {
+            std::future::ready(wanted.is_empty() || wanted.contains(&info.state))
+        });
         if request.reverse {
             let mut all: Vec<_> = shown.try_collect().await?;
             all.reverse();
             let all = futures::stream::iter(all.into_iter().map(Ok));
             return Ok(Box::pin(after(all.boxed(), mark).take(number)));
         }
-        Ok(Box::pin(after(shown, mark).take(number)))
+        Ok(Box::pin(after(shown.boxed(), mark).take(number)))
     }
 
-    /// The records of a job's datums, by id once the job has ended.
-    pub(super) async fn records(
-        &self,
-        row: &JobRow,
-    ) -> Result<Records<'static, Result<DatumRecord>>> {
-        match self.meta(row).await? {
-            Some(meta) => self.ended_records(row, &meta),
-            None => Ok(self.running_records(row)),
-        }
+    async fn of_job(&self, job: &pb::Job) -> Result<BoxStream<pb::DatumInfo>> {
+        let job = convert::job(Some(job))?;
+        // Fails here rather than in the stream when there is no such job.
+        self.job(&job).await?;
+        let datums = self.services.controller.list_datums(&job).map_err(controller);
+        Ok(Box::pin(datums.map_ok(move |found| datum_info(Some(&job), found.state, &found.record))))
     }
 
-    /// The datum table of a job that has one.
-    pub(super) async fn meta(&self, row: &JobRow) -> Result<Option<CommitRow>> {
-        let mut repo = row.output.repo.clone();
-        repo.kind = RepoKind::Meta;
-        let commit = repo.commit(row.output.id);
-        let found = self.services.repos.catalog().commit(&commit).await.map_err(|e| catalog(&e))?;
-        Ok(found.filter(|found| !found.is_open() && !found.root.encoded.is_empty()))
-    }
-
-    fn ended_records(
-        &self,
-        row: &JobRow,
-        meta: &CommitRow,
-    ) -> Result<Records<'static, Result<DatumRecord>>> {
-        let pps = self.clone();
-        let files = self.services.repos.tree(meta).map_err(refused)?;
-        let entries = files.walk(&convert::path("meta")?, None);
-        let job = row.job.clone();
-        Ok(Box::pin(try_stream! {
-            let mut entries = entries;
-            while let Some((_, entry)) = entries.try_next().await.map_err(|e| tree(&e))? {
-                if let Some(bytes) = pps.bytes(&entry).await? {
-                    yield shown(decoded(&bytes)?, &job);
-                }
-            }
-        }))
-    }
-
-    fn running_records(&self, row: &JobRow) -> Records<'static, Result<DatumRecord>> {
-        let (pps, job) = (self.clone(), row.job.clone());
-        Box::pin(try_stream! {
-            let mut from = 0;
-            loop {
-                let page = pps.services.repos.catalog().datums(&job, None, from, PAGE).await;
-                let page = page.map_err(|e| catalog(&e))?;
-                let Some(last) = page.last() else { break };
-                from = last.index + 1;
-                for row in page {
-                    yield of_row(&row)?;
-                }
-            }
-        })
-    }
-
-    async fn record(&self, row: &JobRow, id: DatumId) -> Result<Option<DatumRecord>> {
-        if let Some(meta) = self.meta(row).await? {
-            let files = self.services.repos.tree(&meta).map_err(refused)?;
-            let Some(entry) = files.get(&datum_path(id)).await.map_err(|e| tree(&e))? else {
-                return Ok(None);
-            };
-            let Some(bytes) = self.bytes(&entry).await? else { return Ok(None) };
-            return Ok(Some(shown(decoded(&bytes)?, &row.job)));
-        }
-        let found = self.services.repos.catalog().datum(&row.job, &id).await;
-        found.map_err(|e| catalog(&e))?.map(|row| of_row(&row)).transpose()
-    }
-
-    /// What a file of the datum table holds; `None` for anything but a file.
-    pub(super) async fn bytes(&self, entry: &Entry) -> Result<Option<BytesMut>> {
-        let EntryKind::File(content) = &entry.kind else { return Ok(None) };
-        let mut pieces = self.services.repos.stream_content(content, 0..u64::MAX);
-        let mut bytes = BytesMut::new();
-        while let Some(piece) = pieces.try_next().await.map_err(refused)? {
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(Some(bytes))
+    /// The datums a pipeline with this input would have on the present heads.
+    async fn preview(&self, input: &pb::Input) -> Result<BoxStream<pb::DatumInfo>> {
+        let text = json!({
+            "pipeline": {"name": "preview"},
+            "transform": {"cmd": ["true"]},
+            "input": to_json(input, Keys::Snake),
+        });
+        let parsed = spec::parse("input", &text.to_string(), &ProjectName::default_project());
+        let parsed = parsed.map_err(|error| invalid(error.message))?.pop();
+        let spec = parsed.ok_or_else(|| missing("input"))?.spec;
+        let preview = self.services.controller.preview_datums(&spec).await.map_err(controller)?;
+        let infos = preview.datums.iter().map(|record| datum_info(None, record.state, record));
+        Ok(all(infos.collect::<Vec<_>>()))
     }
 }
 
 /// The datums after the marked one.
 fn after(
-    infos: Records<'static, Result<pb::DatumInfo>>,
+    infos: Infos<'static, Result<pb::DatumInfo>>,
     mark: Option<DatumId>,
-) -> Records<'static, Result<pb::DatumInfo>> {
+) -> Infos<'static, Result<pb::DatumInfo>> {
     let Some(mark) = mark.map(|mark| mark.to_string()) else { return infos };
     let is_mark = move |info: &Result<pb::DatumInfo>| {
         let id = info.as_ref().ok().and_then(|info| info.datum.as_ref()).map(|datum| &datum.id);
@@ -163,37 +92,21 @@ fn after(
     infos.skip_while(move |info| std::future::ready(!is_mark(info))).skip(1).boxed()
 }
 
-fn decoded(bytes: &[u8]) -> Result<DatumRecord> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Status::data_loss(format!("a datum record is damaged: {error}")))
-}
-
-/// A record that an earlier job wrote is of a datum this one skipped.
-fn shown(mut record: DatumRecord, job: &Job) -> DatumRecord {
-    if record.job != job.id {
-        record.state = DatumState::Skipped;
-    }
-    record
-}
-
-fn of_row(row: &DatumRow) -> Result<DatumRecord> {
-    match row.outcome.is_empty() {
-        true => decoded(&row.payload),
-        false => serde_json::from_slice(&row.outcome)
-            .map(|outcome: Outcome| outcome.record)
-            .map_err(|error| Status::data_loss(format!("a datum's outcome is damaged: {error}"))),
-    }
-}
-
-/// A datum of a job.
-fn datum_info(row: &JobRow, record: &DatumRecord) -> pb::DatumInfo {
-    let mut meta = row.output.repo.clone();
-    meta.kind = RepoKind::Meta;
-    let meta = commit_message(&meta.commit(row.output.id), None);
+/// A datum of a job, or of none yet.
+fn datum_info(job: Option<&Job>, state: DatumState, record: &DatumRecord) -> pb::DatumInfo {
     let stats = record.stats;
+    let meta = job.map(|Job { pipeline, id }| {
+        let repo = Repo::of_pipeline(&pipeline.project, &pipeline.name, RepoKind::Meta);
+        pfs_v2::File {
+            commit: Some(commit_message(&repo.commit(*id), None)),
+            path: format!("/pfs/{}/", record.id),
+            datum: String::new(),
+        }
+    });
+    let project = job.map_or_else(ProjectName::default_project, |job| job.pipeline.project.clone());
     pb::DatumInfo {
-        datum: Some(pb::Datum { job: Some(job_message(&row.job)), id: record.id.to_string() }),
-        state: state(record.state).into(),
+        datum: Some(pb::Datum { job: job.map(job_message), id: record.id.to_string() }),
+        state: state_message(state).into(),
         stats: Some(pb::ProcessStats {
             download_time: Some(nanos(stats.download_nanos)),
             process_time: Some(nanos(stats.process_nanos)),
@@ -201,18 +114,13 @@ fn datum_info(row: &JobRow, record: &DatumRecord) -> pb::DatumInfo {
             download_bytes: count(stats.download_bytes),
             upload_bytes: count(stats.upload_bytes),
         }),
-        pfs_state: Some(pfs_v2::File {
-            commit: Some(meta),
-            path: format!("/pfs/{}/", record.id),
-            datum: String::new(),
-        }),
-        data: record.inputs.iter().map(|input| input_file(row, input)).collect(),
+        pfs_state: meta,
+        data: record.inputs.iter().map(|input| input_file(input, &project)).collect(),
         image_id: String::new(),
     }
 }
 
-fn input_file(row: &JobRow, input: &InputRecord) -> pfs_v2::FileInfo {
-    let project: &ProjectName = &row.job.pipeline.project;
+fn input_file(input: &InputRecord, project: &ProjectName) -> pfs_v2::FileInfo {
     // Written by ourselves from a valid repo.
     let repo = RepoRef::parse(&input.repo, project).ok().map(|parsed| parsed.repo);
     let branch = input.branch.rsplit('@').next().and_then(|name| name.parse().ok());
@@ -230,13 +138,8 @@ fn input_file(row: &JobRow, input: &InputRecord) -> pfs_v2::FileInfo {
         file_type: kind.into(),
         committed: None,
         size_bytes: count(input.size),
-        hash: hash_bytes(input),
+        hash: input.hash.as_bytes().to_vec(),
     }
-}
-
-/// The hash of an input; it prints as hex.
-pub(super) fn hash_bytes(input: &InputRecord) -> Vec<u8> {
-    hex::decode(input.hash.to_string()).unwrap_or_default()
 }
 
 fn shown_path(path: &TreePath, is_dir: bool) -> String {
@@ -246,7 +149,7 @@ fn shown_path(path: &TreePath, is_dir: bool) -> String {
     }
 }
 
-fn state(state: DatumState) -> pb::DatumState {
+fn state_message(state: DatumState) -> pb::DatumState {
     match state {
         DatumState::Starting => pb::DatumState::Starting,
         DatumState::Skipped => pb::DatumState::Skipped,
@@ -254,23 +157,4 @@ fn state(state: DatumState) -> pb::DatumState {
         DatumState::Failed => pb::DatumState::Failed,
         DatumState::Recovered => pb::DatumState::Recovered,
     }
-}
-
-/// Refuses words that are no datum filter.
-pub(super) fn filters(messages: &[String]) -> Result<&[String]> {
-    match messages.iter().any(String::is_empty) {
-        true => Err(invalid("a data filter is empty")),
-        false => Ok(messages),
-    }
-}
-
-/// Whether a datum saw every file that the filters name, by path or hash.
-pub(super) fn saw(record: &DatumRecord, filters: &[String]) -> bool {
-    let one = |filter: &String| {
-        record.inputs.iter().any(|input| {
-            let hash = input.hash.to_string();
-            input.path.absolute() == *filter || input.path.as_str() == filter || hash == *filter
-        })
-    };
-    filters.iter().all(one)
 }

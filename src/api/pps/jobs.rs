@@ -11,12 +11,9 @@ use super::pipelines::unfiltered;
 use crate::api::convert::{self, not_found};
 use crate::api::pfs::resolve;
 use crate::api::proto::{pfs_v2, pps_v2 as pb};
-use crate::api::status::{Result, catalog, missing, refused};
-use crate::catalog::{
-    Job, JobChange, JobInput, JobQuery, JobRow, JobState, Op, Pipeline, PipelineRow,
-};
+use crate::api::status::{Result, catalog, controller, missing, refused};
+use crate::catalog::{Job, JobInput, JobQuery, JobRow, Op, Pipeline, PipelineRow};
 use crate::model::{Commit, CommitId, ProjectName, Timestamp};
-use crate::repo::FinishJob;
 
 /// Jobs read from the catalog at once.
 const PAGE: usize = 500;
@@ -208,33 +205,13 @@ impl Pps {
     /// Ends a job as killed; its programs are stopped.
     pub(super) async fn stop_job(&self, request: pb::StopJobRequest) -> Result<()> {
         let job = convert::job(request.job.as_ref())?;
-        self.job(&job).await?;
-        let reason = match request.reason.as_str() {
-            "" => "stopped by the user",
-            reason => reason,
-        };
-        self.kill(&job, reason).await
-    }
-
-    async fn kill(&self, job: &Job, reason: &str) -> Result<()> {
-        let change = JobChange {
-            state: Some(JobState::Killed),
-            reason: Some(reason.to_owned()),
-            finished: Some(self.services.repos.clock().now()),
-            ..JobChange::default()
-        };
-        let also = vec![Op::DeleteDatums(job.clone())];
-        let end = FinishJob { change, output: None, meta: None, also };
-        self.services.repos.finish_job(job, &end).await.map_err(refused)?;
-        Ok(())
+        self.services.controller.stop_job(&job).await.map_err(controller)
     }
 
     /// Forgets a job, stopped first when it runs; its output commit stays.
     pub(super) async fn delete_job(&self, request: pb::DeleteJobRequest) -> Result<()> {
         let job = convert::job(request.job.as_ref())?;
-        if !self.job(&job).await?.state.is_terminal() {
-            self.kill(&job, "deleted by the user").await?;
-        }
+        self.services.controller.stop_job(&job).await.map_err(controller)?;
         let applied = self.services.repos.catalog().apply(vec![Op::DeleteJob(job)]).await;
         applied.map_err(|e| catalog(&e))
     }

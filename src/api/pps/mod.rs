@@ -4,6 +4,7 @@ mod create;
 mod datums;
 mod details;
 mod jobs;
+mod logs;
 mod pipelines;
 mod secrets;
 
@@ -49,6 +50,7 @@ service! {
         list_job: pb::ListJobRequest => pb::JobInfo,
         list_job_set: pb::ListJobSetRequest => pb::JobSetInfo,
         subscribe_job: pb::SubscribeJobRequest => pb::JobInfo,
+        get_logs: pb::GetLogsRequest => pb::LogMessage,
         list_datum: pb::ListDatumRequest => pb::DatumInfo,
     }
 }

@@ -10,7 +10,7 @@ use crate::api::convert::{self, pipeline_message, project_message};
 use crate::api::pfs::pick;
 use crate::api::proto::pps_v2 as pb;
 use crate::api::service::all;
-use crate::api::status::{Result, catalog, invalid, missing, refused};
+use crate::api::status::{Result, catalog, controller, invalid, missing, refused};
 use crate::catalog::{JobQuery, Pipeline, PipelineRow, PipelineState};
 use crate::model::ProjectName;
 use crate::repo::RepoError;
@@ -90,9 +90,9 @@ impl Pps {
             return Ok(());
         }
         let pipeline = convert::pipeline(request.pipeline.as_ref())?;
-        let outcome =
-            self.services.repos.delete_pipeline(&pipeline, request.force, request.keep_repo);
-        outcome.await.map_err(refused)
+        let (force, keep) = (request.force, request.keep_repo);
+        let outcome = self.services.controller.delete_pipeline(&pipeline, force, keep).await;
+        outcome.map_err(controller)
     }
 
     pub(super) async fn delete_pipelines(
@@ -125,8 +125,8 @@ impl Pps {
     ) -> Result<Vec<Pipeline>> {
         let mut deleted = Vec::new();
         for row in self.pipelines(projects).await? {
-            let gone = self.services.repos.delete_pipeline(&row.pipeline, force, keep_repo).await;
-            gone.map_err(refused)?;
+            let gone = self.services.controller.delete_pipeline(&row.pipeline, force, keep_repo);
+            gone.await.map_err(controller)?;
             deleted.push(row.pipeline);
         }
         Ok(deleted)

@@ -1141,7 +1141,10 @@ pub mod pfs_client {
                 .insert(GrpcMethod::new("pfs.v1.Pfs", "RenewTransaction"));
             self.inner.unary(req, path, codec).await
         }
-        /// Records edits durably, invisible to others. Idempotent by path.
+        /// Records edits durably, invisible to others. Edits come in path order
+        /// (component by component), over all messages of a call; a put or graft may
+        /// follow a removal of the same path. A put of a directory keeps what is
+        /// below it, any other put replaces it. Sending edits again changes nothing.
         pub async fn stage_transaction(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::TransactionEdits>,
@@ -1413,7 +1416,10 @@ pub mod pfs_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// Records edits durably, invisible to others. Idempotent by path.
+        /// Records edits durably, invisible to others. Edits come in path order
+        /// (component by component), over all messages of a call; a put or graft may
+        /// follow a removal of the same path. A put of a directory keeps what is
+        /// below it, any other put replaces it. Sending edits again changes nothing.
         async fn stage_transaction(
             &self,
             request: tonic::Request<tonic::Streaming<super::TransactionEdits>>,

@@ -316,3 +316,6 @@ impl Catalog for Sqlite {
         self.read(move |conn| read::records::setting(conn, &key)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,12 @@ impl DatumHash {
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(DatumId::new(bytes))
     }
+
+    /// The raw bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
 }
 
 impl fmt::Display for DatumHash {

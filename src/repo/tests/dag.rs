@@ -179,6 +179,8 @@ async fn output_branches_refuse_users() {
     let open = f.head("p@master").await.unwrap();
     let finish = f.finish_commit(&open.commit, &FinishCommit::default()).await;
     assert!(matches!(finish, Err(RepoError::OutputBranch { .. })));
+    let write = f.set_root(&open.commit, &open.root.encoded, &root(1)).await;
+    assert!(matches!(write, Err(RepoError::OutputBranch { .. })));
     let head = Some("master".parse().unwrap());
     let spec = CreateBranch { head, ..CreateBranch::default() };
     assert!(f.create_branch(&branch("p@master"), &spec).await.is_err());

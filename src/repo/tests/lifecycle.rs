@@ -125,6 +125,9 @@ async fn two_racing_finishers_one_wins() {
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "{results:?}");
     let lost = results.iter().find_map(|r| r.as_ref().err()).unwrap();
     assert!(matches!(lost, RepoError::Finished { .. }), "{lost}");
+    let won = results.iter().find_map(|r| r.as_ref().ok()).unwrap();
+    let object = f.store().get(&object::key(&won.commit)).await.unwrap();
+    assert_eq!(object, object::encode(won));
 }
 
 #[tokio::test(flavor = "multi_thread")]

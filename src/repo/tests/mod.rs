@@ -32,7 +32,7 @@ impl Clock for SteppingClock {
 /// Use cases over a fresh catalog and a store in memory.
 pub struct Fixture {
     pub repos: Repos,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 impl std::ops::Deref for Fixture {
@@ -50,7 +50,7 @@ pub async fn fixture() -> Fixture {
     let catalog = crate::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
     let store = Store::memory();
     let blobs = Blobs::new(store, Arc::clone(&clock), BlobConfig::default());
-    Fixture { repos: Repos::new(catalog, blobs, clock), dir }
+    Fixture { repos: Repos::new(catalog, blobs, clock), _dir: dir }
 }
 
 pub fn repo(name: &str) -> Repo {

@@ -47,7 +47,7 @@ impl TransactionView {
         }
         let base = self.base();
         let writer = base.nodes().blobs().writer();
-        let started = self.started.clone();
+        let started = super::Started { base: self.base_commit(), ..self.started.clone() };
         let published = source.publish(&started, self.edits(&writer), &writer, message).await;
         match published {
             Ok(head) => {
@@ -80,7 +80,8 @@ impl TransactionView {
     async fn rebase(&self, source: &dyn Source, head: Resolved) -> Result<(), VfsError> {
         let tree = Tree::new(source.nodes(), head.root);
         let mut contents = Vec::new();
-        for (id, path) in self.lock().staged_paths()? {
+        let staged = self.lock().staged_paths()?;
+        for (id, path) in staged {
             let entry = tree.get(&path).await?;
             contents
                 .push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));

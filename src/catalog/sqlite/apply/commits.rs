@@ -69,8 +69,8 @@ impl Batch<'_> {
         commit: &Commit,
         expected: Option<&Bytes>,
         root: &StoredRoot,
-        description: Option<String>,
-        error: Option<String>,
+        description: Option<&str>,
+        error: Option<&str>,
         finished: Timestamp,
     ) -> Result<()> {
         let seq = self.open_commit_seq(commit)?;

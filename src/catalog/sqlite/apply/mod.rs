@@ -48,6 +48,7 @@ impl Batch<'_> {
             Op::CreateCommit(row) => self.create_commit(&row),
             Op::SetRoot { commit, expected, new } => self.set_root(&commit, &expected, &new),
             Op::FinishCommit { commit, expected, root, description, error, finished } => {
+                let (description, error) = (description.as_deref(), error.as_deref());
                 let expected = expected.as_ref();
                 self.finish_commit(&commit, expected, &root, description, error, finished)
             }

@@ -1,0 +1,149 @@
+use super::*;
+use crate::catalog::{
+    Event, PackRow, SecretRow, TransactionChange, TransactionRow, TransactionState,
+};
+use crate::model::{PackId, TransactionId};
+
+pub async fn events_follow_the_writes(catalog: Fresh) {
+    let mut news = catalog.watch();
+    assert_eq!(*news.borrow_and_update(), 0);
+    repos(&catalog, &["a"]).await;
+    assert_eq!(*news.borrow_and_update(), 2);
+    refused(&catalog, Op::DeleteRepo(repo("z"))).await;
+    assert!(!news.has_changed().unwrap());
+    let open = Op::CreateCommit(commit_row("a", 1, None));
+    let branch = Op::CreateBranch(branch_row(master("a"), Some(1), vec![]));
+    catalog.apply(vec![open, branch]).await.unwrap();
+    news.changed().await.unwrap();
+    let events = catalog.events(2, 10).await.unwrap();
+    assert_eq!(events.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(events[0].event, Event::Commit(commit("a", 1)));
+    assert_eq!(events[1].event, Event::Branch(master("a")));
+    assert_eq!(catalog.events(0, 1).await.unwrap()[0].event, {
+        Event::Project(ProjectName::default_project())
+    });
+}
+
+pub async fn consumers_keep_events_alive(catalog: Fresh) {
+    repos(&catalog, &["a", "b", "c"]).await;
+    let acknowledge = |consumer: &str, seq| Op::Acknowledge { consumer: consumer.into(), seq };
+    catalog.apply(vec![acknowledge("one", 3), acknowledge("two", 2)]).await.unwrap();
+    catalog.apply(vec![acknowledge("one", 1)]).await.unwrap();
+    assert_eq!(catalog.acknowledged("one").await.unwrap(), 3);
+    assert_eq!(catalog.acknowledged("new").await.unwrap(), 0);
+    catalog.apply(vec![Op::TrimEvents { keep: 0 }]).await.unwrap();
+    assert_eq!(catalog.events(0, 10).await.unwrap()[0].seq, 3);
+    catalog.apply(vec![acknowledge("two", 4), acknowledge("one", 4)]).await.unwrap();
+    catalog.apply(vec![Op::TrimEvents { keep: 1 }]).await.unwrap();
+    assert_eq!(catalog.events(0, 10).await.unwrap().len(), 1);
+    repos_again(&catalog).await;
+    assert_eq!(catalog.events(4, 10).await.unwrap()[0].seq, 5);
+}
+
+async fn repos_again(catalog: &Fresh) {
+    let op = Op::DescribeRepo { repo: repo("a"), description: "again".into() };
+    catalog.apply(vec![op]).await.unwrap();
+}
+
+pub async fn leases_have_one_holder(catalog: Fresh) {
+    let take = |holder: &str, now, until| Op::TakeLease {
+        name: "controller".into(),
+        holder: holder.into(),
+        now: time(now),
+        until: time(until),
+    };
+    catalog.apply(vec![take("one", 0, 10)]).await.unwrap();
+    refused(&catalog, take("two", 9, 20)).await;
+    catalog.apply(vec![take("one", 9, 20)]).await.unwrap();
+    refused(&catalog, take("two", 10, 30)).await;
+    catalog.apply(vec![take("two", 20, 30)]).await.unwrap();
+    refused(&catalog, take("one", 21, 40)).await;
+    let drop_it = |holder: &str| Op::DropLease { name: "controller".into(), holder: holder.into() };
+    catalog.apply(vec![drop_it("one")]).await.unwrap();
+    assert_eq!(catalog.lease("controller").await.unwrap().unwrap().holder, "two");
+    catalog.apply(vec![drop_it("two")]).await.unwrap();
+    assert_eq!(catalog.lease("controller").await.unwrap(), None);
+}
+
+pub async fn secrets_packs_and_settings_are_kept(catalog: Fresh) {
+    let secret = |value: &'static str| SecretRow {
+        name: "registry".into(),
+        kind: "Opaque".into(),
+        values: [(value.to_owned(), Bytes::from_static(value.as_bytes()))].into(),
+        created: time(1),
+    };
+    catalog.apply(vec![Op::PutSecret(secret("user"))]).await.unwrap();
+    catalog.apply(vec![Op::PutSecret(secret("password"))]).await.unwrap();
+    let stored = catalog.secret("registry").await.unwrap().unwrap();
+    assert_eq!(stored, secret("password"));
+    assert!(!format!("{:?}", secret("hush").values.get("none")).contains("hush"));
+    assert_eq!(catalog.secrets().await.unwrap(), [stored]);
+    catalog.apply(vec![Op::DeleteSecret("registry".into())]).await.unwrap();
+    refused(&catalog, Op::DeleteSecret("registry".into())).await;
+
+    let pack = |n| PackRow { id: PackId::new([n; 16]), bytes: u64::from(n), created: time(1) };
+    let ops = [1, 2, 3, 2].map(|n| Op::CreatePack(pack(n)));
+    catalog.apply(ops.into()).await.unwrap();
+    assert_eq!(catalog.packs(None, 2).await.unwrap(), [pack(1), pack(2)]);
+    assert_eq!(catalog.packs(Some(pack(2).id), 2).await.unwrap(), [pack(3)]);
+    catalog.apply(vec![Op::DeletePack(pack(2).id), Op::DeletePack(pack(9).id)]).await.unwrap();
+    assert_eq!(catalog.packs(None, 9).await.unwrap().len(), 2);
+
+    let value = Bytes::from_static(b"value");
+    let put = Op::PutSetting { key: "cluster".into(), value: value.clone() };
+    catalog.apply(vec![put]).await.unwrap();
+    assert_eq!(catalog.setting("cluster").await.unwrap(), Some(value));
+    assert_eq!(catalog.setting("other").await.unwrap(), None);
+}
+
+pub async fn transactions_go_through_their_states(catalog: Fresh) {
+    let row = |n| TransactionRow {
+        id: TransactionId::new([n; 16]),
+        branch: master("a"),
+        base: None,
+        state: TransactionState::Open,
+        host: "here".into(),
+        staging: "/staging".into(),
+        root: StoredRoot::default(),
+        message: String::new(),
+        reason: String::new(),
+        commit: None,
+        created: time(n.into()),
+        lease_until: time(10),
+    };
+    let ops = [2, 1].map(|n| Op::CreateTransaction(row(n)));
+    catalog.apply(ops.into()).await.unwrap();
+    refused(&catalog, Op::CreateTransaction(row(1))).await;
+    let update = |expected, change| Op::UpdateTransaction { id: row(1).id, expected, change };
+    let sealed = TransactionChange {
+        state: Some(TransactionState::Sealed),
+        root: Some(root("tree")),
+        message: Some("why".into()),
+        ..TransactionChange::default()
+    };
+    refused(&catalog, update(vec![TransactionState::Sealing], sealed.clone())).await;
+    catalog.apply(vec![update(vec![TransactionState::Open], sealed)]).await.unwrap();
+    let renew = |n| Op::RenewTransaction { id: row(n).id, until: time(99) };
+    catalog.apply(vec![renew(1)]).await.unwrap();
+    let stored = catalog.transaction(row(1).id).await.unwrap().unwrap();
+    let expected = TransactionRow {
+        state: TransactionState::Sealed,
+        root: root("tree"),
+        message: "why".into(),
+        lease_until: time(99),
+        ..row(1)
+    };
+    assert_eq!(stored, expected);
+    let done = TransactionChange {
+        state: Some(TransactionState::Committed),
+        commit: Some(id(7)),
+        ..TransactionChange::default()
+    };
+    catalog.apply(vec![update(vec![TransactionState::Sealed], done)]).await.unwrap();
+    refused(&catalog, renew(1)).await;
+    let open = catalog.transactions(&[TransactionState::Open]).await.unwrap();
+    assert_eq!(open, [row(2)]);
+    assert_eq!(catalog.transactions(&[]).await.unwrap().len(), 2);
+    catalog.apply(vec![Op::DeleteTransaction(row(1).id)]).await.unwrap();
+    assert_eq!(catalog.transaction(row(1).id).await.unwrap(), None);
+}

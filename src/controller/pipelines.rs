@@ -1,0 +1,203 @@
+//! What users do to pipelines and jobs.
+
+use super::edits::apply_all;
+use super::error::{ControllerError, Result};
+use super::finish::stored;
+use super::planning::recorded;
+use super::{Controller, root_of};
+use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState};
+use crate::chunk::FileWriter;
+use crate::model::{Branch, CommitId};
+use crate::pipeline::datum::Origins;
+use crate::pipeline::record::DatumRecord;
+use crate::pipeline::spec::{Leaf, PipelineSpec};
+use crate::repo::PutPipeline;
+use crate::tree::{ApplyOptions, Edit, Entry, Root, Tree};
+
+/// A pipeline to create or to update.
+#[derive(Debug, Clone)]
+pub struct CreatePipeline {
+    /// What it does.
+    pub spec: PipelineSpec,
+    /// Whether it may replace a pipeline of that name.
+    pub update: bool,
+    /// Whether an update runs every datum again.
+    pub reprocess: bool,
+}
+
+/// The datums a spec would have on the present heads.
+#[derive(Debug, Clone)]
+pub struct DatumPreview {
+    /// What would be recorded of each, in the order they would start.
+    pub datums: Vec<DatumRecord>,
+}
+
+impl Controller {
+    /// Creates a pipeline, or its next version. An update stops the jobs of
+    /// the versions before.
+    ///
+    /// # Errors
+    /// When the spec breaks a rule, cannot be run here, or names repos that
+    /// do not exist. Nothing is changed then.
+    pub async fn create_pipeline(&self, request: &CreatePipeline) -> Result<PipelineRow> {
+        let spec = &request.spec;
+        spec.validate()?;
+        if let Some(reason) = self.executor().refuses(&spec.transform) {
+            return Err(ControllerError::Refused { pipeline: spec.name.to_string(), reason });
+        }
+        let pipeline = Pipeline { project: spec.project.clone(), name: spec.name.clone() };
+        let before = match request.update {
+            true => self.catalog().pipeline(&pipeline).await?,
+            false => None,
+        };
+        let salt = self.salt(request, before.as_ref());
+        self.create_cron_repos(spec).await?;
+        let spec = PipelineSpec { salt: salt.clone(), ..spec.clone() };
+        let text = recorded(&spec).to_string();
+        let put = PutPipeline {
+            pipeline: pipeline.clone(),
+            replaces: before.as_ref().map(|row| row.version),
+            spec_root: stored(&self.spec_tree(&text).await?),
+            spec: text,
+            salt,
+            inputs: input_branches(&spec),
+            output_branch: spec.output_branch.clone(),
+            description: spec.description.clone(),
+        };
+        let row = self.repos().put_pipeline(&put).await?;
+        if before.is_some() {
+            self.stop_jobs_before(&row).await?;
+        }
+        if row.state == PipelineState::Starting {
+            self.set_state(&row, PipelineState::Running).await?;
+        }
+        Ok(self.repos().inspect_pipeline(&pipeline).await?)
+    }
+
+    fn salt(&self, request: &CreatePipeline, before: Option<&PipelineRow>) -> String {
+        match before {
+            Some(row) if !request.reprocess => row.salt.clone(),
+            None if !request.spec.salt.is_empty() => request.spec.salt.clone(),
+            Some(_) | None => hex::encode(self.clock().random()),
+        }
+    }
+
+    async fn create_cron_repos(&self, spec: &PipelineSpec) -> Result<()> {
+        for leaf in spec.input.leaves() {
+            if let Leaf::Cron(cron) = leaf {
+                let description = format!("ticks of the cron input {} of {}", cron.name, spec.name);
+                self.repos().create_repo(&cron.repo, &description, true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tree of a spec commit: one file, `spec`.
+    async fn spec_tree(&self, text: &str) -> Result<Root> {
+        let writer = self.repos().blobs().writer();
+        let mut content = FileWriter::new(&writer, &[]);
+        content.write(text.to_owned().into()).await?;
+        let entry = Entry::file(content.finish().await?, self.clock().now());
+        let path =
+            "spec".parse().map_err(|_| ControllerError::Job("the spec's path".to_owned()))?;
+        let (edits, options) = (vec![(path, Edit::Put(entry))], ApplyOptions::default());
+        let root = apply_all(self.nodes(), &writer, Root::empty(), edits, options).await?;
+        writer.flush().await?;
+        Ok(root)
+    }
+
+    async fn set_state(&self, row: &PipelineRow, state: PipelineState) -> Result<()> {
+        let op = Op::SetPipelineState {
+            pipeline: row.pipeline.clone(),
+            state,
+            reason: String::new(),
+            stopped: row.stopped,
+        };
+        Ok(self.catalog().apply(vec![op]).await?)
+    }
+
+    async fn stop_jobs_before(&self, row: &PipelineRow) -> Result<()> {
+        for job in self.live_jobs(&row.pipeline).await? {
+            if job.version < row.version {
+                let reason = format!("replaced by version {} of the pipeline", row.version);
+                self.end_job(&job.job, JobState::Killed, reason).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn live_jobs(&self, pipeline: &Pipeline) -> Result<Vec<crate::catalog::JobRow>> {
+        let states = JobState::ALL.iter().copied().filter(|state| !state.is_terminal()).collect();
+        let pipeline = Some(pipeline.clone());
+        let query = JobQuery { pipeline, states, ..JobQuery::default() };
+        let mut rows = self.catalog().jobs(&query).await?;
+        rows.sort_by_key(|row| row.seq);
+        Ok(rows)
+    }
+
+    /// Stops a pipeline: commits start no jobs until it is started again. A
+    /// job that runs goes on to its end.
+    pub async fn stop_pipeline(&self, pipeline: &Pipeline) -> Result<()> {
+        Ok(self.repos().stop_pipeline(pipeline).await?)
+    }
+
+    /// Starts a stopped pipeline; what it missed becomes one job.
+    pub async fn start_pipeline(&self, pipeline: &Pipeline) -> Result<()> {
+        Ok(self.repos().start_pipeline(pipeline).await?)
+    }
+
+    /// Stops a pipeline's jobs and deletes it with its repos, the output repo
+    /// only unless `keep_repo`.
+    pub async fn delete_pipeline(
+        &self,
+        pipeline: &Pipeline,
+        force: bool,
+        keep_repo: bool,
+    ) -> Result<()> {
+        self.repos().delete_pipeline(pipeline, force, keep_repo).await?;
+        // The loop finds the jobs gone and ends their programs.
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Runs a pipeline once more on the present heads.
+    pub async fn run_pipeline(&self, pipeline: &Pipeline) -> Result<crate::catalog::JobRow> {
+        Ok(self.repos().run_pipeline(pipeline).await?)
+    }
+
+    /// Ends a job's programs and the job. Nothing happens when it is over.
+    pub async fn stop_job(&self, job: &Job) -> Result<()> {
+        self.repos().inspect_job(job).await?;
+        self.end_job(job, JobState::Killed, "stopped by the user".to_owned()).await
+    }
+
+    /// The datums that a spec's input has on the present heads.
+    pub async fn preview_datums(&self, spec: &PipelineSpec) -> Result<DatumPreview> {
+        spec.validate()?;
+        let (mut trees, mut commits) = (Vec::new(), Vec::new());
+        for leaf in spec.input.leaves() {
+            let branch = leaf.repo().branch(leaf.branch());
+            let row = self.repos().newest_finished(&branch).await?;
+            let root = row.as_ref().map_or(Ok(Root::empty()), |row| root_of(&row.root))?;
+            commits.push(row.map_or(CommitId::new([0; 16]), |row| row.commit.id));
+            trees.push(Tree::new(self.nodes(), root));
+        }
+        let origins = Origins::of(&spec.input);
+        let mut datums = self.evaluated(spec, &origins, &trees).await?;
+        datums.sort_by(|a, b| a.datum.cmp_for_start(&b.datum).then(a.id.cmp(&b.id)));
+        let record = |one| DatumRecord::planned(CommitId::new([0; 16]), one, &origins, &commits);
+        Ok(DatumPreview { datums: datums.iter().map(record).collect() })
+    }
+}
+
+/// The branches a spec reads, each once, in input order.
+fn input_branches(spec: &PipelineSpec) -> Vec<Branch> {
+    let mut branches: Vec<Branch> = Vec::new();
+    for leaf in spec.input.leaves() {
+        let branch = leaf.repo().branch(leaf.branch());
+        if !branches.contains(&branch) {
+            branches.push(branch);
+        }
+    }
+    branches
+}

@@ -1,0 +1,18 @@
+//! The kernel's side of a mount: FUSE requests to [`vfs`](crate::vfs) calls.
+//!
+//! The only module that knows fuser. It unpacks, calls and replies; what the
+//! answers mean is decided below.
+
+mod adapter;
+mod attr;
+mod device;
+mod errno;
+mod options;
+mod reads;
+mod session;
+mod writes;
+
+pub use device::{MountError, unmount};
+pub use errno::errno;
+pub use options::MountOptions;
+pub use session::Mounted;

@@ -1,0 +1,32 @@
+//! What a user decides about a mount.
+
+/// Options of one mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountOptions {
+    /// What the mount table shows as the source.
+    pub source: String,
+    /// Let other users in than the one who mounts.
+    pub allow_other: bool,
+    /// Owner of everything that no program has given another.
+    pub uid: u32,
+    /// Group of everything that no program has given another.
+    pub gid: u32,
+    /// Permission bits taken from everything.
+    pub umask: u32,
+    /// Threads that serve the kernel.
+    pub threads: usize,
+}
+
+impl Default for MountOptions {
+    /// The mounting user's files, for that user alone.
+    fn default() -> Self {
+        Self {
+            source: "pfs".to_owned(),
+            allow_other: false,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            umask: 0,
+            threads: 4,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Requests that change something.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use fuser::{
+    FileHandle, FopenFlags, Generation, INodeNo, RenameFlags, ReplyAttr, ReplyCreate, ReplyEmpty,
+    ReplyEntry, ReplyWrite, Request,
+};
+
+use super::adapter::Adapter;
+use super::attr::{file_attr, inode, name, ttl};
+use super::errno;
+use super::reads::{attributes, empty, entry};
+use crate::vfs::{
+    Allocate, Attr, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError,
+};
+
+/// What an unlink or rmdir takes away.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Removed {
+    Name,
+    Directory,
+}
+
+impl Adapter {
+    pub(super) fn set_attr(&self, ino: INodeNo, set: SetAttr, reply: ReplyAttr) {
+        let Self { files, options, .. } = self.clone();
+        self.answer(async move {
+            let attr = files.set_attr(inode(ino), set).await;
+            attributes(reply, attr, &options);
+        });
+    }
+
+    pub(super) fn make_node(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        child: &OsStr,
+        mode: u32,
+        reply: ReplyEntry,
+    ) {
+        match mode & libc::S_IFMT {
+            0 | libc::S_IFREG => self.make(req, parent, child, NewBody::File, mode, reply),
+            _ => {
+                let refused = VfsError::NotPermitted("repos hold no sockets, devices or fifos");
+                reply.error(errno::reply(&refused));
+            }
+        }
+    }
+
+    pub(super) fn make_symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        child: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        match name(target.as_os_str()) {
+            Ok(target) => {
+                let body = NewBody::Symlink(target.to_owned());
+                self.make(req, parent, child, body, 0o777, reply);
+            }
+            Err(error) => reply.error(errno::reply(&error)),
+        }
+    }
+
+    pub(super) fn make(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        child: &OsStr,
+        body: NewBody,
+        mode: u32,
+        reply: ReplyEntry,
+    ) {
+        let this = self.clone();
+        let made = this.create_entry(req, parent, child, body, mode);
+        let options = Arc::clone(&self.options);
+        self.answer(async move {
+            let found = made.await.map(|attr| Found::forever(Some(attr)));
+            entry(reply, found, &options);
+        });
+    }
+
+    pub(super) fn create_file(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        child: &OsStr,
+        mode: u32,
+        reply: ReplyCreate,
+    ) {
+        let made = self.clone().create_entry(req, parent, child, NewBody::File, mode);
+        let options = Arc::clone(&self.options);
+        self.answer(async move {
+            match made.await {
+                Ok(attr) => {
+                    let (ttl, attr) = (ttl(Validity::Forever), file_attr(&attr, &options));
+                    let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                    reply.created(&ttl, &attr, Generation(0), FileHandle(0), flags);
+                }
+                Err(error) => reply.error(errno::reply(&error)),
+            }
+        });
+    }
+
+    fn create_entry(
+        self,
+        req: &Request,
+        parent: INodeNo,
+        child: &OsStr,
+        body: NewBody,
+        mode: u32,
+    ) -> impl Future<Output = Result<Attr, VfsError>> + Send + 'static {
+        let child = name(child).map(str::to_owned);
+        let (uid, gid) = (req.uid(), req.gid());
+        async move {
+            let new = NewEntry { body, mode: mode & 0o7777, uid, gid };
+            self.files.create(inode(parent), &child?, new).await
+        }
+    }
+
+    pub(super) fn link_file(
+        &self,
+        ino: INodeNo,
+        parent: INodeNo,
+        child: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let Self { files, options, .. } = self.clone();
+        let child = name(child).map(str::to_owned);
+        self.answer(async move {
+            let linked = async { files.link(inode(ino), inode(parent), &child?).await };
+            let found = linked.await.map(|attr| Found::forever(Some(attr)));
+            entry(reply, found, &options);
+        });
+    }
+
+    pub(super) fn remove(
+        &self,
+        parent: INodeNo,
+        child: &OsStr,
+        removed: Removed,
+        reply: ReplyEmpty,
+    ) {
+        let files = Arc::clone(&self.files);
+        let child = name(child).map(str::to_owned);
+        self.answer(async move {
+            let done = async {
+                match removed {
+                    Removed::Name => files.unlink(inode(parent), &child?).await,
+                    Removed::Directory => files.rmdir(inode(parent), &child?).await,
+                }
+            };
+            empty(reply, done.await);
+        });
+    }
+
+    pub(super) fn move_name(
+        &self,
+        from: (INodeNo, &OsStr),
+        to: (INodeNo, &OsStr),
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let files = Arc::clone(&self.files);
+        let mode = match flags {
+            RenameFlags::RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
+            RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
+            _ if flags.is_empty() => Ok(RenameMode::Replace),
+            _ => Err(VfsError::Invalid("unknown rename flags")),
+        };
+        let owned = |(dir, child): (INodeNo, &OsStr)| -> Result<_, VfsError> {
+            Ok((inode(dir), name(child)?.to_owned()))
+        };
+        let sides = owned(from).and_then(|from| Ok((from, owned(to)?, mode?)));
+        self.answer(async move {
+            let done = async {
+                let ((dir, old), (into, new), mode) = sides?;
+                files.rename((dir, &old), (into, &new), mode).await
+            };
+            empty(reply, done.await);
+        });
+    }
+
+    pub(super) fn write_file(
+        &self,
+        ino: INodeNo,
+        offset: u64,
+        data: &[u8],
+        unprivileged: bool,
+        reply: ReplyWrite,
+    ) {
+        match self.wait(self.files.write(inode(ino), offset, data, unprivileged)) {
+            // A request is far below 4 GiB.
+            Ok(()) => reply.written(data.len() as u32),
+            Err(error) => reply.error(errno::reply(&error)),
+        }
+    }
+
+    pub(super) fn sync(&self, ino: INodeNo, reply: ReplyEmpty) {
+        let files = Arc::clone(&self.files);
+        self.answer(async move {
+            empty(reply, files.sync(inode(ino)).await);
+        });
+    }
+
+    pub(super) fn allocate(
+        &self,
+        ino: INodeNo,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
+        const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
+        const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
+        const ZERO_KEEP: i32 = ZERO | KEEP;
+        let how = match mode {
+            0 => Allocate::Extend,
+            KEEP => Allocate::Reserve,
+            PUNCH | ZERO_KEEP => Allocate::Zero,
+            ZERO => Allocate::ZeroExtend,
+            _ => return reply.error(fuser::Errno::EOPNOTSUPP),
+        };
+        let files = Arc::clone(&self.files);
+        self.answer(async move {
+            let range = offset..offset.saturating_add(length);
+            empty(reply, files.allocate(inode(ino), how, range).await);
+        });
+    }
+
+    pub(super) fn set_xattr(&self, ino: INodeNo, key: &OsStr, value: &[u8], reply: ReplyEmpty) {
+        let files = Arc::clone(&self.files);
+        let (key, value) = (key.to_string_lossy().into_owned(), value.to_vec());
+        self.answer(async move {
+            empty(reply, files.set_xattr(inode(ino), &key, &value).await);
+        });
+    }
+}

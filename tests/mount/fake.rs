@@ -1,0 +1,167 @@
+//! Repos in memory, as a source of file systems.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use pfs::chunk::{BlobConfig, Blobs, FileWriter, PackWriter};
+use pfs::model::{
+    Clock as _, CommitId, Move, ProjectName, Ref, RefBase, Repo, SystemClock, Timestamp, TreePath,
+};
+use pfs::store::Store;
+use pfs::tree::{ApplyOptions, Edit, Entry, NodeCache, Nodes, Root, Tree, apply};
+use pfs::vfs::{Edits, Moved, Resolved, Source, Started, VfsError};
+use tokio::sync::broadcast;
+
+pub struct Fake {
+    nodes: Nodes,
+    /// Finished commits of master, oldest first.
+    repos: Mutex<BTreeMap<Repo, Vec<Resolved>>>,
+    moved: broadcast::Sender<Moved>,
+}
+
+pub fn repo(name: &str) -> Repo {
+    Repo::user(ProjectName::default_project(), name.parse().unwrap())
+}
+
+pub fn path(text: &str) -> TreePath {
+    text.parse().unwrap()
+}
+
+/// A moment long past, so that no time in a test is by chance the same.
+pub fn then() -> Timestamp {
+    Timestamp::from_parts(1_500_000_000, 123_456_789)
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        let blobs = Blobs::new(Store::memory(), Arc::new(SystemClock), BlobConfig::default());
+        let nodes = Nodes::new(blobs, NodeCache::new(16 << 20));
+        Arc::new(Self { nodes, repos: Mutex::default(), moved: broadcast::channel(64).0 })
+    }
+
+    pub fn create(&self, name: &str) {
+        self.repos.lock().unwrap().insert(repo(name), Vec::new());
+        self.tell(Moved::Everything);
+    }
+
+    pub fn delete(&self, name: &str) {
+        self.repos.lock().unwrap().remove(&repo(name));
+        self.tell(Moved::Everything);
+    }
+
+    fn tell(&self, moved: Moved) {
+        let _nobody = self.moved.send(moved);
+    }
+
+    pub fn head(&self, name: &str) -> Option<Resolved> {
+        self.repos.lock().unwrap()[&repo(name)].last().cloned()
+    }
+
+    pub fn tree(&self, name: &str) -> Tree {
+        let root = self.head(name).map_or(Root::empty(), |head| head.root);
+        Tree::new(&self.nodes, root)
+    }
+
+    /// A file entry.
+    pub async fn file(&self, bytes: impl Into<Bytes>) -> Edit {
+        let writer = self.nodes.blobs().writer();
+        let mut file = FileWriter::new(&writer, &[]);
+        file.write(bytes.into()).await.unwrap();
+        let content = file.finish().await.unwrap();
+        writer.flush().await.unwrap();
+        Edit::Put(Entry::file(content, then()))
+    }
+
+    /// Commits `edits` to master of `name`, which is created if need be.
+    pub async fn commit(&self, name: &str, edits: Vec<(&str, Edit)>) -> CommitId {
+        if !self.repos.lock().unwrap().contains_key(&repo(name)) {
+            self.create(name);
+        }
+        let mut edits: Vec<_> = edits.into_iter().map(|(at, edit)| (path(at), edit)).collect();
+        edits.sort_by(|a, b| a.0.cmp(&b.0));
+        let edits = futures::stream::iter(edits.into_iter().map(Ok)).boxed();
+        let writer = self.nodes.blobs().writer();
+        self.apply(&repo(name), edits, &writer).await.unwrap().commit
+    }
+
+    async fn apply(
+        &self,
+        repo: &Repo,
+        edits: Edits<'_>,
+        writer: &PackWriter,
+    ) -> Result<Resolved, VfsError> {
+        let old = self.repos.lock().unwrap()[repo].last().map_or(Root::empty(), |head| head.root);
+        let options = ApplyOptions::default();
+        let root = apply(&self.nodes, writer, &old, edits, options).await?;
+        writer.flush().await?;
+        let (commit, finished) = (SystemClock.commit_id(), SystemClock.now());
+        let head = Resolved { commit, root, finished };
+        self.repos.lock().unwrap().get_mut(repo).unwrap().push(head.clone());
+        self.tell(Moved::Head(repo.clone()));
+        Ok(head)
+    }
+}
+
+#[async_trait]
+impl Source for Fake {
+    async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
+        Ok(self.repos.lock().unwrap().keys().cloned().collect())
+    }
+
+    async fn resolve(
+        &self,
+        repo: &Repo,
+        reference: Option<&Ref>,
+    ) -> Result<Option<Resolved>, VfsError> {
+        let repos = self.repos.lock().unwrap();
+        let commits = repos.get(repo).ok_or(VfsError::NotFound)?;
+        let Some(reference) = reference else { return Ok(commits.last().cloned()) };
+        let mut at = match &reference.base {
+            RefBase::Branch(name) if name.as_str() == "master" => commits.len(),
+            RefBase::Branch(_) | RefBase::Time(_) => return Err(VfsError::NotFound),
+            RefBase::Commit(id) => {
+                let found = commits.iter().position(|commit| commit.commit == *id);
+                found.ok_or(VfsError::NotFound)? + 1
+            }
+        };
+        for step in &reference.moves {
+            at = match step {
+                Move::Ancestor(n) => at.saturating_sub(*n as usize),
+                Move::FromStart(n) => *n as usize,
+            };
+        }
+        Ok(Some(commits.get(at.wrapping_sub(1)).ok_or(VfsError::NotFound)?.clone()))
+    }
+
+    fn watch(&self) -> BoxStream<'static, Moved> {
+        let moved = self.moved.subscribe();
+        let moved = tokio_stream::wrappers::BroadcastStream::new(moved);
+        moved.map(|moved| moved.unwrap_or(Moved::Everything)).boxed()
+    }
+
+    fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    async fn publish(
+        &self,
+        transaction: &Started,
+        edits: Edits<'_>,
+        writer: &PackWriter,
+        _message: &str,
+    ) -> Result<Resolved, VfsError> {
+        let head = self.head(transaction.branch.repo.name.as_str()).map(|head| head.commit);
+        if head != transaction.base {
+            return Err(VfsError::Conflict("the head has moved".into()));
+        }
+        self.apply(&transaction.branch.repo, edits, writer).await
+    }
+
+    async fn abandon(&self, _transaction: &Started, _reason: &str) -> Result<(), VfsError> {
+        Ok(())
+    }
+}
