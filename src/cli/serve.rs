@@ -1,5 +1,7 @@
 //! `serve`: wires the library's parts into a server.
 
+mod inputs;
+
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -17,10 +19,11 @@ use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
 use crate::controller::executor::process::ProcessExecutor;
-use crate::controller::{Controller, ControllerConfig};
+use crate::controller::{Controller, ControllerConfig, InputViews};
 use crate::model::{Clock, SystemClock};
 use crate::repo::Repos;
 use crate::store::{self, StoreOptions};
+use inputs::Inputs;
 
 /// Run the server until it is stopped
 ///
@@ -92,7 +95,7 @@ impl Args {
         self.log(cx.globals.verbose);
         self.refuse_absent(cx)?;
         let root = self.root()?;
-        let parts = self.open(&root).await?;
+        let (parts, inputs) = self.open(&root).await?;
         let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
         let address = self.address(cx)?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -111,6 +114,7 @@ impl Args {
         stop.cancel();
         let drained = serving.drain(GRACE).await.map_err(failed);
         jobs.await.map_err(failed)?.map_err(failed)?;
+        drop(inputs);
         drained
     }
 
@@ -173,8 +177,8 @@ impl Args {
         text.parse().map_err(|error| Failure::usage(format!("{error}")))
     }
 
-    /// Opens store and catalog.
-    async fn open(&self, root: &Path) -> Outcome<api::Parts> {
+    /// Opens store and catalog, and mounts what datums see.
+    async fn open(&self, root: &Path) -> Outcome<(api::Parts, Option<Inputs>)> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let catalog = self.catalog.clone();
         let catalog = catalog.unwrap_or_else(|| format!("sqlite://{}/catalog.db", root.display()));
@@ -191,19 +195,25 @@ impl Args {
             BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
         let repos = Repos::new(catalog, blobs, clock);
-        let controller = self.controller(&repos, root)?;
-        Ok(api::Parts { repos, controller, store_url })
+        let (inputs, views) = Inputs::mount(&repos, &root.join("inputs")).unzip();
+        let controller = self.controller(&repos, views, root)?;
+        Ok((api::Parts { repos, controller, store_url }, inputs))
     }
 
     /// Runs the programs of pipelines through this binary.
-    fn controller(&self, repos: &Repos, root: &Path) -> Outcome<Controller> {
+    fn controller(
+        &self,
+        repos: &Repos,
+        views: Option<Arc<dyn InputViews>>,
+        root: &Path,
+    ) -> Outcome<Controller> {
         let executor = std::env::current_exe().and_then(ProcessExecutor::new).map_err(failed)?;
         let mut config = ControllerConfig::new(root.join("jobs"));
         if let Some(workers) = self.workers {
             config.max_workers = workers;
         }
         let nodes = repos.nodes().clone();
-        Ok(Controller::new(repos.clone(), nodes, Arc::new(executor), None, config))
+        Ok(Controller::new(repos.clone(), nodes, Arc::new(executor), views, config))
     }
 }
 
