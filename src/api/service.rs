@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
 
 use super::status::Result;
@@ -69,7 +70,7 @@ where
 
 /// Refuses calls that belong to a transaction: there are none to queue in.
 pub(super) fn outside_transaction<T>(request: &Request<T>) -> Result<()> {
-    match request.metadata().get(TRANSACTION).is_none_or(|id| id.is_empty()) {
+    match request.metadata().get(TRANSACTION).is_none_or(MetadataValue::is_empty) {
         true => Ok(()),
         false => Err(Status::unimplemented("calls within a transaction are not implemented")),
     }

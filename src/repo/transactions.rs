@@ -213,7 +213,7 @@ impl Repos {
             }
             match self.commit_once(&row.branch, &one_shot(head_id, &root, message)).await {
                 Ok(commit) => {
-                    return Ok(self.committed(id, Some(commit.commit.id), message).await?);
+                    return self.committed(id, Some(commit.commit.id), message).await;
                 }
                 Err(RepoError::HeadMoved { .. }) => {}
                 Err(error) => return Err(error),

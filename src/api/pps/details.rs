@@ -15,19 +15,19 @@ fn request(spec: &str) -> pb::CreatePipelineRequest {
     match serde_json::from_str(spec) {
         Ok(Value::Object(fields)) => fields
             .into_iter()
-            .filter_map(|(key, value)| field::<pb::CreatePipelineRequest>(key, value))
-            .fold(Default::default(), merged),
+            .filter_map(|(key, value)| field::<pb::CreatePipelineRequest>(&key, &value))
+            .fold(Default::default(), |spec, part| merged(spec, &part)),
         // Written by ourselves; a spec that is no object has no details.
         Ok(_) | Err(_) => Default::default(),
     }
 }
 
 /// A message with only this field, if the protocol knows it.
-fn field<M: Message + Name + Default>(key: String, value: Value) -> Option<M> {
+fn field<M: Message + Name + Default>(key: &str, value: &Value) -> Option<M> {
     json::from_json(&serde_json::json!({ key: value })).ok()
 }
 
-fn merged<M: Message + Default>(mut into: M, part: M) -> M {
+fn merged<M: Message + Default>(mut into: M, part: &M) -> M {
     // Just encoded, so it decodes.
     let _ = into.merge(part.encode_to_vec().as_slice());
     into
