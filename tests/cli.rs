@@ -1,5 +1,7 @@
 //! The command line against a real server: tables, refusals, streams.
 
+mod jobs;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
