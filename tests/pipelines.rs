@@ -9,13 +9,17 @@ use futures::StreamExt as _;
 use pfs::catalog::{Catalog, Job, JobQuery, JobRow, JobState, Pipeline};
 use pfs::chunk::{BlobConfig, Blobs, FileWriter};
 use pfs::controller::executor::process::ProcessExecutor;
-use pfs::controller::{Controller, ControllerConfig, CreatePipeline, LogQuery, root_of};
+use pfs::controller::{
+    Controller, ControllerConfig, CreatePipeline, InputViews, LogQuery, MountedViews, root_of,
+};
 use pfs::model::{Branch, Clock, Commit, ProjectName, Repo, SystemClock, TreePath};
+use pfs::mount::{MountOptions, Mounted};
 use pfs::pipeline::job::{DatumState, progress_text};
 use pfs::pipeline::spec::PipelineSpec;
 use pfs::repo::{OneShot, Repos};
 use pfs::store::{StoreOptions, open};
-use pfs::tree::{ApplyOptions, Edit, Entry, EntryKind, NodeCache, Nodes, Root, Tree, apply};
+use pfs::tree::{ApplyOptions, Edit, Entry, EntryKind, Nodes, Root, Tree, apply};
+use pfs::vfs::{DatumViews, Files};
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes longer unless it hangs.
@@ -56,18 +60,45 @@ fn spec(pipeline: &str, repo: &str, glob: &str, script: &str) -> serde_json::Val
     })
 }
 
+/// Inputs through FUSE; says so when this machine cannot.
+async fn views(
+    executor: &ProcessExecutor,
+    nodes: &Nodes,
+    dir: &Path,
+) -> Option<Arc<dyn InputViews>> {
+    if !executor.is_apart() || std::fs::File::open("/dev/fuse").is_err() {
+        eprintln!("SKIPPED: inputs are copied, FUSE or root rights are missing");
+        return None;
+    }
+    std::fs::create_dir_all(dir).unwrap();
+    let views = DatumViews::new(nodes.clone());
+    let files = Arc::new(Files::of_datums(views.clone(), SystemClock.now()));
+    let options = MountOptions { allow_other: true, ..MountOptions::default() };
+    let (at, runtime) = (dir.to_owned(), tokio::runtime::Handle::current());
+    let mount = move || Mounted::new(&at, files, options, runtime).map(drop);
+    executor.call_apart(mount).await.unwrap().unwrap();
+    Some(Arc::new(MountedViews::new(views, dir.to_owned(), Arc::new(SystemClock))))
+}
+
 impl Server {
+    /// Inputs are mounted where that can be done.
     async fn start(dir: &Path) -> Self {
+        Self::with(dir, false).await
+    }
+
+    async fn with(dir: &Path, copied: bool) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = format!("sqlite://{}", dir.join("catalog.db").display());
         let catalog = pfs::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
         let store = open(&format!("file://{}/objects", dir.display()), &StoreOptions::default());
         let blobs = Blobs::new(store.unwrap(), Arc::clone(&clock), BlobConfig::default());
-        let nodes = Nodes::new(blobs.clone(), NodeCache::new(16 << 20));
         let repos = Repos::new(catalog, blobs, clock);
-        let executor = Arc::new(ProcessExecutor::new(env!("CARGO_BIN_EXE_pfs").into()).unwrap());
+        let nodes = repos.nodes().clone();
+        let executor = ProcessExecutor::new(env!("CARGO_BIN_EXE_pfs").into()).unwrap();
         let config = ControllerConfig::new(dir.join("controller"));
-        let controller = Controller::new(repos.clone(), nodes.clone(), executor, None, config);
+        let views = if copied { None } else { views(&executor, &nodes, &dir.join("views")).await };
+        let executor = Arc::new(executor);
+        let controller = Controller::new(repos.clone(), nodes.clone(), executor, views, config);
         let stop = CancellationToken::new();
         let run = tokio::spawn({
             let (controller, stop) = (controller.clone(), stop.clone());
@@ -307,8 +338,14 @@ async fn recovered_datums_do_not_fail_the_job_and_run_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_of_every_kind() {
+    for copied in [false, true] {
+        outputs(copied).await;
+    }
+}
+
+async fn outputs(copied: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path()).await;
+    let server = Server::with(dir.path(), copied).await;
     server.create_repo("in").await;
     let script = "cd /pfs/out; mkdir -p e d/s; echo t > d/s/f; chmod +x d/s/f
         ln -s /pfs/in/x linked; ln -s d/s/f near; chmod +x $in; echo more >> /pfs/in/x
@@ -501,4 +538,28 @@ async fn many_small_datums() {
     let job = server.job("p", 2).await;
     assert_eq!(job.counters.skipped, count as u64);
     println!("one_more_ms {:.2}", started.elapsed().as_secs_f64() * 1000.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cron_inputs_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.create_repo("in").await;
+    server.put("in", &[("x", Some("x"))]).await;
+    let mut ticking = spec("p", "in", "/", "ls /pfs/tick > /pfs/out/ticks");
+    ticking["input"] = serde_json::json!({"cross": [
+        {"cron": {"name": "tick", "spec": "@daily", "overwrite": true}},
+        {"pfs": {"repo": "in", "glob": "/"}},
+    ]});
+    server.create(ticking).await;
+    server.controller.run_cron(&pipeline("p")).await.unwrap();
+    let job = server.job("p", 1).await;
+    assert_eq!(job.state, JobState::Success, "{}", job.reason);
+    let ticks = server.output(&job).await["/ticks"].clone();
+    assert!(ticks.trim().ends_with('Z') && ticks.lines().count() == 1, "{ticks}");
+    let mut often = spec("often", "in", "/", "true");
+    often["input"] = serde_json::json!({"cron": {"name": "tick", "spec": "@every 1s"}});
+    server.create(often).await;
+    server.until("often", |rows| rows.len() >= 2).await;
+    assert!(server.controller.run_cron(&pipeline("none")).await.is_err());
 }

@@ -1,7 +1,5 @@
 //! `serve`: wires the library's parts into a server.
 
-mod inputs;
-
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -19,11 +17,12 @@ use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
 use crate::controller::executor::process::ProcessExecutor;
-use crate::controller::{Controller, ControllerConfig, InputViews};
+use crate::controller::{Controller, ControllerConfig, InputViews, MountedViews};
 use crate::model::{Clock, SystemClock};
+use crate::mount::{MountOptions, Mounted};
 use crate::repo::Repos;
 use crate::store::{self, StoreOptions};
-use inputs::Inputs;
+use crate::vfs::{DatumViews, Files};
 
 /// Run the server until it is stopped
 ///
@@ -95,7 +94,7 @@ impl Args {
         self.log(cx.globals.verbose);
         self.refuse_absent(cx)?;
         let root = self.root()?;
-        let (parts, inputs) = self.open(&root).await?;
+        let parts = self.open(&root).await?;
         let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
         let address = self.address(cx)?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -114,7 +113,6 @@ impl Args {
         stop.cancel();
         let drained = serving.drain(GRACE).await.map_err(failed);
         jobs.await.map_err(failed)?.map_err(failed)?;
-        drop(inputs);
         drained
     }
 
@@ -177,8 +175,8 @@ impl Args {
         text.parse().map_err(|error| Failure::usage(format!("{error}")))
     }
 
-    /// Opens store and catalog, and mounts what datums see.
-    async fn open(&self, root: &Path) -> Outcome<(api::Parts, Option<Inputs>)> {
+    /// Opens store and catalog.
+    async fn open(&self, root: &Path) -> Outcome<api::Parts> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let catalog = self.catalog.clone();
         let catalog = catalog.unwrap_or_else(|| format!("sqlite://{}/catalog.db", root.display()));
@@ -195,26 +193,48 @@ impl Args {
             BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
         let repos = Repos::new(catalog, blobs, clock);
-        let (inputs, views) = Inputs::mount(&repos, &root.join("inputs")).unzip();
-        let controller = self.controller(&repos, views, root)?;
-        Ok((api::Parts { repos, controller, store_url }, inputs))
+        let controller = self.controller(&repos, root).await?;
+        Ok(api::Parts { repos, controller, store_url })
     }
 
     /// Runs the programs of pipelines through this binary.
-    fn controller(
-        &self,
-        repos: &Repos,
-        views: Option<Arc<dyn InputViews>>,
-        root: &Path,
-    ) -> Outcome<Controller> {
+    async fn controller(&self, repos: &Repos, root: &Path) -> Outcome<Controller> {
         let executor = std::env::current_exe().and_then(ProcessExecutor::new).map_err(failed)?;
         let mut config = ControllerConfig::new(root.join("jobs"));
         if let Some(workers) = self.workers {
             config.max_workers = workers;
         }
+        let views = match shown_inputs(&executor, repos, &config.dir.join("views")).await {
+            Ok(views) => views,
+            Err(error) => {
+                tracing::warn!(%error, "inputs of programs are copied: they cannot be mounted");
+                None
+            }
+        };
         let nodes = repos.nodes().clone();
         Ok(Controller::new(repos.clone(), nodes, Arc::new(executor), views, config))
     }
+}
+
+/// Mounts what programs see of their inputs where only they see it. `None`
+/// without root rights: inputs are then copied.
+async fn shown_inputs(
+    executor: &ProcessExecutor,
+    repos: &Repos,
+    dir: &Path,
+) -> Result<Option<Arc<dyn InputViews>>, Box<dyn std::error::Error>> {
+    if !executor.is_apart() {
+        return Ok(None);
+    }
+    fs::create_dir_all(dir)?;
+    let (at, runtime) = (dir.to_owned(), tokio::runtime::Handle::current());
+    let views = DatumViews::new(repos.nodes().clone());
+    let files = Arc::new(Files::of_datums(views.clone(), repos.clock().now()));
+    let options = MountOptions { allow_other: true, ..MountOptions::default() };
+    let mount = move || Mounted::new(&at, files, options, runtime).map(drop);
+    executor.call_apart(mount).await??;
+    let clock = Arc::clone(repos.clock());
+    Ok(Some(Arc::new(MountedViews::new(views, dir.to_owned(), clock))))
 }
 
 fn directory_url(dir: &Path) -> Outcome<String> {

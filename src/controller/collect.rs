@@ -174,13 +174,13 @@ impl Collector<'_> {
         }
         for input in self.inputs {
             if let Ok(rest) = inside.strip_prefix(Path::new("/pfs").join(&input.name)) {
-                return self.into_input(input, rest).await;
+                return self.by_reference(input, rest).await;
             }
         }
         Ok(Followed::Here(inside))
     }
 
-    async fn into_input(&self, input: &LinkTarget, rest: &Path) -> Result<Followed> {
+    async fn by_reference(&self, input: &LinkTarget, rest: &Path) -> Result<Followed> {
         let changed = input.changes.join(rest);
         let path = rest.to_str().and_then(|text| text.parse::<TreePath>().ok());
         let Some(path) = path.filter(|_| !changed.exists() || changed.is_dir()) else {

@@ -1,5 +1,8 @@
 //! The matches of an input's glob in a tree, all of them or what changed.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

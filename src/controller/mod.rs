@@ -19,6 +19,7 @@ mod leaves;
 pub mod logs;
 mod pipelines;
 mod planning;
+mod ticks;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -197,6 +198,8 @@ impl Controller {
         self.clear_scratch().await?;
         let mut events = self.catalog().watch();
         let tasks = TaskTracker::new();
+        let (ticking, until) = (self.clone(), shutdown.clone());
+        tasks.spawn(async move { ticking.keep_ticking(&until).await });
         let mut resumed = HashSet::new();
         while !shutdown.is_cancelled() {
             events.borrow_and_update();

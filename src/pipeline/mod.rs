@@ -1,5 +1,6 @@
 //! What a pipeline means: specs, globs, datums, plans. Pure: no I/O here.
 
+pub mod cron;
 pub mod datum;
 pub mod document;
 pub mod environment;

@@ -162,28 +162,28 @@ pub struct JobRecord {
 /// Where a datum's record is in the meta repo.
 #[must_use]
 pub fn datum_path(id: DatumId) -> TreePath {
-    known(format!("meta/{id}/meta"))
+    known(&format!("meta/{id}/meta"))
 }
 
 /// Where a datum's outputs are in the meta repo.
 #[must_use]
 pub fn outputs_path(id: DatumId) -> TreePath {
-    known(format!("pfs/{id}/out"))
+    known(&format!("pfs/{id}/out"))
 }
 
 /// Where a datum's log is in the meta repo.
 #[must_use]
 pub fn log_path(id: DatumId) -> TreePath {
-    known(format!("logs/{id}"))
+    known(&format!("logs/{id}"))
 }
 
 /// Where the record of the job is in the meta repo.
 #[must_use]
 pub fn job_path() -> TreePath {
-    known("job".to_owned())
+    known("job")
 }
 
-fn known(text: String) -> TreePath {
+fn known(text: &str) -> TreePath {
     // Fixed words and hex digits make a valid path.
     text.parse().expect("a path of fixed words is valid")
 }

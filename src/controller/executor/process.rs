@@ -24,12 +24,14 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Runs programs on this machine.
 pub struct ProcessExecutor {
     runner: PathBuf,
-    spawner: mpsc::UnboundedSender<Spawn>,
+    spawner: mpsc::UnboundedSender<Task>,
+    apart: bool,
 }
 
-struct Spawn {
-    runner: PathBuf,
-    reply: oneshot::Sender<std::io::Result<Child>>,
+/// What the thread that starts programs is asked for.
+enum Task {
+    Spawn { runner: PathBuf, reply: oneshot::Sender<std::io::Result<Child>> },
+    Call(Box<dyn FnOnce() + Send>),
 }
 
 impl ProcessExecutor {
@@ -40,25 +42,70 @@ impl ProcessExecutor {
     pub fn new(runner: PathBuf) -> std::io::Result<Self> {
         // A program ends with the thread that started it, so one thread that
         // lives as long as the server starts them all.
-        let (spawner, mut requests) = mpsc::unbounded_channel::<Spawn>();
+        let (spawner, mut tasks) = mpsc::unbounded_channel::<Task>();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("pfs-spawn".to_owned()).spawn(move || {
+            // The asker waits for it and cannot be gone.
+            let _ = tell.send(stand_apart());
             runtime.block_on(async {
-                while let Some(Spawn { runner, reply }) = requests.recv().await {
-                    // The asker may have given up: then the child is dropped.
-                    drop(reply.send(spawn(&runner)));
+                while let Some(task) = tasks.recv().await {
+                    match task {
+                        // The asker may have given up: then the child is dropped.
+                        Task::Spawn { runner, reply } => drop(reply.send(spawn(&runner))),
+                        Task::Call(work) => work(),
+                    }
                 }
             });
         })?;
-        Ok(Self { runner, spawner })
+        let apart = told.recv().map_err(|_| gone())?;
+        Ok(Self { runner, spawner, apart })
+    }
+
+    /// Whether [`ProcessExecutor::call_apart`] has a mount namespace of its
+    /// own, which only root can have.
+    #[must_use]
+    pub const fn is_apart(&self) -> bool {
+        self.apart
+    }
+
+    /// Does `work` where programs are started from. What it mounts is seen by
+    /// them and nobody else, and is gone with the server, however that ends.
+    ///
+    /// # Errors
+    /// When that thread is gone.
+    pub async fn call_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let work = move || drop(reply.send(work()));
+        self.spawner.send(Task::Call(Box::new(work))).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
     }
 
     async fn spawn(&self) -> std::io::Result<Child> {
         let (reply, answer) = oneshot::channel();
-        let gone = || std::io::Error::other("the thread that starts programs has ended");
-        self.spawner.send(Spawn { runner: self.runner.clone(), reply }).map_err(|_| gone())?;
+        let runner = self.runner.clone();
+        self.spawner.send(Task::Spawn { runner, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::other("the thread that starts programs has ended")
+}
+
+/// Gives this thread a mount namespace that follows the machine's; whether it
+/// could.
+fn stand_apart() -> bool {
+    use nix::mount::{MsFlags, mount};
+    let apart = || -> nix::Result<()> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+        mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+    };
+    nix::unistd::geteuid().is_root() && apart().is_ok()
 }
 
 fn spawn(runner: &std::path::Path) -> std::io::Result<Child> {

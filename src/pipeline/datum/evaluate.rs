@@ -78,10 +78,10 @@ fn may_repeat(input: &Input) -> bool {
         }
         Input::Union(members) => {
             let mut seen = HashSet::new();
-            let leaves = members.iter().flat_map(Input::leaves);
-            let fresh = leaves
-                .map(|leaf| seen.insert((leaf.name(), leaf.repo().clone(), leaf.branch())))
-                .all(|fresh| fresh);
+            let fresh = members
+                .iter()
+                .flat_map(Input::leaves)
+                .all(|leaf| seen.insert((leaf.name(), leaf.repo().clone(), leaf.branch())));
             !fresh || members.iter().any(may_repeat)
         }
     }

@@ -1,5 +1,7 @@
 //! Rules a spec must keep, whichever way it came in.
 
+use crate::pipeline::cron::Schedule;
+
 use super::{Input, Leaf, PfsInput, PipelineSpec, Secret, SecretTarget};
 
 /// A rule broken by a spec.
@@ -115,6 +117,9 @@ impl Input {
             Self::Pfs(pfs) => pfs.validate(&format!("{field}.pfs"), within),
             Self::Cron(cron) => {
                 alone(field, "cron", within)?;
+                if let Err(error) = cron.spec.parse::<Schedule>() {
+                    return fail(&format!("{field}.cron.spec"), error.to_string());
+                }
                 check_name(&cron.name, &format!("{field}.cron.name"))
             }
             Self::Cross(members) => {

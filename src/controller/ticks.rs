@@ -1,0 +1,117 @@
+//! Cron inputs: commits by the clock.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Controller;
+use super::error::{ControllerError, Result};
+use super::planning::spec_of_version;
+use crate::catalog::{CommitRow, Pipeline, PipelineRow};
+use crate::model::{BranchName, Ref, Timestamp, TreePath};
+use crate::pipeline::cron::{Schedule, rfc3339};
+use crate::pipeline::spec::{CronInput, Leaf};
+use crate::repo::{ChangeNote, NewFile};
+
+/// How long a new schedule waits at most to be noticed.
+const NOTICE: Duration = Duration::from_secs(5);
+
+impl Controller {
+    /// Ticks until `shutdown` whatever is due.
+    pub(super) async fn keep_ticking(&self, shutdown: &CancellationToken) {
+        loop {
+            let wait = match self.tick_due().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "cron inputs cannot tick; trying again");
+                    NOTICE
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Ticks what is due; how long nothing else is.
+    async fn tick_due(&self) -> Result<Duration> {
+        let mut wait = NOTICE;
+        for row in self.catalog().pipelines(None).await? {
+            if row.stopped {
+                continue;
+            }
+            for cron in crons(&row)? {
+                let Ok(schedule) = cron.spec.parse::<Schedule>() else { continue };
+                let since = self.last_tick(&row, &cron).await?;
+                let now = self.clock().now();
+                if schedule.due(since, now).is_some() {
+                    self.tick(&cron, now).await?;
+                } else if let Some(next) = schedule.next_after(since) {
+                    let nanos = next.as_nanos().saturating_sub(now.as_nanos());
+                    wait = wait.min(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)));
+                }
+            }
+        }
+        Ok(wait)
+    }
+
+    /// When a cron input ticked last; before its first tick, when it started.
+    async fn last_tick(&self, row: &PipelineRow, cron: &CronInput) -> Result<Timestamp> {
+        let branch = cron.repo.branch(BranchName::master());
+        if let Some(newest) = self.repos().newest_finished(&branch).await? {
+            return Ok(newest.started);
+        }
+        let start = cron.start.parse::<jiff::Timestamp>().ok();
+        let start = start.and_then(|start| i64::try_from(start.as_nanosecond()).ok());
+        Ok(start.map_or(row.created, Timestamp::from_nanos))
+    }
+
+    /// Commits a file named after the moment.
+    async fn tick(&self, cron: &CronInput, now: Timestamp) -> Result<CommitRow> {
+        let master = Ref::branch(BranchName::master());
+        let note = ChangeNote::default();
+        let mut changes = self.repos().change_files(&cron.repo, &master, note).await?;
+        if cron.overwrite {
+            changes.delete(&TreePath::root()).await?;
+        }
+        let path = rfc3339(now).parse().map_err(|error: crate::model::InvalidPath| {
+            ControllerError::Job(error.to_string())
+        })?;
+        changes.create(&path, NewFile::default()).await?;
+        Ok(changes.finish().await?)
+    }
+
+    /// Ticks every cron input of a pipeline now: `run cron`.
+    ///
+    /// # Errors
+    /// When there is no such pipeline or it has no cron input.
+    pub async fn run_cron(&self, pipeline: &Pipeline) -> Result<Vec<CommitRow>> {
+        let row = self.repos().inspect_pipeline(pipeline).await?;
+        let mut ticks = Vec::new();
+        for cron in crons(&row)? {
+            ticks.push(self.tick(&cron, self.clock().now()).await?);
+        }
+        match ticks.is_empty() {
+            true => Err(ControllerError::NotFound {
+                kind: "cron input of pipeline",
+                name: pipeline.to_string(),
+            }),
+            false => Ok(ticks),
+        }
+    }
+}
+
+/// The cron inputs of a pipeline.
+fn crons(row: &PipelineRow) -> Result<Vec<CronInput>> {
+    // Most pipelines have none, and then the spec need not be read.
+    if !row.spec.contains("\"cron\"") {
+        return Ok(Vec::new());
+    }
+    let spec = spec_of_version(row)?;
+    let cron = |leaf: Leaf<'_>| match leaf {
+        Leaf::Cron(cron) => Some(cron.clone()),
+        Leaf::Pfs(_) => None,
+    };
+    Ok(spec.input.leaves().into_iter().filter_map(cron).collect())
+}
