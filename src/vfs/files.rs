@@ -30,6 +30,7 @@ const CONTENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
 pub struct Files {
     pub(super) top: Arc<dyn Top>,
     pub(super) repos: Option<Arc<Repos>>,
+    pub(super) datums: Option<DatumViews>,
     pub(super) inodes: InodeTable<Node>,
     cursors: Cursors,
     contents: Mutex<LruCache<InodeNo, Content>>,
@@ -58,13 +59,13 @@ impl Files {
     /// The views that are open in `views`.
     #[must_use]
     pub fn of_datums(views: DatumViews, mounted: Timestamp) -> Self {
-        Self::new(Arc::new(views), mounted)
+        Self { datums: Some(views.clone()), ..Self::new(Arc::new(views), mounted) }
     }
 
     fn new(top: Arc<dyn Top>, mounted: Timestamp) -> Self {
         let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
         let contents = Mutex::new(LruCache::new(CONTENTS));
-        Self { top, repos: None, inodes, cursors, contents, mounted }
+        Self { top, repos: None, datums: None, inodes, cursors, contents, mounted }
     }
 
     /// Whether anything in this mount can be written.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::stream::{BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::VfsError;
@@ -20,11 +20,30 @@ use crate::tree::diff;
 pub const WAITING: usize = 4096;
 
 impl Files {
-    /// Shows what the source reports as moved, until the receiver is gone or
-    /// the source ends. Run it beside the mount.
-    pub async fn follow(&self, tell: mpsc::Sender<Invalidation>) {
-        let Some(repos) = &self.repos else { return };
-        let mut moved = repos.source.watch();
+    /// Shows what has moved since this call, until the receiver is gone or the
+    /// source ends. Run what it answers beside the mount.
+    pub fn follow(
+        self: &Arc<Self>,
+        tell: mpsc::Sender<Invalidation>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        if let Some(datums) = &self.datums {
+            datums.tell(tell.clone());
+        }
+        let moved = self.repos.as_ref().map(|repos| repos.source.watch());
+        let this = Arc::clone(self);
+        async move {
+            if let (Some(repos), Some(moved)) = (&this.repos, moved) {
+                this.listen(repos, moved, tell).await;
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        repos: &Repos,
+        mut moved: BoxStream<'static, Moved>,
+        tell: mpsc::Sender<Invalidation>,
+    ) {
         // What was known before is only compared with from now on.
         if let Err(error) = repos.changed_names().await {
             tracing::debug!(%error, "the repos could not be listed");
@@ -53,8 +72,9 @@ impl Files {
         if only.is_none() {
             for name in repos.changed_names().await? {
                 send(tell, Invalidation::Entry { parent: InodeNo::ROOT, name }).await;
-                send(tell, Invalidation::Content(InodeNo::ROOT)).await;
             }
+            // A listing may have been made before the names were first known.
+            send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
         for (name, open) in repos.followed() {
             if only.as_ref().is_none_or(|repo| *repo == open.repo) {

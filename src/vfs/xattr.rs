@@ -99,6 +99,7 @@ fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsEr
         "reason": reason,
         "base": text(transaction.base_commit()),
         "changes": transaction.changes()?.len(),
+        "staging": transaction.dir().display().to_string(),
     }))
 }
 
