@@ -176,7 +176,7 @@ pub struct Commit {
 
 impl Commit {
     /// Commits.
-        #[expect(clippy::unused_async, reason = "every command is asynchronous")]
+    #[expect(clippy::unused_async, reason = "every command is asynchronous")]
     pub async fn run(self, cx: &Context) -> Outcome {
         let Self { dir, message } = self;
         for one in writable(&dir)? {
@@ -206,7 +206,7 @@ pub struct Abort {
 
 impl Abort {
     /// Aborts.
-        #[expect(clippy::unused_async, reason = "every command is asynchronous")]
+    #[expect(clippy::unused_async, reason = "every command is asynchronous")]
     pub async fn run(self, _: &Context) -> Outcome {
         for one in writable(&self.dir)? {
             control::write(&one.dir, ABORT, "aborted by pfs abort")
@@ -238,7 +238,7 @@ pub struct Status {
 
 impl Status {
     /// Prints it.
-        #[expect(clippy::unused_async, reason = "every command is asynchronous")]
+    #[expect(clippy::unused_async, reason = "every command is asynchronous")]
     pub async fn run(self, cx: &Context) -> Outcome {
         for one in writable(&self.dir)? {
             cx.say(&format!("Directory:   {}", one.dir.display()))?;

@@ -66,4 +66,6 @@ pub fn ready() -> io::Result<()> {
 pub fn settle() {
     // Fails when it leads a session already, which is what is wanted.
     drop(nix::unistd::setsid());
+    // Nor may it keep a directory from being unmounted.
+    drop(nix::unistd::chdir("/"));
 }

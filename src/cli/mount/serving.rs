@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::daemon;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::remote::ServerStore;
 use super::source::{Following, ServerSource};
 use super::staging::{self, Held};
-use super::daemon;
 use crate::api::client::{Client, connect};
 use crate::api::proto::pfs_v1 as v1;
 use crate::chunk::{BlobConfig, Blobs};
@@ -46,7 +46,8 @@ pub async fn serve(plan: MountPlan) -> Outcome {
     serving.finish().await
 }
 
-async fn start(plan: MountPlan) -> Outcome<Serving> {
+async fn start(mut plan: MountPlan) -> Outcome<Serving> {
+    plan.cache = plan.cache.map(std::path::absolute).transpose()?;
     let dir = plan.dir.canonicalize().map_err(|error| {
         Failure::new(format!("{} cannot be mounted on: {error}", plan.dir.display()))
             .hint(format!("create it: mkdir -p {}", plan.dir.display()))
@@ -62,7 +63,7 @@ async fn start(plan: MountPlan) -> Outcome<Serving> {
     let mut transactions = Vec::new();
     let mut shown = Vec::new();
     for repo in &plan.repos {
-        let (one, transaction) = show(&source, repo, &dir, &clock).await?;
+        let (one, transaction) = show(&source, repo, &plan, &dir, &clock).await?;
         transactions.extend(transaction);
         shown.push(one);
     }
@@ -106,7 +107,7 @@ async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Out
     let config = BlobConfig {
         memory: memory / 2,
         write_buffer: memory / 4,
-        disk: plan.cache.clone().map(|dir| (dir, plan.cache_size)),
+        disk: plan.cache.as_ref().map(|dir| (dir.join("content"), plan.cache_size)),
         ..BlobConfig::default()
     };
     let blobs = Blobs::new(store, Arc::clone(clock), config);
@@ -138,6 +139,7 @@ fn may_write(url: &str) -> bool {
 async fn show(
     source: &Arc<ServerSource>,
     repo: &MountedRepo,
+    plan: &MountPlan,
     dir: &Path,
     clock: &Arc<dyn Clock>,
 ) -> Outcome<(Shown, Option<(Arc<TransactionView>, Held)>)> {
@@ -150,7 +152,8 @@ async fn show(
     }
     let name = reference.as_ref().and_then(|r| r.as_branch().cloned());
     let branch = repo.branch(name.unwrap_or_else(BranchName::master));
-    let (view, held) = begin(source, &branch, dir, clock).await?;
+    let root = staging::root(plan.cache.as_deref());
+    let (view, held) = begin(source, &branch, (dir, &root), clock).await?;
     let view = Arc::new(view);
     let shown = Shown { repo, reference, transaction: Some(Arc::clone(&view)) };
     Ok((shown, Some((view, held))))
@@ -173,15 +176,14 @@ fn unresolved(error: &VfsError, repo: &str, reference: Option<&crate::model::Ref
 async fn begin(
     source: &Arc<ServerSource>,
     branch: &Branch,
-    dir: &Path,
+    (dir, root): (&Path, &Path),
     clock: &Arc<dyn Clock>,
 ) -> Outcome<(TransactionView, Held)> {
-    let root = staging::root();
     let refused = |error: VfsError| match error {
         VfsError::NotFound => unresolved(&error, &branch.repo.to_string(), None),
         error => Failure::new(format!("{branch} cannot be written: {error}")),
     };
-    if let Some((held, started)) = staging::left_behind(&root, branch, dir)? {
+    if let Some((held, started)) = staging::left_behind(root, branch, dir)? {
         match source.begin(branch, Some(started.id)).await {
             Ok(_) => {
                 let view = resume(source, &held, &started, clock).await.map_err(refused)?;

@@ -141,7 +141,8 @@ impl ServerSource {
 
     /// Watches the heads of `branch` in every repo, once.
     fn follow(self: &Arc<Self>, branch: &BranchName) {
-        let new = self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(branch.clone());
+        let new =
+            self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(branch.clone());
         if !new {
             return;
         }
@@ -174,9 +175,8 @@ impl ServerSource {
     fn news(&self, event: v1::head_event::Event) -> Option<Moved> {
         use v1::head_event::Event;
         let repo = match event {
-            Event::Moved(v1::HeadMoved { repo, .. }) | Event::Removed(v1::HeadRemoved { repo, .. }) => {
-                wire::repo_of(repo.as_ref())?
-            }
+            Event::Moved(v1::HeadMoved { repo, .. })
+            | Event::Removed(v1::HeadRemoved { repo, .. }) => wire::repo_of(repo.as_ref())?,
             Event::RepoRemoved(repo) => {
                 let repo = wire::repo_of(Some(&repo))?;
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&repo);

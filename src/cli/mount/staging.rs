@@ -18,9 +18,12 @@ pub struct Held {
     _lock: Flock<File>,
 }
 
-/// The state directory: as for the server, `/var/lib/pfs` as root, else
-/// `$XDG_DATA_HOME/pfs`.
-pub fn root() -> PathBuf {
+/// Where transactions are staged: below the cache directory when there is
+/// one, else below the state directory, which is found as for the server.
+pub fn root(cache: Option<&Path>) -> PathBuf {
+    if let Some(cache) = cache {
+        return cache.join("mounts");
+    }
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = match set("PFS_ROOT") {
         Some(root) => root,
@@ -46,7 +49,11 @@ pub fn hold(dir: PathBuf) -> io::Result<Option<Held>> {
 
 /// A transaction on `branch` that a dead mount of `mounted` has left below
 /// `root` without ending it.
-pub fn left_behind(root: &Path, branch: &Branch, mounted: &Path) -> io::Result<Option<(Held, Started)>> {
+pub fn left_behind(
+    root: &Path,
+    branch: &Branch,
+    mounted: &Path,
+) -> io::Result<Option<(Held, Started)>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -72,9 +72,15 @@ impl TransactionView {
         source.abandon(&self.started, reason).await?;
         *seal = Seal::Closed;
         self.lock().standing = Standing::Aborted(reason.to_owned());
-        let mut started = inspect(&self.dir())?;
-        started.ended = Some(reason.to_owned());
-        Ok(write_started(&self.dir(), &started)?)
+        let noted = inspect(&self.dir()).and_then(|started| {
+            let started = super::Started { ended: Some(reason.to_owned()), ..started };
+            write_started(&self.dir(), &started)
+        });
+        if let Err(error) = noted {
+            // A full disk, for one; the source knows that it is over.
+            tracing::warn!(%error, "the end of a transaction was not noted");
+        }
+        Ok(())
     }
 
     /// Makes `head`, which includes every change, the new base.
