@@ -16,6 +16,7 @@ mod generated;
 mod in_process;
 mod machine;
 mod mount;
+mod mounting;
 mod pipelines;
 mod refusals;
 mod sdk;

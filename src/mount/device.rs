@@ -167,6 +167,23 @@ pub fn unmount(dir: &Path) -> Result<(), MountError> {
     }
 }
 
+/// Takes `dir` out of the tree of directories at once; programs that use it
+/// go on until they let go.
+pub fn detach(dir: &Path) -> Result<(), MountError> {
+    match umount2(dir, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOENT) => Err(MountError::NotMounted { dir: dir.to_owned() }),
+        Err(Errno::EPERM) => {
+            let output = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(dir).output()?;
+            match output.status.success() {
+                true => Ok(()),
+                false => Err(MountError::Helper(String::from_utf8_lossy(&output.stderr).into())),
+            }
+        }
+        Err(error) => Err(MountError::Directory { dir: dir.to_owned(), source: error.into() }),
+    }
+}
+
 /// Lets the kernel read `kib` KiB ahead in files of the mount at `dir`;
 /// only root may, and nothing but speed depends on it.
 pub(super) fn set_read_ahead(dir: &Path, kib: u32) {

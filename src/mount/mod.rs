@@ -5,6 +5,7 @@
 
 mod adapter;
 mod attr;
+pub mod control;
 mod device;
 mod errno;
 mod options;
@@ -12,7 +13,7 @@ mod reads;
 mod session;
 mod writes;
 
-pub use device::{MountError, unmount};
+pub use device::{MountError, detach, unmount};
 pub use errno::errno;
 pub use options::MountOptions;
 pub use session::Mounted;

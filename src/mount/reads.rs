@@ -16,7 +16,7 @@ use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
 use super::options::MountOptions;
 use crate::model::Timestamp;
-use crate::vfs::{self, Attr, Files, Found, Listed, Validity, VfsError};
+use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
 /// How many directory entries are asked for at once.
 const PAGE: usize = 128;

@@ -54,6 +54,8 @@ impl Mounted {
         let notifier = session.notifier();
         // Never from a thread that serves: the kernel may hold what it needs.
         thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
+        // From before the first request: nothing that moves is missed.
+        runtime.spawn(files.follow(tell.clone()));
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
             let result = session.run();
@@ -61,10 +63,6 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        runtime.spawn({
-            let tell = tell.clone();
-            async move { files.follow(tell).await }
-        });
         Ok(Self { dir, served, ended, tell })
     }
 

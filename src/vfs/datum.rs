@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
 use super::VfsError;
 use super::place::{Group, Place, Top};
 use super::transaction::TransactionView;
+use super::types::{InodeNo, Invalidation};
 use super::view::{Filter, PlacedView, View};
 use crate::model::{Timestamp, TreePath};
 use crate::tree::{Nodes, Root, Tree};
@@ -35,6 +37,7 @@ struct Open {
 #[derive(Default)]
 struct Views {
     next: u64,
+    tell: Option<mpsc::Sender<Invalidation>>,
     open: BTreeMap<Arc<str>, Place>,
 }
 
@@ -67,7 +70,16 @@ impl DatumViews {
     /// Closes a view; what still uses it goes on until it lets go.
     pub fn close(&self, name: &str) {
         let mut views = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.open.remove(name);
+        let closed = views.open.remove_entry(name);
+        if let (Some((name, _)), Some(tell)) = (closed, &views.tell) {
+            // Only saves the kernel's memory: no name is used again.
+            drop(tell.try_send(Invalidation::Entry { parent: InodeNo::ROOT, name }));
+        }
+    }
+
+    /// Where to say that a view was closed.
+    pub(super) fn tell(&self, tell: mpsc::Sender<Invalidation>) {
+        self.0.views.lock().unwrap_or_else(PoisonError::into_inner).tell = Some(tell);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lru::LruCache;
+use tokio::sync::mpsc;
 
 use super::VfsError;
 use super::cursor::Cursors;
@@ -14,7 +15,7 @@ use super::place::{Group, Place, Top, transaction_node};
 use super::repos::{Repos, Shown};
 use super::source::Source;
 use super::transaction::{NodeId, TransactionView};
-use super::types::{Attr, Found, Hold, InodeNo, Listed, Listing, Statfs, Validity};
+use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Listing, Statfs, Validity};
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
@@ -30,7 +31,10 @@ const CONTENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
 pub struct Files {
     pub(super) top: Arc<dyn Top>,
     pub(super) repos: Option<Arc<Repos>>,
+    pub(super) datums: Option<DatumViews>,
     pub(super) inodes: InodeTable<Node>,
+    /// Where invalidations go once the mount is served.
+    pub(super) tell: Mutex<Option<mpsc::Sender<Invalidation>>>,
     cursors: Cursors,
     contents: Mutex<LruCache<InodeNo, Content>>,
     mounted: Timestamp,
@@ -58,13 +62,14 @@ impl Files {
     /// The views that are open in `views`.
     #[must_use]
     pub fn of_datums(views: DatumViews, mounted: Timestamp) -> Self {
-        Self::new(Arc::new(views), mounted)
+        Self { datums: Some(views.clone()), ..Self::new(Arc::new(views), mounted) }
     }
 
     fn new(top: Arc<dyn Top>, mounted: Timestamp) -> Self {
         let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
         let contents = Mutex::new(LruCache::new(CONTENTS));
-        Self { top, repos: None, inodes, cursors, contents, mounted }
+        let tell = Mutex::default();
+        Self { top, repos: None, datums: None, tell, inodes, cursors, contents, mounted }
     }
 
     /// Whether anything in this mount can be written.

@@ -2,29 +2,51 @@
 //! what to forget.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use futures::StreamExt as _;
+use futures::stream::{BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::VfsError;
 use super::files::{Files, directory_identity};
+use super::place::transaction_node;
 use super::repos::{OpenView, Repos};
 use super::source::Moved;
+use super::transaction::{Refreshed, TransactionView};
 use super::types::{InodeNo, Invalidation};
 use super::view::{PlacedView, View};
 use crate::model::{Repo, TreePath};
-use crate::tree::diff;
+use crate::tree::{Tree, diff};
 
 /// How many invalidations wait for the kernel before the follower does.
 pub const WAITING: usize = 4096;
 
 impl Files {
-    /// Shows what the source reports as moved, until the receiver is gone or
-    /// the source ends. Run it beside the mount.
-    pub async fn follow(&self, tell: mpsc::Sender<Invalidation>) {
-        let Some(repos) = &self.repos else { return };
-        let mut moved = repos.source.watch();
+    /// Shows what has moved since this call, until the receiver is gone or the
+    /// source ends. Run what it answers beside the mount.
+    pub fn follow(
+        self: &Arc<Self>,
+        tell: mpsc::Sender<Invalidation>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell.clone());
+        if let Some(datums) = &self.datums {
+            datums.tell(tell.clone());
+        }
+        let moved = self.repos.as_ref().map(|repos| repos.source.watch());
+        let this = Arc::clone(self);
+        async move {
+            if let (Some(repos), Some(moved)) = (&this.repos, moved) {
+                this.listen(repos, moved, tell).await;
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        repos: &Repos,
+        mut moved: BoxStream<'static, Moved>,
+        tell: mpsc::Sender<Invalidation>,
+    ) {
         // What was known before is only compared with from now on.
         if let Err(error) = repos.changed_names().await {
             tracing::debug!(%error, "the repos could not be listed");
@@ -53,8 +75,9 @@ impl Files {
         if only.is_none() {
             for name in repos.changed_names().await? {
                 send(tell, Invalidation::Entry { parent: InodeNo::ROOT, name }).await;
-                send(tell, Invalidation::Content(InodeNo::ROOT)).await;
             }
+            // A listing may have been made before the names were first known.
+            send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
         for (name, open) in repos.followed() {
             if only.as_ref().is_none_or(|repo| *repo == open.repo) {
@@ -88,6 +111,32 @@ impl Files {
         }
         let old = open.view.advance(next).await;
         self.invalidate(&open.view, &old, tell).await
+    }
+
+    /// Tells of what others had changed before `transaction` was committed.
+    pub(super) async fn tell_refreshed(
+        &self,
+        transaction: &TransactionView,
+        old: &Tree,
+    ) -> Result<(), VfsError> {
+        let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refreshed = transaction.refresh(old).await?;
+        let Some(tell) = tell else { return Ok(()) };
+        let number = |id| self.inodes.find(&transaction_node(transaction, id));
+        let mut forgotten = Vec::new();
+        for Refreshed { parent, name, node } in refreshed {
+            let Some(parent) = number(parent) else { continue };
+            forgotten.extend(node.and_then(number).map(Invalidation::Content));
+            forgotten.push(Invalidation::Entry { parent, name });
+            forgotten.push(Invalidation::Content(parent));
+        }
+        // Later: the caller's request locks the directory until it is answered.
+        tokio::spawn(async move {
+            for what in forgotten {
+                send(&tell, what).await;
+            }
+        });
+        Ok(())
     }
 
     /// Names every cached entry of `placed` that differs from `old`.

@@ -25,7 +25,7 @@ pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
 pub use repos::Shown;
-pub use source::{Edits, Moved, Resolved, Source};
+pub use source::{Edits, Moved, Published, Resolved, Source};
 pub use transaction::{Allocate, Started, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use super::VfsError;
 use super::transaction::Started;
 use crate::chunk::PackWriter;
-use crate::model::{CommitId, Ref, Repo, Timestamp, TreePath};
+use crate::model::{CommitId, Ref, Repo, Timestamp, TransactionId, TreePath};
 use crate::tree::{Edit, Nodes, Root};
 
 /// A commit and its tree.
@@ -18,6 +18,17 @@ pub struct Resolved {
     pub root: Root,
     /// When it was finished.
     pub finished: Timestamp,
+}
+
+/// What became of a transaction's edits.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The commit that holds them.
+    pub commit: CommitId,
+    /// What the transaction goes on from: that commit, or a later one.
+    pub head: Resolved,
+    /// The name under which the transaction goes on.
+    pub transaction: TransactionId,
 }
 
 /// What has changed at the source.
@@ -54,8 +65,7 @@ pub trait Source: Send + Sync + 'static {
     /// Where trees and contents are read from.
     fn nodes(&self) -> &Nodes;
 
-    /// Publishes the edits of a transaction as one commit of its branch, and
-    /// answers the branch's new head. `writer` takes the content of the edits
+    /// Publishes the edits of a transaction as one commit of its branch. `writer` takes the content of the edits
     /// as they are read; flush it before they count. Fails with
     /// [`VfsError::Conflict`] when the head has moved in a way that the edits
     /// do not go with; nothing is published then.
@@ -65,7 +75,7 @@ pub trait Source: Send + Sync + 'static {
         edits: Edits<'_>,
         writer: &PackWriter,
         message: &str,
-    ) -> Result<Resolved, VfsError>;
+    ) -> Result<Published, VfsError>;
 
     /// Gives the transaction up.
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError>;

@@ -75,7 +75,9 @@ impl Files {
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                transaction.commit(&*repos.source, value).await.map(drop)
+                let old = transaction.base();
+                transaction.commit(&*repos.source, value).await?;
+                self.tell_refreshed(&transaction, &old).await
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 transaction.abort(&*repos.source, value).await
@@ -99,6 +101,7 @@ fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsEr
         "reason": reason,
         "base": text(transaction.base_commit()),
         "changes": transaction.changes()?.len(),
+        "staging": transaction.dir().display().to_string(),
     }))
 }
 

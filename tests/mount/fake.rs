@@ -13,7 +13,7 @@ use pfs::model::{
 };
 use pfs::store::Store;
 use pfs::tree::{ApplyOptions, Edit, Entry, NodeCache, Nodes, Root, Tree, apply};
-use pfs::vfs::{Edits, Moved, Resolved, Source, Started, VfsError};
+use pfs::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
 use tokio::sync::broadcast;
 
 pub struct Fake {
@@ -153,12 +153,13 @@ impl Source for Fake {
         edits: Edits<'_>,
         writer: &PackWriter,
         _message: &str,
-    ) -> Result<Resolved, VfsError> {
+    ) -> Result<Published, VfsError> {
         let head = self.head(transaction.branch.repo.name.as_str()).map(|head| head.commit);
         if head != transaction.base {
             return Err(VfsError::Conflict("the head has moved".into()));
         }
-        self.apply(&transaction.branch.repo, edits, writer).await
+        let head = self.apply(&transaction.branch.repo, edits, writer).await?;
+        Ok(Published { commit: head.commit, head, transaction: transaction.id })
     }
 
     async fn abandon(&self, _transaction: &Started, _reason: &str) -> Result<(), VfsError> {

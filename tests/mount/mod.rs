@@ -99,6 +99,7 @@ pub fn started(source: &Fake, name: &str) -> Started {
         base: head.as_ref().map(|head| head.commit),
         root: head.map(|head| hex::encode(head.root.encode())).unwrap_or_default(),
         at: SystemClock.now(),
+        ended: None,
     }
 }
 

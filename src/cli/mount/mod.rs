@@ -1,8 +1,14 @@
 //! `mount` and what belongs to it.
 
 pub mod control;
+mod daemon;
 pub mod fstab;
 mod plan;
+mod remote;
+mod serving;
+mod source;
+mod staging;
+mod wire;
 
 use std::path::PathBuf;
 

@@ -3,12 +3,12 @@
 use std::fs;
 
 use super::node::{Body, Data};
-use super::recover::{restart, write_started};
+use super::recover::{inspect, restart, write_started};
 use super::{NodeId, Seal, Standing, TransactionView};
-use crate::model::CommitId;
+use crate::model::{CommitId, TransactionId};
 use crate::tree::Tree;
 use crate::vfs::VfsError;
-use crate::vfs::source::{Resolved, Source};
+use crate::vfs::source::{Published, Resolved, Source};
 
 impl TransactionView {
     /// The commit that the changes are relative to.
@@ -50,10 +50,9 @@ impl TransactionView {
         let started = super::Started { base: self.base_commit(), ..self.started.clone() };
         let published = source.publish(&started, self.edits(&writer), &writer, message).await;
         match published {
-            Ok(head) => {
-                let commit = head.commit;
+            Ok(Published { commit, head, transaction }) => {
                 *seal = Seal::Open;
-                self.rebase(source, head).await?;
+                self.rebase(source, head, transaction).await?;
                 Ok(Some(commit))
             }
             Err(error) => {
@@ -73,11 +72,24 @@ impl TransactionView {
         source.abandon(&self.started, reason).await?;
         *seal = Seal::Closed;
         self.lock().standing = Standing::Aborted(reason.to_owned());
+        let noted = inspect(&self.dir()).and_then(|started| {
+            let started = super::Started { ended: Some(reason.to_owned()), ..started };
+            write_started(&self.dir(), &started)
+        });
+        if let Err(error) = noted {
+            // A full disk, for one; the source knows that it is over.
+            tracing::warn!(%error, "the end of a transaction was not noted");
+        }
         Ok(())
     }
 
     /// Makes `head`, which includes every change, the new base.
-    async fn rebase(&self, source: &dyn Source, head: Resolved) -> Result<(), VfsError> {
+    async fn rebase(
+        &self,
+        source: &dyn Source,
+        head: Resolved,
+        transaction: TransactionId,
+    ) -> Result<(), VfsError> {
         let tree = Tree::new(source.nodes(), head.root);
         let mut contents = Vec::new();
         let staged = self.lock().staged_paths()?;
@@ -99,6 +111,7 @@ impl TransactionView {
         }
         state.settle(tree, head.commit)?;
         let started = super::Started {
+            id: transaction,
             base: Some(head.commit),
             root: hex::encode(head.root.encode()),
             ..self.started.clone()
@@ -131,7 +144,9 @@ impl TransactionView {
         }
     }
 
-    fn dir(&self) -> std::path::PathBuf {
+    /// The transaction's directory.
+    #[must_use]
+    pub fn dir(&self) -> std::path::PathBuf {
         let files = self.staging.dir();
         files.parent().unwrap_or(files).to_owned()
     }

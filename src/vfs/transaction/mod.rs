@@ -14,6 +14,7 @@ pub mod journal;
 mod names;
 mod node;
 mod recover;
+mod refresh;
 mod staged;
 mod state;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use changes::{Change, Held, StagedFile, What};
 pub use data::Allocate;
 pub use node::NodeId;
 pub use recover::{Started, inspect};
+pub(super) use refresh::Refreshed;
 
 use self::staged::Staging;
 use self::state::{Known, State};

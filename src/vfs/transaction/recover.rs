@@ -18,7 +18,7 @@ use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
 use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
-use crate::tree::Tree;
+use crate::tree::{Root, Tree};
 use crate::vfs::VfsError;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
@@ -37,6 +37,17 @@ pub struct Started {
     pub root: String,
     /// When it started.
     pub at: Timestamp,
+    /// Why it was given up, if it was.
+    #[serde(default)]
+    pub ended: Option<String>,
+}
+
+impl Started {
+    /// Whether the transaction started from a branch without files.
+    #[must_use]
+    pub fn is_empty_base(&self) -> bool {
+        self.base.is_none() || Root::empty().encode() == hex::decode(&self.root).unwrap_or_default()
+    }
 }
 
 const STARTED: &str = "transaction.json";

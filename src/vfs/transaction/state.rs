@@ -287,6 +287,14 @@ impl State {
         self.modified(*dir, at)
     }
 
+    /// Forgets that `id`, as in the base, is `name` in `dir`.
+    pub(super) fn let_go(&mut self, id: NodeId, dir: NodeId, name: &str) -> Result<(), VfsError> {
+        self.node_mut(dir)?.dir_mut()?.clean.remove(name);
+        self.node_mut(id)?.places.clear();
+        self.prune(id);
+        Ok(())
+    }
+
     /// Takes back `count` lookups and drops what nobody needs any more.
     pub(super) fn forget(&mut self, id: NodeId, count: u64) {
         if let Some(node) = self.nodes.get_mut(&id) {

@@ -210,6 +210,7 @@ fn started() -> Started {
         base: None,
         root: String::new(),
         at: Timestamp::default(),
+        ended: None,
     }
 }
 

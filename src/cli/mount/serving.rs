@@ -1,0 +1,307 @@
+//! The process behind a mount, from connecting to the last commit.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::daemon;
+use super::plan::{CommitWhen, MountPlan, MountedRepo};
+use super::remote::ServerStore;
+use super::source::{Following, ServerSource};
+use super::staging::{self, Held};
+use crate::api::client::{Client, connect};
+use crate::api::proto::pfs_v1 as v1;
+use crate::chunk::{BlobConfig, Blobs};
+use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
+use crate::model::{Branch, BranchName, Clock, SystemClock};
+use crate::mount::{MountError, MountOptions, Mounted, detach};
+use crate::store::{self, RetryPolicy, Store, StoreOptions};
+use crate::tree::{NodeCache, Nodes, Root, Tree};
+use crate::vfs::transaction::inspect;
+use crate::vfs::{Files, Resolved, Shown, Source, Started, TransactionView, VfsError};
+
+/// How long to try the object store itself before going through the server.
+const TRY_DIRECT: Duration = Duration::from_secs(5);
+
+/// A mount and what ends with it.
+struct Serving {
+    mounted: Mounted,
+    source: Following,
+    transactions: Vec<(Arc<TransactionView>, Held)>,
+    commit: CommitWhen,
+}
+
+/// Mounts as planned and serves until unmounted; commits what is to be
+/// committed then.
+pub async fn serve(plan: MountPlan) -> Outcome {
+    let mut serving = start(plan).await?;
+    if daemon::is_child() {
+        daemon::settle();
+        daemon::ready()?;
+    }
+    until_unmounted(&mut serving.mounted).await?;
+    serving.finish().await
+}
+
+async fn start(mut plan: MountPlan) -> Outcome<Serving> {
+    plan.cache = plan.cache.map(std::path::absolute).transpose()?;
+    let dir = plan.dir.canonicalize().map_err(|error| {
+        Failure::new(format!("{} cannot be mounted on: {error}", plan.dir.display()))
+            .hint(format!("create it: mkdir -p {}", plan.dir.display()))
+    })?;
+    let client = connect(&plan.address)
+        .await
+        .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let nodes = nodes(&client, &plan, &clock).await?;
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
+    let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner);
+    let mut transactions = Vec::new();
+    let mut shown = Vec::new();
+    for repo in &plan.repos {
+        let (one, transaction) = show(&source, repo, &plan, &dir, &clock).await?;
+        transactions.extend(transaction);
+        shown.push(one);
+    }
+    let only = (!shown.is_empty()).then_some(shown);
+    let following = Following(Arc::clone(&source));
+    let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
+    let options = options(&plan);
+    let runtime = tokio::runtime::Handle::current();
+    let mounted = Mounted::new(&dir, Arc::new(files), options, runtime).map_err(failed)?;
+    Ok(Serving { mounted, source: following, transactions, commit: plan.commit })
+}
+
+fn options(plan: &MountPlan) -> MountOptions {
+    let base = MountOptions::default();
+    MountOptions {
+        source: plan.address.to_string(),
+        allow_other: plan.allow_other,
+        uid: plan.uid.unwrap_or(base.uid),
+        gid: plan.gid.unwrap_or(base.gid),
+        umask: plan.umask.unwrap_or(base.umask),
+        ..base
+    }
+}
+
+fn failed(error: MountError) -> Failure {
+    let text = error.to_string();
+    match error {
+        MountError::NoFuse(_) => Failure::new(text).hint("load it with: modprobe fuse"),
+        MountError::Helper(_) => Failure::new(text).hint("install fuse3, or mount as root"),
+        MountError::Directory { .. }
+        | MountError::Busy { .. }
+        | MountError::NotMounted { .. }
+        | MountError::Session(_) => Failure::new(text),
+    }
+}
+
+/// What reads trees and contents, within the plan's budget.
+async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Outcome<Nodes> {
+    let store = reach(client).await?;
+    let memory = usize::try_from(plan.memory).unwrap_or(usize::MAX);
+    let config = BlobConfig {
+        memory: memory / 2,
+        write_buffer: memory / 4,
+        disk: plan.cache.as_ref().map(|dir| (dir.join("content"), plan.cache_size)),
+        ..BlobConfig::default()
+    };
+    let blobs = Blobs::new(store, Arc::clone(clock), config);
+    Ok(Nodes::new(blobs, NodeCache::new(memory / 4)))
+}
+
+/// The object store itself when it can be reached, else through the server.
+async fn reach(client: &Client) -> Outcome<Store> {
+    let info = client.native().store_info(v1::StoreInfoRequest {}).await?.into_inner();
+    let direct = async {
+        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+        let store = store::open(&info.url, &options).ok()?;
+        let token = store.get(&info.token_key).await.ok()?;
+        (token == info.token && may_write(&info.url)).then_some(store)
+    };
+    let through = || Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default());
+    let found = tokio::time::timeout(TRY_DIRECT, direct).await.ok().flatten();
+    tracing::debug!(direct = found.is_some(), url = %info.url, "store");
+    Ok(found.unwrap_or_else(through))
+}
+
+/// Whether this user may write to a directory store; others say so themselves.
+fn may_write(url: &str) -> bool {
+    let Some(dir) = url.strip_prefix("file://") else { return true };
+    nix::unistd::access(Path::new(dir), nix::unistd::AccessFlags::W_OK).is_ok()
+}
+
+/// One repo of the plan, with its transaction when it is to be written.
+async fn show(
+    source: &Arc<ServerSource>,
+    repo: &MountedRepo,
+    plan: &MountPlan,
+    dir: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Outcome<(Shown, Option<(Arc<TransactionView>, Held)>)> {
+    let MountedRepo { repo, reference, writable } = repo.clone();
+    let following = Following(Arc::clone(source));
+    if !writable {
+        let found = following.resolve(&repo, reference.as_ref()).await;
+        found.map_err(|error| unresolved(&error, &repo.to_string(), reference.as_ref()))?;
+        return Ok((Shown { repo, reference, transaction: None }, None));
+    }
+    let name = reference.as_ref().and_then(|r| r.as_branch().cloned());
+    let branch = repo.branch(name.unwrap_or_else(BranchName::master));
+    let root = staging::root(plan.cache.as_deref());
+    let (view, held) = begin(source, &branch, (dir, &root), clock).await?;
+    let view = Arc::new(view);
+    let shown = Shown { repo, reference, transaction: Some(Arc::clone(&view)) };
+    Ok((shown, Some((view, held))))
+}
+
+fn unresolved(error: &VfsError, repo: &str, reference: Option<&crate::model::Ref>) -> Failure {
+    match (error, reference) {
+        (VfsError::NotFound, Some(reference)) => {
+            Failure::new(format!("{repo}@{reference} not found")).hint("see: pfs list repo")
+        }
+        (VfsError::NotFound, None) => {
+            Failure::new(format!("repo {repo} not found")).hint("see: pfs list repo")
+        }
+        _ => Failure::new(format!("{repo}: {error}")),
+    }
+}
+
+/// A transaction on `branch`: the one a dead mount of `dir` has left, or a
+/// new one.
+async fn begin(
+    source: &Arc<ServerSource>,
+    branch: &Branch,
+    (dir, root): (&Path, &Path),
+    clock: &Arc<dyn Clock>,
+) -> Outcome<(TransactionView, Held)> {
+    let refused = |error: VfsError| match error {
+        VfsError::NotFound => unresolved(&error, &branch.repo.to_string(), None),
+        error => Failure::new(format!("{branch} cannot be written: {error}")),
+    };
+    if let Some((held, started)) = staging::left_behind(root, branch, dir)? {
+        match source.begin(branch, Some(started.id)).await {
+            Ok(_) => {
+                let view = resume(source, &held, &started, clock).await.map_err(refused)?;
+                let count = view.changes().map_err(refused)?.len();
+                say(&format!("going on with transaction {} of {count} changes", started.id));
+                return Ok((view, held));
+            }
+            Err(VfsError::Conflict(why)) => {
+                say(&format!("{why}; what it held is kept in {}", held.dir.display()));
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    let (id, base) = source.begin(branch, None).await.map_err(refused)?;
+    let held = staging::hold(root.join(id.to_string()))?;
+    let held = held.ok_or_else(|| Failure::new(format!("transaction {id} is in use")))?;
+    staging::note(&held, dir)?;
+    let tree = base.as_ref().map_or(Root::empty(), |base: &Resolved| base.root);
+    let started = Started {
+        version: 1,
+        id,
+        branch: branch.clone(),
+        base: base.map(|base| base.commit),
+        root: hex::encode(tree.encode()),
+        at: clock.now(),
+        ended: None,
+    };
+    let tree = Tree::new(Following(Arc::clone(source)).nodes(), tree);
+    Ok((TransactionView::start(&held.dir, started, tree, Arc::clone(clock))?, held))
+}
+
+async fn resume(
+    source: &Arc<ServerSource>,
+    held: &Held,
+    started: &Started,
+    clock: &Arc<dyn Clock>,
+) -> Result<TransactionView, VfsError> {
+    let damaged = |_| VfsError::Damaged(format!("the root of transaction {}", started.id));
+    let root = Root::decode(&hex::decode(&started.root).map_err(damaged)?)?;
+    let following = Following(Arc::clone(source));
+    let tree = Tree::new(following.nodes(), root);
+    TransactionView::recover(&held.dir, tree, Arc::clone(clock)).await
+}
+
+/// Tells the user something that is no result.
+fn say(text: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Waits for the unmount, or for a signal and then unmounts.
+async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
+    let dir: PathBuf = mounted.dir().to_owned();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut asked = daemon::is_child();
+    loop {
+        tokio::select! {
+            () = mounted.ended() => return Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => asked = true,
+        }
+        match mounted.unmount() {
+            Err(MountError::Busy { .. }) if asked => detach(&dir).map_err(failed)?,
+            Err(error @ MountError::Busy { .. }) => {
+                say(&format!("{error}; interrupt again to take it away all the same"));
+                asked = true;
+            }
+            Ok(()) | Err(MountError::NotMounted { .. }) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+impl Serving {
+    /// Ends every transaction as planned.
+    async fn finish(self) -> Outcome {
+        self.source.0.close();
+        self.mounted.join()?;
+        let mut failure = None;
+        for (view, held) in self.transactions {
+            if let Err(error) = end(&self.source, &view, &held, self.commit).await {
+                // `pfs umount` finds it here.
+                drop(std::fs::write(held.dir.join("failed"), error.to_string()));
+                let kept = format!("the changes are kept in {}", held.dir.display());
+                failure = Some(error.hint(kept));
+            }
+            drop(held);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn end(
+    source: &Following,
+    view: &TransactionView,
+    held: &Held,
+    commit: CommitWhen,
+) -> Outcome {
+    let branch = &view.started().branch;
+    let lost = |error: VfsError| Failure::new(format!("{branch} was not committed: {error}"));
+    if inspect(&held.dir)?.ended.is_some() {
+        return Ok(()); // aborted, and kept to be looked at
+    }
+    if !view.is_changed().map_err(lost)? {
+        source.abandon(view.started(), "nothing was written").await.map_err(lost)?;
+        return view.discard().map_err(lost);
+    }
+    match commit {
+        CommitWhen::Explicit => {
+            say(&format!("{branch} was not committed; mount it again to go on"));
+            Ok(())
+        }
+        CommitWhen::OnUnmount => {
+            if let Some(id) = view.commit(source, "").await.map_err(lost)? {
+                say(&format!("committed {}@{id}", branch.repo));
+            }
+            view.discard().map_err(lost)
+        }
+    }
+}

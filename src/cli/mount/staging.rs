@@ -1,0 +1,83 @@
+//! Where transactions are staged, and those that outlived their process.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::model::Branch;
+use crate::vfs::Started;
+use crate::vfs::transaction::inspect;
+
+/// The directory of one transaction, held by this process.
+#[derive(Debug)]
+pub struct Held {
+    /// The directory.
+    pub dir: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// Where transactions are staged: below the cache directory when there is
+/// one, else below the state directory, which is found as for the server.
+pub fn root(cache: Option<&Path>) -> PathBuf {
+    if let Some(cache) = cache {
+        return cache.join("mounts");
+    }
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = match set("PFS_ROOT") {
+        Some(root) => root,
+        None if nix::unistd::geteuid().is_root() => PathBuf::from("/var/lib/pfs"),
+        None => set("XDG_DATA_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("pfs"),
+    };
+    state.join("mounts")
+}
+
+/// Takes hold of `dir`, creating it; `None` while another process has it.
+pub fn hold(dir: PathBuf) -> io::Result<Option<Held>> {
+    fs::create_dir_all(&dir)?;
+    let lock = File::create(dir.join("lock"))?;
+    match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(Held { dir, _lock: lock })),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// A transaction on `branch` that a dead mount of `mounted` has left below
+/// `root` without ending it.
+pub fn left_behind(
+    root: &Path,
+    branch: &Branch,
+    mounted: &Path,
+) -> io::Result<Option<(Held, Started)>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let dir = entry?.path();
+        let Ok(started) = inspect(&dir) else { continue };
+        let same = started.branch == *branch && started.ended.is_none();
+        if !same || fs::read(dir.join("mount")).ok().as_deref() != Some(bytes(mounted)) {
+            continue;
+        }
+        if let Some(held) = hold(dir)? {
+            return Ok(Some((held, started)));
+        }
+    }
+    Ok(None)
+}
+
+/// Notes where the transaction in `held` is mounted.
+pub fn note(held: &Held, mounted: &Path) -> io::Result<()> {
+    fs::write(held.dir.join("mount"), bytes(mounted))
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}

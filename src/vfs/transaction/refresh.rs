@@ -1,0 +1,77 @@
+//! After a commit that was merged with others: what they changed shows.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+
+use super::node::{Body, Data, Node};
+use super::state::{Known, State};
+use super::{NodeId, TransactionView};
+use crate::model::TreePath;
+use crate::tree::{Change, Entry, EntryKind, Tree, diff};
+use crate::vfs::VfsError;
+
+/// A name that a kernel may remember wrongly.
+#[derive(Debug)]
+pub(in crate::vfs) struct Refreshed {
+    pub(in crate::vfs) parent: NodeId,
+    pub(in crate::vfs) name: Arc<str>,
+    /// A file whose content is another now.
+    pub(in crate::vfs) node: Option<NodeId>,
+}
+
+impl TransactionView {
+    /// Brings what memory knows of unchanged names up to the base, which was
+    /// `old` before; answers the names that differ. Costs what differs.
+    pub(in crate::vfs) async fn refresh(&self, old: &Tree) -> Result<Vec<Refreshed>, VfsError> {
+        let new = self.base();
+        let mut changes = diff(new.nodes(), old.root(), new.root(), &TreePath::root());
+        let mut found = Vec::new();
+        while let Some(change) = changes.next().await {
+            let change = change?;
+            let mut state = self.lock();
+            found.extend(bring_up(&mut state, change)?);
+        }
+        Ok(found)
+    }
+}
+
+/// The node at `path` as far as it is in memory.
+fn known(state: &State, path: &TreePath) -> Option<NodeId> {
+    path.components().try_fold(NodeId::ROOT, |dir, name| match state.known(dir, name) {
+        Ok(Known::Node(id)) => Some(id),
+        Ok(Known::Absent | Known::InBase(_)) | Err(_) => None,
+    })
+}
+
+fn bring_up(state: &mut State, change: Change) -> Result<Option<Refreshed>, VfsError> {
+    let Some(dir) = change.path.parent() else { return Ok(None) };
+    let Some(parent) = known(state, &dir) else { return Ok(None) };
+    let name: Arc<str> = change.path.file_name().into();
+    // What was changed again since the commit is ours.
+    if state.dir(parent)?.overrides.contains_key(&name) {
+        return Ok(None);
+    }
+    let id = state.dir(parent)?.clean.get(&name).copied();
+    let node = match id {
+        Some(id) if !replace(state.node_mut(id)?, change.new) => {
+            state.let_go(id, parent, &name)?;
+            None
+        }
+        id => id,
+    };
+    Ok(Some(Refreshed { parent, name, node }))
+}
+
+/// Makes `node` what `entry` says; `false` when it is something else now.
+fn replace(node: &mut Node, entry: Option<Entry>) -> bool {
+    let Some(Entry { kind, mode, mtime }) = entry else { return false };
+    match (&mut node.body, kind) {
+        (Body::Dir(_), EntryKind::Dir) => {}
+        (Body::File(Data::Base(old)), EntryKind::File(new)) => *old = new,
+        (Body::Symlink(old), EntryKind::Symlink(new)) if **old == *new => {}
+        (Body::Dir(_) | Body::File(_) | Body::Symlink(_), _) => return false,
+    }
+    (node.mode, node.mtime) = (mode, mtime);
+    true
+}
