@@ -1,5 +1,7 @@
 //! The command line against a real server: tables, refusals, streams.
 
+mod jobs;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
@@ -348,4 +350,25 @@ fn differences_are_shown_by_content_name_and_side() {
     NAME TYPE SIZE
     a    file 4B
     ");
+}
+
+#[test]
+fn a_tar_stream_is_put_as_the_files_it_holds() {
+    let server = Server::start();
+    tree(&server);
+    server.pfs(&["create", "repo", "r"]);
+    let tar = std::process::Command::new("tar")
+        .args(["-c", "-C", server.dir("tree").to_str().unwrap(), "."])
+        .output()
+        .unwrap();
+    let output = with_input(&server, &["put", "file", "r@master:/in", "--untar"], &tar.stdout);
+    assert!(output.status.success(), "{output:?}");
+    insta::assert_snapshot!(server.pfs(&["glob", "file", "r@master:/**"]), @r"
+    SIZE NAME
+    3B   /in/link
+    2B   /in/one
+    4B   /in/sub/two
+    ");
+    let stats = json(&server.pfs(&["stats", "--raw"]));
+    assert!(stats["store_puts"].as_str().unwrap().parse::<u64>().unwrap() > 0, "{stats}");
 }

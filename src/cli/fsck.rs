@@ -42,9 +42,13 @@ impl Args {
                 sink.line(&format!("Fix applied: {}", finding.fix))?;
             }
             if let Some(sum) = finding.summary {
-                let size = size(sum.bytes);
                 let (commits, objects) = (sum.commits, sum.objects);
-                sink.line(&format!("{commits} commits and {objects} objects ({size}) checked"))?;
+                // Only read objects are counted in bytes.
+                let read = match sum.bytes {
+                    0 => String::new(),
+                    bytes => format!(", {} read", size(bytes)),
+                };
+                sink.line(&format!("{commits} commits and {objects} objects checked{read}"))?;
             }
         }
         if errors == 0 {

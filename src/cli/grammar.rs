@@ -8,7 +8,7 @@ use super::verbs::{
     Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect, List, Put,
     Rerun, Restart, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
-use super::{cluster, completion, config, fsck, logs, mount, serve, version};
+use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version};
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
 /// a commit closes
@@ -166,6 +166,7 @@ pub enum Native {
     #[command(alias = "log")]
     Logs(logs::Args),
     Fsck(fsck::Args),
+    Stats(stats::Args),
     Config(config::Args),
     Connect(config::Connect),
     Version(version::Args),
@@ -219,6 +220,7 @@ impl Native {
             Self::Status(args) => args.run(cx).await,
             Self::Logs(args) => args.run(cx).await,
             Self::Fsck(args) => args.run(cx).await,
+            Self::Stats(args) => args.run(cx).await,
             Self::Version(args) => args.run(cx).await,
             Self::Config(args) => args.run(cx),
             Self::Connect(args) => args.run(cx),

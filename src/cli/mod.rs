@@ -27,6 +27,7 @@ mod repo;
 mod secret;
 mod serve;
 mod show;
+mod stats;
 mod transaction;
 mod verbs;
 mod version;

@@ -223,7 +223,10 @@ impl Pps {
             ..JobQuery::default()
         };
         let jobs = self.services.repos.catalog().jobs(&newest).await.map_err(|e| catalog(&e))?;
-        Ok(pipeline_info(row, jobs.first().map(|job| job.state)))
+        let mut info = pipeline_info(row, jobs.first().map(|job| job.state));
+        let executor = self.services.controller.executor_name().to_owned();
+        info.metadata.insert("executor".to_owned(), executor);
+        Ok(info)
     }
 }
 

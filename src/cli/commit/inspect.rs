@@ -1,6 +1,7 @@
 //! `inspect commit`.
 
 use super::list::size_of;
+use super::picker;
 use crate::cli::prelude::*;
 
 /// Show one commit, with everything it was derived from
@@ -90,16 +91,4 @@ async fn provenance(cx: &Context, info: &pfs::CommitInfo) -> Outcome<Vec<pfs::Co
             .extend(info.commit.filter(|other| other.id != commit.id || other.repo != commit.repo));
     }
     Ok(found)
-}
-
-fn picker(commit: &pfs::Commit) -> pfs::CommitPicker {
-    use pfs::{commit_picker, project_picker, repo_picker};
-    let repo = commit.repo.clone().unwrap_or_default();
-    let project = repo.project.map(|project| pfs::ProjectPicker {
-        picker: Some(project_picker::Picker::Name(project.name)),
-    });
-    let name = repo_picker::RepoName { project, name: repo.name, r#type: repo.r#type };
-    let repo = pfs::RepoPicker { picker: Some(repo_picker::Picker::Name(name)) };
-    let id = commit_picker::CommitByGlobalId { repo: Some(repo), id: commit.id.clone() };
-    pfs::CommitPicker { picker: Some(commit_picker::Picker::Id(id)) }
 }

@@ -1,6 +1,7 @@
 //! `wait commit`, `flush commit`.
 
-use crate::cli::commit::list::{columns, row};
+use super::list::{columns, row};
+use super::{derived, finished};
 use crate::cli::prelude::*;
 
 /// Wait until a commit and everything derived from it is finished
@@ -31,7 +32,7 @@ impl Args {
                     let info = finished(cx, cx.commit(text)?).await?;
                     printer.entity(&info, || row(cx, &self.format, &info))?;
                 }
-                false => self.set(cx, text, None, &mut printer).await?,
+                false => self.set(cx, text, &mut printer).await?,
             }
         }
         printer.finish()
@@ -41,43 +42,36 @@ impl Args {
     pub async fn flush(self, cx: &Context) -> Outcome {
         let mut printer = cx.printer(&self.format, columns(cx));
         for text in &self.commits {
-            let (id, source) = match text.contains('@') {
-                true => {
-                    let commit = finished(cx, cx.commit(text)?).await?.commit.unwrap_or_default();
-                    (commit.id, commit.repo)
-                }
-                false => (text.clone(), None),
-            };
-            self.set(cx, &id, source.as_ref(), &mut printer).await?;
+            if !text.contains('@') {
+                self.set(cx, text, &mut printer).await?;
+                continue;
+            }
+            let source = finished(cx, cx.commit(text)?).await?.commit.unwrap_or_default();
+            for commit in derived(cx, &source).await? {
+                let info = finished(cx, commit).await?;
+                self.print(cx, &info, &mut printer)?;
+            }
         }
         printer.finish()
     }
 
-    async fn set(
-        &self,
-        cx: &Context,
-        id: &str,
-        source: Option<&pfs::Repo>,
-        printer: &mut Printer,
-    ) -> Outcome {
+    async fn set(&self, cx: &Context, id: &str, printer: &mut Printer) -> Outcome {
         let commit_set = Some(pfs::CommitSet { id: id.to_owned() });
         let request = pfs::InspectCommitSetRequest { commit_set, wait: true };
         let mut stream = cx.client().await?.pfs().inspect_commit_set(request).await?.into_inner();
         while let Some(info) = stream.message().await? {
-            let repo = info.commit.as_ref().and_then(|commit| commit.repo.as_ref());
-            let name = repo.map_or("", |repo| repo.name.as_str());
-            let wanted = self.repos.is_empty() || self.repos.iter().any(|repo| repo == name);
-            let derived = source.is_none() || repo != source;
-            if wanted && derived && repo.is_none_or(|repo| repo.r#type == "user") {
-                printer.entity(&info, || row(cx, &self.format, &info))?;
-            }
+            self.print(cx, &info, printer)?;
         }
         Ok(())
     }
-}
 
-async fn finished(cx: &Context, commit: pfs::Commit) -> Outcome<pfs::CommitInfo> {
-    let wait = pfs::CommitState::Finished.into();
-    let request = pfs::InspectCommitRequest { commit: Some(commit), wait };
-    Ok(cx.client().await?.pfs().inspect_commit(request).await?.into_inner())
+    fn print(&self, cx: &Context, info: &pfs::CommitInfo, printer: &mut Printer) -> Outcome {
+        let repo = info.commit.as_ref().and_then(|commit| commit.repo.as_ref());
+        let name = repo.map_or("", |repo| repo.name.as_str());
+        let wanted = self.repos.is_empty() || self.repos.iter().any(|repo| repo == name);
+        match wanted && repo.is_none_or(|repo| repo.r#type == "user") {
+            true => printer.entity(info, || row(cx, &self.format, info)),
+            false => Ok(()),
+        }
+    }
 }

@@ -18,7 +18,8 @@ use crate::cli::prelude::*;
   pfs put file images@master -f cat.png -f dog.png
   pfs put file images@master:/2024 -r -f holidays/
   echo hello | pfs put file notes@master:/greeting.txt
-  pfs put file iris@master:/iris.csv -f https://example.com/iris.csv")]
+  pfs put file iris@master:/iris.csv -f https://example.com/iris.csv
+  tar c -C holidays . | pfs put file images@master:/2024 --untar")]
 pub struct Args {
     /// The branch, and the path to put to
     #[arg(value_name = "REPO@BRANCH[:PATH]")]
@@ -41,6 +42,9 @@ pub struct Args {
     /// Keep the whole local path, not only the file's name
     #[arg(long)]
     full_path: bool,
+    /// Put what tar files hold, instead of the files themselves
+    #[arg(long, conflicts_with = "recursive")]
+    untar: bool,
     /// What the commit is about
     #[arg(short, long, alias = "description", default_value = "", hide_default_value = true)]
     message: String,
@@ -69,7 +73,8 @@ impl Args {
         } else if sources.is_empty() {
             sources.push("-".to_owned());
         }
-        let rules = Rules { path, recursive: self.recursive, full_path: self.full_path };
+        let rules =
+            Rules { path, recursive: self.recursive, full_path: self.full_path, untar: self.untar };
         let items = items(&sources, &rules)?;
         let progress = bytes_bar("put", None, std::io::stderr().is_terminal());
         let target = put_target(file.commit.unwrap_or_default(), self.message);

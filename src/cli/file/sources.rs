@@ -29,6 +29,8 @@ pub enum From {
     Dir(PathBuf),
     /// A URL the server fetches; with everything below it when `true`.
     Url(String, bool),
+    /// What a tar file holds, or with `None` a tar stream on standard input.
+    Tar(Option<PathBuf>),
 }
 
 /// How sources are turned into items.
@@ -40,6 +42,8 @@ pub struct Rules {
     pub recursive: bool,
     /// Keep the whole local path, not only its last component.
     pub full_path: bool,
+    /// Take what tar files hold instead of the files.
+    pub untar: bool,
 }
 
 /// One item per source; fails when two would go to one place.
@@ -49,7 +53,7 @@ pub fn items(sources: &[String], rules: &Rules) -> Outcome<Vec<Item>> {
     let mut items = Vec::with_capacity(sources.len());
     for text in sources {
         let item = item(&Source::new(text), rules, several)?;
-        if !taken.insert(item.path.clone()) && !matches!(item.from, From::Dir(_)) {
+        if !taken.insert(item.path.clone()) && !matches!(item.from, From::Dir(_) | From::Tar(_)) {
             let path = &item.path;
             return Err(Failure::usage(format!("multiple files put with the path {path:?}")));
         }
@@ -64,7 +68,12 @@ fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
         let path = target(typed, source, several, rules.full_path)?;
         Ok(Item { from, path: checked(&path)? })
     };
+    let below = clean(typed.unwrap_or_default());
     match source {
+        Source::Stdin if rules.untar => Ok(Item { from: From::Tar(None), path: below }),
+        Source::Local(text) if rules.untar => {
+            Ok(Item { from: From::Tar(Some(PathBuf::from(text))), path: below })
+        }
         Source::Stdin if rules.recursive => {
             Err(Failure::usage("--recursive makes no sense with standard input"))
         }

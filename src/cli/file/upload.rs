@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::sources::{From, Item, walk};
+use super::target::join;
 use crate::cli::prelude::*;
 use v1::put_file::Source;
 use v1::put_files_request::Body;
@@ -49,13 +50,31 @@ pub async fn upload(
     };
     // The end of the stream means that everything was sent, so when a file
     // cannot be read the call is dropped while our end of the queue is open.
-    read?;
-    drop(queue);
+    match read {
+        Err(failure) if failure.message != GONE => return Err(failure),
+        Ok(()) | Err(_) => drop(queue),
+    }
     Ok(call.await?.into_inner())
 }
 
 /// The message of a failure that only says that the connection has ended.
 const GONE: &str = "the server ended the upload";
+
+/// What is kept of a file besides its bytes.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    mode: u32,
+    mtime: Option<prost_types::Timestamp>,
+}
+
+impl Kept {
+    fn of(metadata: &Metadata) -> Self {
+        // Nanoseconds are always below 10^9.
+        let nanos = i32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+        let mtime = Some(prost_types::Timestamp { seconds: metadata.mtime(), nanos });
+        Self { mode: metadata.permissions().mode() & 0o7777, mtime }
+    }
+}
 
 struct Batches {
     queue: mpsc::Sender<v1::PutFilesRequest>,
@@ -70,7 +89,9 @@ impl Batches {
         self.send(Body::Target(target))?;
         for item in items {
             match &item.from {
-                From::Stdin => self.pieces(&mut io::stdin().lock(), &item.path, None)?,
+                From::Stdin => {
+                    self.pieces(&mut io::stdin().lock(), &item.path, Kept::default())?;
+                }
                 From::File(place) => {
                     let metadata = fs::metadata(place).map_err(|e| unreadable(place, &e))?;
                     self.file(place, &item.path, &metadata, true)?;
@@ -80,8 +101,14 @@ impl Batches {
                         self.file(place, path, metadata, false)
                     })?;
                 }
+                From::Tar(None) => self.tar(io::stdin().lock(), &item.path)?,
+                From::Tar(Some(place)) => {
+                    let file = File::open(place).map_err(|error| unreadable(place, &error))?;
+                    self.tar(file, &item.path)?;
+                }
                 From::Url(url, recursive) => {
-                    let file = self.entry(&item.path, None, Source::Url(url.clone()));
+                    let source = Source::Url(url.clone());
+                    let file = self.entry(&item.path, Kept::default(), source);
                     self.push(v1::PutFile { recursive: *recursive, ..file }, 0)?;
                 }
             }
@@ -97,7 +124,8 @@ impl Batches {
             let to = to.to_str().ok_or_else(|| {
                 Failure::new(format!("the target of {} is not valid UTF-8", place.display()))
             })?;
-            let file = self.entry(path, Some(metadata), Source::Symlink(to.to_owned()));
+            let source = Source::Symlink(to.to_owned());
+            let file = self.entry(path, Kept::of(metadata), source);
             return self.push(file, 0);
         }
         let regular = kind.is_file();
@@ -107,8 +135,9 @@ impl Batches {
         let mut file = File::open(place).map_err(|error| unreadable(place, &error))?;
         let small = usize::try_from(metadata.len()).ok().filter(|n| regular && *n < PIECE);
         match small {
-            Some(size) => self.small(&mut file, size, path, metadata),
-            None => self.pieces(&mut file, path, regular.then_some(metadata)),
+            Some(size) => self.small(&mut file, size, path, Kept::of(metadata)),
+            None if regular => self.pieces(&mut file, path, Kept::of(metadata)),
+            None => self.pieces(&mut file, path, Kept::default()),
         }
         .map_err(|failure| match failure.message == GONE {
             true => failure,
@@ -116,28 +145,66 @@ impl Batches {
         })
     }
 
+    /// Everything in a tar stream, below `path`.
+    fn tar(&mut self, from: impl Read, path: &str) -> Outcome {
+        let mut archive = tar::Archive::new(io::BufReader::with_capacity(PIECE, from));
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let name = String::from_utf8(entry.path_bytes().into_owned())
+                .map_err(|_| Failure::new("the tar stream has a name that is not valid UTF-8"))?;
+            let path = join(path, &name);
+            let header = entry.header();
+            // Times that no timestamp can hold are kept as 1970.
+            let seconds = i64::try_from(header.mtime()?).unwrap_or(0);
+            let mtime = Some(prost_types::Timestamp { seconds, nanos: 0 });
+            let kept = Kept { mode: header.mode()? & 0o7777, mtime };
+            match header.entry_type() {
+                tar::EntryType::Regular | tar::EntryType::Continuous => {
+                    let size = usize::try_from(entry.size()).ok().filter(|size| *size < PIECE);
+                    match size {
+                        Some(size) => self.small(&mut entry, size, &path, kept)?,
+                        None => self.pieces(&mut entry, &path, kept)?,
+                    }
+                }
+                tar::EntryType::Symlink => {
+                    let to = entry.link_name_bytes().unwrap_or_default();
+                    let to = String::from_utf8_lossy(&to).into_owned();
+                    let file = self.entry(&path, kept, Source::Symlink(to));
+                    self.push(file, 0)?;
+                }
+                // Directories come with their files; headers hold no files.
+                tar::EntryType::Directory | tar::EntryType::XGlobalHeader => {}
+                _ => {
+                    return Err(Failure::new(format!("{name} in the tar stream is no file"))
+                        .hint("hard links, devices and pipes cannot be put"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A file that fits into a message together with others.
-    fn small(&mut self, file: &mut File, size: usize, path: &str, metadata: &Metadata) -> Outcome {
+    fn small(&mut self, file: &mut impl Read, size: usize, path: &str, kept: Kept) -> Outcome {
         // One byte more shows in one read that the file has not grown.
         let mut data = Vec::with_capacity(size + 1);
         file.take(PIECE as u64).read_to_end(&mut data)?;
         if data.len() == PIECE {
             let rest = io::Cursor::new(data).chain(file);
-            return self.pieces(&mut { rest }, path, Some(metadata));
+            return self.pieces(&mut { rest }, path, kept);
         }
         let bytes = data.len();
-        let file = self.entry(path, Some(metadata), Source::Data(data.into()));
+        let file = self.entry(path, kept, Source::Data(data.into()));
         self.push(file, bytes)
     }
 
     /// A file of any size, piece by piece.
-    fn pieces(&mut self, from: &mut impl Read, path: &str, metadata: Option<&Metadata>) -> Outcome {
+    fn pieces(&mut self, from: &mut dyn Read, path: &str, kept: Kept) -> Outcome {
         let mut piece = read_piece(from)?;
         loop {
             let next = if piece.len() < PIECE { Bytes::new() } else { read_piece(from)? };
             let more = !next.is_empty();
             let bytes = piece.len();
-            let file = self.entry(path, metadata, Source::Data(piece));
+            let file = self.entry(path, kept, Source::Data(piece));
             self.push(v1::PutFile { more, ..file }, bytes)?;
             if !more {
                 return Ok(());
@@ -146,16 +213,11 @@ impl Batches {
         }
     }
 
-    fn entry(&self, path: &str, metadata: Option<&Metadata>, source: Source) -> v1::PutFile {
-        let mtime = metadata.map(|metadata| prost_types::Timestamp {
-            seconds: metadata.mtime(),
-            // Always below 10^9.
-            nanos: i32::try_from(metadata.mtime_nsec()).unwrap_or(0),
-        });
+    fn entry(&self, path: &str, kept: Kept, source: Source) -> v1::PutFile {
         v1::PutFile {
             path: path.to_owned(),
-            mode: metadata.map_or(0, |metadata| metadata.permissions().mode() & 0o7777),
-            mtime,
+            mode: kept.mode,
+            mtime: kept.mtime,
             append: self.append,
             more: false,
             recursive: false,
@@ -189,7 +251,7 @@ impl Batches {
 }
 
 /// The next piece, short only at the end.
-fn read_piece(from: &mut impl Read) -> io::Result<Bytes> {
+fn read_piece(from: &mut dyn Read) -> io::Result<Bytes> {
     let mut piece = Vec::with_capacity(PIECE);
     from.take(PIECE as u64).read_to_end(&mut piece)?;
     Ok(piece.into())

@@ -48,8 +48,12 @@ fn text(
     if cx.era == Era::Native {
         let (available, requested) = (details.workers_available, details.workers_requested);
         fields.line("Workers Available", &format!("{available}/{requested}"))?;
-        fields.some("Executor", info.metadata.get("executor").cloned())?;
     }
+    let executor = info.metadata.get("executor").map(|executor| match executor.as_str() {
+        "process" => "process (on the server's host, not in the image)".to_owned(),
+        other => other.to_owned(),
+    });
+    fields.some("Executor", executor)?;
     workload(&mut fields, info.parallelism, &details, cx.keys())?;
     fields.some("Recent Error", Some(details.recent_error.clone()))?;
     if cx.era == Era::Native {

@@ -46,21 +46,34 @@ impl Args {
         let mut stream = cx.client().await?.pps().list_pipeline(request).await?.into_inner();
         let mut printer = cx.printer(&self.format, columns(cx));
         let mut specs = cx.sink();
+        let mut on_host = false;
         while let Some(info) = stream.message().await? {
             let state = show::pipeline_state(info.state);
             if !self.state.is_empty() && !self.state.iter().any(|wanted| wanted == state) {
                 continue;
             }
+            on_host |= runs_on_host(&info);
             match self.spec {
                 true => specs.line(&info.user_spec_json)?,
                 false => printer.entity(&info, || row(cx, &self.format, &info))?,
             }
         }
-        match self.spec {
-            true => Ok(specs.flush()?),
-            false => printer.finish(),
+        if self.spec {
+            return Ok(specs.flush()?);
         }
+        printer.finish()?;
+        if on_host && self.format.encoding().is_none() {
+            cx.notice("notice: programs run on the server's host, not in their images");
+        }
+        Ok(())
     }
+}
+
+/// Whether a pipeline names an image that is not used.
+fn runs_on_host(info: &pps::PipelineInfo) -> bool {
+    let image = info.details.as_ref().and_then(|details| details.transform.as_ref());
+    let named = image.is_some_and(|transform| !transform.image.is_empty());
+    named && info.metadata.get("executor").is_some_and(|executor| executor == "process")
 }
 
 /// How many earlier versions: `none`, a number, or `all` (-1).

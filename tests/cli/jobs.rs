@@ -1,0 +1,130 @@
+//! Pipelines, jobs and logs as the command line shows them.
+
+use super::{json, settled, with_input};
+use crate::server::Server;
+
+/// A chain of two pipelines over `words`, which holds one file.
+fn chain(server: &Server) {
+    let specs = r#"
+        {"pipeline": {"name": "count"}, "parallelismSpec": {"constant": "2"},
+         "transform": {"image": "none", "cmd": ["/bin/sh"],
+                       "stdin": ["wc -c < $words > /pfs/out/n", "echo counted $words"]},
+         "input": {"atom": {"repo": "words", "glob": "/"}}}
+        {"pipeline": {"name": "copy"}, "transform": {"cmd": ["cp", "/pfs/count/n", "/pfs/out/m"]},
+         "input": {"pfs": {"repo": "count", "glob": "/*"}}}"#
+        .replace("$words", "/pfs/words/a");
+    server.pfs(&["create", "repo", "words"]);
+    with_input(server, &["put", "file", "words@master:/a"], b"abc");
+    let made = with_input(server, &["create-pipeline", "-f", "-"], specs.as_bytes());
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[test]
+fn a_chain_is_followed_to_its_end() {
+    let server = Server::start();
+    chain(&server);
+    let flushed = server.pfs(&["flush-commit", "words/master"]);
+    insta::assert_snapshot!(settled(&flushed), @r"
+    REPO ID PARENT STARTED DURATION SIZE
+    count ID <none> AGE AGE 2B
+    copy ID <none> AGE AGE 2B
+    ");
+    assert_eq!(server.pfs(&["get-file", "copy", "master", "m"]), "3\n");
+    insta::assert_snapshot!(settled(&server.pfs(&["list-job"])), @r"
+    ID OUTPUT COMMIT STARTED DURATION RESTART PROGRESS DL UL STATE
+    ID copy/ID AGE AGE 0 1 + 0 / 1 2B 2B success
+    ID count/ID AGE AGE 0 1 + 0 / 1 3B 2B success
+    ");
+    insta::assert_snapshot!(settled(&server.pfs(&["list", "job", "-p", "count"])), @r"
+    PROJECT PIPELINE ID STARTED DURATION RESTART PROGRESS DL UL STATE
+    default count ID AGE AGE 0 1 + 0 / 1 3B 2B success
+    ");
+    insta::assert_snapshot!(settled(&server.pfs(&["list-pipeline"])), @r"
+    NAME INPUT OUTPUT CREATED STATE
+    copy count:/* copy/master AGE running
+    count words:/ count/master AGE running
+    ");
+    assert_eq!(server.pfs(&["logs", "-p", "count"]), "counted /pfs/words/a\n");
+    let provenance = server.pfs(&["inspect-commit", "copy", "master"]);
+    let line = provenance.lines().find(|line| line.starts_with("Provenance:")).unwrap();
+    for (repo, times) in [(" words/", 1), (" count/", 1), (" __spec__/", 2)] {
+        assert_eq!(line.matches(repo).count(), times, "{line}");
+    }
+}
+
+#[test]
+fn jobs_and_datums_are_named_by_either_grammar() {
+    let server = Server::start();
+    chain(&server);
+    server.pfs(&["flush-job", "words/master"]);
+    let raw = json(&server.pfs(&["list-job", "-p", "count", "--raw"]));
+    let id = raw["job"]["id"].as_str().unwrap();
+    assert_eq!((&raw["state"], &raw["dataTotal"]), (&"JOB_SUCCESS".into(), &"1".into()));
+    assert_eq!(raw["pipeline"]["name"], "count");
+    let named = format!("count@{id}");
+    let inspected = server.pfs(&["inspect", "job", &named]);
+    assert!(inspected.contains("Processed: 1") && inspected.contains("Total: 1"), "{inspected}");
+    assert!(server.pfs(&["wait", "job", &named]).contains("1 + 0 / 1"));
+    let table = server.pfs(&["list-datum", id]);
+    insta::assert_snapshot!(settled(&table).replace("IDID", "DATUM"), @r"
+    ID STATUS TIME
+    DATUM success AGE
+    ");
+    let datum = table.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let shown = server.pfs(&["inspect", "datum", &named, datum]);
+    assert!(shown.contains("State: success") && shown.contains("/"), "{shown}");
+    assert_eq!(server.pfs(&["get-logs", "--job", id]), "counted /pfs/words/a\n");
+}
+
+#[test]
+fn a_pipeline_is_changed_and_stopped() {
+    let server = Server::start();
+    chain(&server);
+    server.pfs(&["flush-commit", "words/master"]);
+    let edited = server
+        .command(&["edit", "pipeline", "count", "--editor", "sed -i s/\"2\"/\"3\"/"])
+        .output()
+        .unwrap();
+    assert!(edited.status.success(), "{edited:?}");
+    let info = json(&server.pfs(&["inspect", "pipeline", "count", "--raw"]));
+    assert_eq!((&info["version"], &info["parallelism"]), (&"2".into(), &"3".into()));
+    server.pfs(&["stop", "pipeline", "count"]);
+    assert!(server.pfs(&["list", "pipeline"]).contains("paused"));
+    server.pfs(&["start", "pipeline", "count"]);
+    server.refused(&["delete", "pipeline", "count"]);
+    server.pfs(&["delete", "pipeline", "copy"]);
+    server.pfs(&["delete", "pipeline", "count"]);
+    insta::assert_snapshot!(settled(&server.pfs(&["list-repo"])), @r"
+    NAME CREATED SIZE
+    words AGE 3B
+    ");
+}
+
+#[test]
+fn a_spec_with_a_mistake_is_located_and_changes_nothing() {
+    let server = Server::start();
+    server.pfs(&["create", "repo", "words"]);
+    let file = server.dir("specs").join("two.json");
+    let good = r#"{"pipeline": {"name": "a"}, "transform": {"cmd": ["true"]},
+                   "input": {"pfs": {"repo": "words", "glob": "/"}}}"#;
+    std::fs::write(&file, format!("{good}\n{}", good.replace("\"cmd\"", "\"cmdd\""))).unwrap();
+    let file = file.to_str().unwrap();
+    let said = server.refused(&["create", "pipeline", "-f", file]);
+    assert!(said.contains(&format!("{file}:3:")) && said.contains("cmd"), "{said}");
+    assert!(!server.pfs(&["list", "pipeline"]).contains(" a "));
+    server.refused(&["validate", "pipeline", "-f", file]);
+}
+
+#[test]
+fn secrets_are_kept_and_not_shown() {
+    let server = Server::start();
+    let manifest = "kind: Secret\napiVersion: v1\nmetadata: {name: hub}\ndata: {user: YW5u}\n";
+    let made = with_input(&server, &["create-secret", "-f", "-"], manifest.as_bytes());
+    assert!(made.status.success(), "{made:?}");
+    server.pfs(&["create", "secret", "other", "--from-literal", "password=hidden"]);
+    let table = server.pfs(&["list", "secret"]) + &server.pfs(&["inspect", "secret", "other"]);
+    assert!(table.contains("hub") && table.contains("other"), "{table}");
+    assert!(!table.contains("hidden") && !table.contains("YW5u"), "{table}");
+    server.pfs(&["delete", "secret", "hub"]);
+    assert!(!server.pfs(&["list", "secret"]).contains("hub"));
+}
