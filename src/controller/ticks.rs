@@ -75,9 +75,9 @@ impl Controller {
         if cron.overwrite {
             changes.delete(&TreePath::root()).await?;
         }
-        let path = rfc3339(now).parse().map_err(|error: crate::model::InvalidPath| {
-            ControllerError::Job(error.to_string())
-        })?;
+        let path = rfc3339(now)
+            .parse()
+            .map_err(|error: crate::model::InvalidPath| ControllerError::Job(error.to_string()))?;
         changes.create(&path, NewFile::default()).await?;
         Ok(changes.finish().await?)
     }
