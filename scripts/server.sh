@@ -57,21 +57,21 @@ server_stop() {
   server_pid=
 }
 
-# Mount points below the scratch directory, the deepest first.
-scratch_mounts() {
-  awk -v under="$SCRATCH/" 'index($5, under) == 1 {print $5}' /proc/self/mountinfo | sort -r
+# Mount points below a directory, the deepest first.
+mounts_below() {
+  awk -v under="$1/" 'index($5, under) == 1 {print $5}' /proc/self/mountinfo | sort -r
 }
 
 scratch_end() {
   local status=$? mount
   trap - EXIT INT TERM HUP
   cd / || true
-  for mount in $(scratch_mounts); do
+  for mount in $(mounts_below "$SCRATCH/work"); do
     timeout 30 pfs umount "$mount" >/dev/null 2>&1 || umount -l "$mount" 2>/dev/null ||
       fusermount3 -uz "$mount" 2>/dev/null || true
   done
   server_stop
-  for mount in $(scratch_mounts); do umount -l "$mount" 2>/dev/null || true; done
+  for mount in $(mounts_below "$SCRATCH"); do umount -l "$mount" 2>/dev/null || true; done
   if [[ $status != 0 && -s $SCRATCH/server.log ]]; then
     echo "--- the end of the server's log" >&2
     tail -n 30 "$SCRATCH/server.log" >&2

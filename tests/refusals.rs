@@ -231,19 +231,3 @@ fn an_unreachable_store_is_named() {
     let error = String::from_utf8_lossy(&started.stderr).into_owned();
     assert!(error.contains("s3://bucket") || error.contains("bucket"), "{error}");
 }
-
-#[test]
-fn usage_errors_exit_with_two() {
-    let server = prepared();
-    for arguments in [&["list"][..], &["creat", "repo", "x"], &["list", "repo", "--no-such-flag"]] {
-        assert_eq!(server.output(arguments).status.code(), Some(2), "pfs {arguments:?}");
-    }
-}
-
-#[test]
-fn a_server_that_is_not_there_is_named() {
-    let mut server = prepared();
-    server.kill();
-    let error = server.refused(&["list", "repo"]);
-    assert!(error.contains("127.0.0.1") && error.contains("hint: "), "{error}");
-}

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod event;
 mod op;
 mod query;
 mod rows;
@@ -18,12 +19,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use event::{Event, EventRow};
 pub use op::{JobChange, Op, TransactionChange};
 pub use query::{Back, CommitQuery, JobQuery, Reach};
 pub use rows::{
-    BranchRow, CommitRow, DatumRow, DatumState, Event, EventRow, Job, JobCounters, JobInput,
-    JobRow, JobState, LeaseRow, Origin, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow,
-    RepoRow, SecretRow, StoredRoot, TransactionRow, TransactionState, Trigger,
+    BranchRow, CommitRow, DatumRow, DatumState, Job, JobCounters, JobInput, JobRow, JobState,
+    LeaseRow, Origin, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow,
+    SecretRow, StoredRoot, TransactionRow, TransactionState, Trigger,
 };
 
 use crate::model::{

@@ -1,13 +1,12 @@
 //! What a mount is asked, answered from the places below its top directory.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use lru::LruCache;
 use tokio::sync::mpsc;
 
 use super::VfsError;
+use super::contents::Contents;
 use super::cursor::Cursors;
 use super::datum::DatumViews;
 use super::inode::{Identity, InodeTable};
@@ -21,9 +20,6 @@ use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
 use crate::tree::{Entry, EntryKind};
 
-/// How many files' contents are remembered between reads.
-const CONTENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("is not zero");
-
 /// The file system of one mount.
 ///
 /// Everything is answered by inode number. Numbers stay valid for as long as
@@ -36,7 +32,7 @@ pub struct Files {
     /// Where invalidations go once the mount is served.
     pub(super) tell: Mutex<Option<mpsc::Sender<Invalidation>>>,
     cursors: Cursors,
-    contents: Mutex<LruCache<InodeNo, Content>>,
+    contents: Contents,
     mounted: Timestamp,
 }
 
@@ -67,7 +63,7 @@ impl Files {
 
     fn new(top: Arc<dyn Top>, mounted: Timestamp) -> Self {
         let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
-        let contents = Mutex::new(LruCache::new(CONTENTS));
+        let contents = Contents::default();
         let tell = Mutex::default();
         Self { top, repos: None, datums: None, tell, inodes, cursors, contents, mounted }
     }
@@ -159,7 +155,7 @@ impl Files {
         let leaf = || Node::Leaf(Arc::clone(view), path, attr);
         let ino = self.inodes.remember(identity, leaf);
         if let Some(content) = view::content(entry) {
-            self.contents().put(ino, content.clone());
+            self.contents.put(ino, content.clone());
         }
         attr.at(ino)
     }
@@ -174,10 +170,6 @@ impl Files {
         let identity = transaction_node(transaction, id);
         let node = || Node::Transaction(Arc::clone(transaction), id);
         attr.at(self.inodes.remember(identity, node))
-    }
-
-    fn contents(&self) -> std::sync::MutexGuard<'_, LruCache<InodeNo, Content>> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back `count` lookups of `ino`.
@@ -298,8 +290,13 @@ impl Files {
             Node::Leaf(view, path, _) => {
                 let content = self.content(ino, &view, &path).await?;
                 let end = offset.saturating_add(count).min(content.size());
-                let blobs = view.tree.nodes().blobs();
-                Ok(content.read_range(blobs, offset.min(end)..end).await?)
+                let (blobs, range) = (view.tree.nodes().blobs(), offset.min(end)..end);
+                for chunk in self.contents.ahead(ino, &range) {
+                    let blobs = blobs.clone();
+                    // Whoever asks for it later hears what went wrong.
+                    tokio::spawn(async move { drop(blobs.read(&chunk).await) });
+                }
+                Ok(content.read_range(blobs, range).await?)
             }
             Node::Transaction(transaction, id) => transaction.read(id, offset, count).await,
             Node::Top | Node::Group(_) | Node::Dir(..) => Err(VfsError::IsDirectory),
@@ -312,12 +309,12 @@ impl Files {
         view: &View,
         path: &TreePath,
     ) -> Result<Content, VfsError> {
-        if let Some(content) = self.contents().get(&ino) {
-            return Ok(content.clone());
+        if let Some(content) = self.contents.get(ino) {
+            return Ok(content);
         }
         let entry = view.tree.get(path).await?.ok_or(VfsError::Stale)?;
         let content = view::content(&entry).ok_or(VfsError::Invalid("not a file"))?;
-        self.contents().put(ino, content.clone());
+        self.contents.put(ino, content.clone());
         Ok(content.clone())
     }
 

@@ -5,6 +5,7 @@
 //! error numbers; `mount` translates.
 
 mod base;
+mod contents;
 mod cursor;
 mod datum;
 mod error;
