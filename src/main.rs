@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pfs::cli::{self, Exit};
+use pfs::cli;
 use pfs::controller::executor::runner;
 use pfs::store;
 

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use clap::Subcommand;
+
 use crate::cli::prelude::*;
 
 /// Not needed: the server listens on this machine
@@ -99,5 +101,66 @@ impl Absent {
             Some(instead) => failure.hint(instead),
             None => failure.hint("'pfs help' lists the commands there are"),
         })
+    }
+}
+
+/// Commands of other eras that are not there.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants are the commands")]
+pub enum AbsentCommand {
+    #[command(hide = true)]
+    Auth(Absent),
+    #[command(hide = true)]
+    Idp(Absent),
+    #[command(hide = true)]
+    Enterprise(Absent),
+    #[command(hide = true)]
+    License(Absent),
+    #[command(hide = true)]
+    Debug(Absent),
+    #[command(hide = true)]
+    Draw(Absent),
+    #[command(hide = true)]
+    Check(Absent),
+    #[command(hide = true)]
+    Next(Absent),
+    #[command(hide = true)]
+    Resume(Absent),
+    #[command(hide = true)]
+    Shell(Absent),
+    #[command(hide = true)]
+    Logs2(Absent),
+    #[command(hide = true)]
+    Loki(Absent),
+    #[command(hide = true)]
+    KubeEvents(Absent),
+    #[command(hide = true)]
+    Agent(Absent),
+    #[command(hide = true)]
+    Csi(Absent),
+}
+
+impl AbsentCommand {
+    /// Says that it is not there.
+    pub fn run(self) -> Outcome {
+        match self {
+            Self::Auth(args) => args.run("auth", None),
+            Self::Idp(args) => args.run("idp", None),
+            Self::Enterprise(args) => args.run("enterprise", None),
+            Self::License(args) => args.run("license", None),
+            Self::Debug(args) => args.run("debug", None),
+            Self::Draw(args) => args.run("draw", None),
+            Self::Check(args) => args.run("check", None),
+            Self::Next(args) => args.run("next", None),
+            Self::Resume(args) => args.run("resume", None),
+            Self::Shell(args) => {
+                args.run("shell", Some("shells complete commands after 'pfs completion'"))
+            }
+            Self::Logs2(args) => args.run("logs2", Some("use 'logs'")),
+            Self::Loki(args) => args.run("loki", Some("use 'logs'")),
+            Self::KubeEvents(args) => args.run("kube-events", None),
+            Self::Agent(args) => args.run("agent", None),
+            Self::Csi(args) => args.run("csi", None),
+        }
     }
 }

@@ -176,36 +176,9 @@ pub enum Native {
     Deploy(cluster::Deploy),
     #[command(hide = true)]
     Undeploy(cluster::Undeploy),
-    #[command(hide = true)]
-    Auth(cluster::Absent),
-    #[command(hide = true)]
-    Idp(cluster::Absent),
-    #[command(hide = true)]
-    Enterprise(cluster::Absent),
-    #[command(hide = true)]
-    License(cluster::Absent),
-    #[command(hide = true)]
-    Debug(cluster::Absent),
-    #[command(hide = true)]
-    Draw(cluster::Absent),
-    #[command(hide = true)]
-    Check(cluster::Absent),
-    #[command(hide = true)]
-    Next(cluster::Absent),
-    #[command(hide = true)]
-    Resume(cluster::Absent),
-    #[command(hide = true)]
-    Shell(cluster::Absent),
-    #[command(hide = true)]
-    Logs2(cluster::Absent),
-    #[command(hide = true)]
-    Loki(cluster::Absent),
-    #[command(hide = true)]
-    KubeEvents(cluster::Absent),
-    #[command(hide = true)]
-    Agent(cluster::Absent),
-    #[command(hide = true)]
-    Csi(cluster::Absent),
+    /// What other eras had.
+    #[command(flatten)]
+    Absent(cluster::AbsentCommand),
 }
 
 impl Native {
@@ -252,23 +225,7 @@ impl Native {
             Self::Run(verb) => verb.run(cx).await,
             Self::Rerun(verb) => verb.run(cx).await,
             Self::Restart(verb) => verb.run(cx).await,
-            Self::Auth(args) => args.run("auth", None),
-            Self::Idp(args) => args.run("idp", None),
-            Self::Enterprise(args) => args.run("enterprise", None),
-            Self::License(args) => args.run("license", None),
-            Self::Debug(args) => args.run("debug", None),
-            Self::Draw(args) => args.run("draw", None),
-            Self::Check(args) => args.run("check", None),
-            Self::Next(args) => args.run("next", None),
-            Self::Resume(args) => args.run("resume", None),
-            Self::Shell(args) => {
-                args.run("shell", Some("shells complete commands after 'pfs completion'"))
-            }
-            Self::Logs2(args) => args.run("logs2", Some("use 'logs'")),
-            Self::Loki(args) => args.run("loki", Some("use 'logs'")),
-            Self::KubeEvents(args) => args.run("kube-events", None),
-            Self::Agent(args) => args.run("agent", None),
-            Self::Csi(args) => args.run("csi", None),
+            Self::Absent(command) => command.run(),
         }
     }
 }

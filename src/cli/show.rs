@@ -94,7 +94,7 @@ pub fn took(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Time
 /// A bar of eight cells, filled as far as things are done.
 pub fn bar(done: usize, total: usize) -> String {
     const CELLS: usize = 8;
-    let filled = if total == 0 { CELLS } else { done * CELLS / total };
+    let filled = (done * CELLS).checked_div(total).unwrap_or(CELLS);
     format!("{}{}", "▇".repeat(filled), "-".repeat(CELLS - filled))
 }
 

@@ -45,7 +45,7 @@ impl Args {
 fn text(cx: &Context, info: &pps::DatumInfo, mut fields: Fields<'_>) -> io::Result<()> {
     let datum = info.datum.clone().unwrap_or_default();
     let job = datum.job.unwrap_or_default();
-    let stats = info.stats.clone().unwrap_or_default();
+    let stats = info.stats.unwrap_or_default();
     let job_name = match cx.era {
         Era::Dash => job.id.clone(),
         Era::Native => show::job(&job),
@@ -63,8 +63,7 @@ fn text(cx: &Context, info: &pps::DatumInfo, mut fields: Fields<'_>) -> io::Resu
     if let Some(state) = &info.pfs_state {
         fields.block("PFS State", &file(state))?;
     }
-    let inputs: Vec<_> =
-        info.data.iter().filter_map(|info| info.file.as_ref()).map(|f| file(f)).collect();
+    let inputs: Vec<_> = info.data.iter().filter_map(|info| info.file.as_ref()).map(file).collect();
     fields.block("Inputs", &inputs.join("\n"))?;
     Ok(())
 }

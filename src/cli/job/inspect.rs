@@ -70,7 +70,7 @@ fn counters(info: &pps::JobInfo, fields: &mut Fields<'_>) -> io::Result<()> {
 }
 
 fn stats(info: &pps::JobInfo, fields: &mut Fields<'_>) -> io::Result<()> {
-    let stats = info.stats.clone().unwrap_or_default();
+    let stats = info.stats.unwrap_or_default();
     fields
         .line("Data Downloaded", &size(unsigned(stats.download_bytes)))?
         .line("Data Uploaded", &size(unsigned(stats.upload_bytes)))?

@@ -164,7 +164,7 @@ pub fn columns(cx: &Context) -> &'static [&'static str] {
 pub fn row(cx: &Context, format: &Format, info: &pps::JobInfo) -> Vec<Cell> {
     let job = info.job.clone().unwrap_or_default();
     let pipeline = job.pipeline.unwrap_or_default();
-    let stats = info.stats.clone().unwrap_or_default();
+    let stats = info.stats.unwrap_or_default();
     // A job counts from the moment its output commit was opened.
     let started = info.started.as_ref().or(info.created.as_ref());
     let mut cells: Vec<Cell> = match cx.era {

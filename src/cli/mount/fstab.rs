@@ -127,7 +127,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
             "project" => project = value.parse()?,
             "address" => {
-                plan.address = value.parse().map_err(|e| Failure::usage(format!("{e}")))?
+                plan.address = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;
             }
             name if GENERIC.contains(&name) || name.starts_with("x-") || name == "comment" => {}
             _ => {

@@ -16,7 +16,7 @@ impl Args {
     /// Aborts the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
         let reason = "given up with 'delete transaction'".to_owned();
-        let request = v1::AbortTransactionRequest { id: id(&self.id)?.into(), reason };
+        let request = v1::AbortTransactionRequest { id: id(&self.id)?, reason };
         cx.client().await?.native().abort_transaction(request).await?;
         Ok(())
     }

@@ -20,11 +20,8 @@ pub struct Args {
 impl Args {
     /// Commits the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let edits = v1::TransactionEdits {
-            id: id(&self.id)?.into(),
-            message: self.message,
-            edits: Vec::new(),
-        };
+        let edits =
+            v1::TransactionEdits { id: id(&self.id)?, message: self.message, edits: Vec::new() };
         let stream = tokio_stream::iter([edits]);
         let info = cx.client().await?.native().commit_transaction(stream).await?.into_inner();
         match info.state == i32::from(v1::TransactionState::Committed) {

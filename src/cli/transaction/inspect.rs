@@ -17,7 +17,7 @@ pub struct Args {
 impl Args {
     /// Prints the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let request = v1::InspectTransactionRequest { id: id(&self.id)?.into() };
+        let request = v1::InspectTransactionRequest { id: id(&self.id)? };
         let info = cx.client().await?.native().inspect_transaction(request).await?.into_inner();
         let mut sink = cx.sink();
         if let Some(encoding) = self.format.encoding() {
