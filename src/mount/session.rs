@@ -59,7 +59,7 @@ impl Mounted {
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
             let result = session.run();
-            drop(end.send(()));
+            let _ = end.send(());
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);

@@ -142,7 +142,7 @@ impl Under {
 
 /// Writes zeros over `range` of `file`.
 pub(super) fn zero(file: &File, range: std::ops::Range<u64>) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = range.start;
     while at < range.end {
         let count = (range.end - at).min(ZEROS.len() as u64);
