@@ -253,7 +253,7 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
         }
         match mounted.unmount() {
             Err(MountError::Busy { .. }) if asked => {
-                detach(&dir).map_err(|error| failed(&error))?
+                detach(&dir).map_err(|error| failed(&error))?;
             }
             Err(error @ MountError::Busy { .. }) => {
                 say(&format!("{error}; interrupt again to take it away all the same"));
