@@ -231,7 +231,7 @@ async fn shown_inputs(
     let views = DatumViews::new(repos.nodes().clone());
     let files = Arc::new(Files::of_datums(views.clone(), repos.clock().now()));
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
-    let mount = move || Mounted::new(&at, files, options, runtime).map(drop);
+    let mount = move || Mounted::new(&at, &files, &options, &runtime).map(drop);
     executor.call_apart(mount).await??;
     let clock = Arc::clone(repos.clock());
     Ok(Some(Arc::new(MountedViews::new(views, dir.to_owned(), clock))))
