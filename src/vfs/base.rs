@@ -26,7 +26,8 @@ impl From<ChunkError> for VfsError {
             ChunkError::Store(error) => error.into(),
             ChunkError::Missing { .. }
             | ChunkError::Corrupt { .. }
-            | ChunkError::CorruptPack { .. } => Self::Damaged(error.to_string()),
+            | ChunkError::CorruptPack { .. }
+            | ChunkError::ShortRead { .. } => Self::Damaged(error.to_string()),
             ChunkError::TooLarge { .. } => Self::TooLarge,
             ChunkError::Interrupted => Self::Unavailable(error.to_string()),
         }
