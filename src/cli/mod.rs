@@ -12,6 +12,7 @@ mod context;
 mod datum;
 mod delete_all;
 mod dialect;
+mod direct;
 mod failure;
 mod file;
 mod fsck;

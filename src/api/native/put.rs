@@ -1,18 +1,25 @@
 //! Puts that keep modes and times.
 
+use std::collections::HashSet;
+
 use tonic::Streaming;
 
+use super::transactions::{content, expect_pack};
 use super::{Native, id_bytes, repo};
 use crate::api::convert::{parse, timestamp};
 use crate::api::proto::pfs_v1::{self as pb, put_file::Source, put_files_request::Body};
+use crate::api::service::Services;
 use crate::api::status::{Result, invalid, missing, refused};
-use crate::model::{BranchName, Ref, TreePath};
+use crate::model::{BranchName, PackId, Ref, TreePath};
 use crate::repo::{ChangeNote, Fetch, FileChanges, NewFile};
-use crate::tree::Entry;
+use crate::tree::{Entry, EntryKind, MODE_MASK};
 
 /// What a stream has put so far.
 struct Put {
+    services: Services,
     changes: FileChanges,
+    /// Packs of the client's that are known to be in the store.
+    durable: HashSet<PackId>,
     /// The file whose next piece must follow.
     unfinished: Option<TreePath>,
     now: crate::model::Timestamp,
@@ -37,7 +44,9 @@ impl Native {
         let note = ChangeNote { description: target.description, author: String::new() };
         let begun = repos.change_files(&repo(target.repo.as_ref())?, &reference, note).await;
         let mut put = Put {
+            services: self.services.clone(),
             changes: begun.map_err(refused)?,
+            durable: HashSet::new(),
             unfinished: None,
             now: repos.clock().now(),
             files: 0,
@@ -89,6 +98,21 @@ impl Put {
                 changes.fetch(&url, &path, how).await
             }
             Source::Remove(_) => changes.delete(&path).await,
+            Source::Content(_) if file.append || file.more || continues.is_some() => {
+                return Err(invalid(format!("{path}: content in packs is a whole file")));
+            }
+            Source::Content(message) => {
+                let content = content(message)?;
+                for pack in content.packs() {
+                    if self.durable.insert(pack) {
+                        expect_pack(&self.services, pack).await?;
+                    }
+                }
+                self.bytes += content.size();
+                let mode = if file.mode == 0 { 0o644 } else { file.mode & MODE_MASK };
+                let entry = Entry { kind: EntryKind::File(content), mode, mtime };
+                changes.put_entry(&path, entry).await
+            }
         }
         .map_err(refused)
     }

@@ -196,8 +196,7 @@ fn changes(
                 let change = change(edit, base)?;
                 for pack in packs(&change) {
                     if durable.insert(pack) {
-                        let key = format!("packs/{}/{pack}", &pack.to_hex()[..2]);
-                        services.blobs.store().head(&key).await.map_err(|e| store(&e))?;
+                        expect_pack(&services, pack).await?;
                     }
                 }
                 yield (path, change);
@@ -205,6 +204,13 @@ fn changes(
             next = rest.message().await?;
         }
     }
+}
+
+/// Refuses a pack that is not in the store.
+pub(super) async fn expect_pack(services: &Services, pack: PackId) -> Result<()> {
+    let key = format!("packs/{}/{pack}", &pack.to_hex()[..2]);
+    services.blobs.store().head(&key).await.map_err(|e| store(&e))?;
+    Ok(())
 }
 
 /// The packs that a change's content is in.
@@ -237,7 +243,7 @@ fn entry(message: pb::Entry) -> Result<Entry> {
     Ok(Entry { kind, mode: message.mode, mtime })
 }
 
-fn content(message: pb::Content) -> Result<Content> {
+pub(super) fn content(message: pb::Content) -> Result<Content> {
     if message.chunks.is_empty() {
         return Ok(Content::Inline(message.inline));
     }

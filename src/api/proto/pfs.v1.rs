@@ -365,7 +365,7 @@ impl ::prost::Name for PutFileBatch {
     }
 }
 /// A file, or a piece of one: pieces of one file follow each other.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PutFile {
     #[prost(string, tag = "1")]
     pub path: ::prost::alloc::string::String,
@@ -383,12 +383,12 @@ pub struct PutFile {
     pub more: bool,
     #[prost(bool, tag = "10")]
     pub recursive: bool,
-    #[prost(oneof = "put_file::Source", tags = "6, 7, 8, 9")]
+    #[prost(oneof = "put_file::Source", tags = "6, 7, 8, 9, 11")]
     pub source: ::core::option::Option<put_file::Source>,
 }
 /// Nested message and enum types in `PutFile`.
 pub mod put_file {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Source {
         #[prost(bytes, tag = "6")]
         Data(::prost::bytes::Bytes),
@@ -400,6 +400,10 @@ pub mod put_file {
         /// Removes the path and everything below it.
         #[prost(bool, tag = "9")]
         Remove(bool),
+        /// What the whole file holds, in packs that the client has made durable.
+        /// Excludes `append` and `more`.
+        #[prost(message, tag = "11")]
+        Content(super::Content),
     }
 }
 impl ::prost::Name for PutFile {

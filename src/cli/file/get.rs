@@ -4,12 +4,22 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use indicatif::ProgressBar;
 
+use super::packs::{LARGE, NODES};
 use super::target::clean;
 use super::unpack::unpack;
+use crate::api::client::Client;
+use crate::chunk::ChunkError;
+use crate::cli::direct;
+use crate::cli::mount::wire;
 use crate::cli::output::bytes_bar;
 use crate::cli::prelude::*;
+use crate::model::TreePath;
+use crate::tree::{Entry, EntryKind, NodeCache, Nodes, Root, Tree};
 
 /// Get a file, or with -r a directory
 ///
@@ -108,16 +118,82 @@ impl Write for OnDemand {
     }
 }
 
-/// Writes what one file holds.
+/// Writes what one file holds: through the server at first, and when there is
+/// more of it, the rest from the store itself.
 async fn content(cx: &Context, file: pfs::File, offset: i64, out: &mut impl Write) -> Outcome {
-    let request = pfs::GetFileRequest { file: Some(file), offset, ..Default::default() };
-    let mut stream = cx.client().await?.pfs().get_file(request).await?.into_inner();
+    let client = cx.client().await?;
+    let (file, root) = pinned(client, file).await;
+    let request = pfs::GetFileRequest { file: Some(file.clone()), offset, ..Default::default() };
+    let mut stream = client.pfs().get_file(request).await?.into_inner();
     let bar = bytes_bar("get", None, io::stderr().is_terminal() && !io::stdout().is_terminal());
+    let mut at = u64::try_from(offset).unwrap_or(0);
+    let mut direct = root;
     while let Some(bytes) = stream.message().await? {
         out.write_all(&bytes)?;
+        at += bytes.len() as u64;
         bar.inc(bytes.len() as u64);
+        if at < LARGE {
+            continue;
+        }
+        if let Some(rest) = stored(client, direct.take(), &file.path, at).await? {
+            drop(stream);
+            copy(rest, out, &bar).await?;
+            break;
+        }
     }
     bar.finish_and_clear();
+    Ok(())
+}
+
+/// The file at exactly one commit, with the root of its tree; as it was where
+/// the commit is still open.
+async fn pinned(client: &Client, mut file: pfs::File) -> (pfs::File, Option<Root>) {
+    let Some(commit) = &mut file.commit else { return (file, None) };
+    let repo = commit.repo.clone().unwrap_or_default();
+    let repo = v1::RepoName {
+        project: repo.project.unwrap_or_default().name,
+        repo: repo.name,
+        kind: repo.r#type,
+    };
+    let reference = match (&commit.branch, commit.id.as_str()) {
+        (Some(branch), "") => branch.name.clone(),
+        (_, id) => id.to_owned(),
+    };
+    let request = v1::ResolveRefRequest { repo: Some(repo), r#ref: reference, exact: true };
+    // What does not resolve is refused by the call that follows, in its words.
+    let Ok(found) = client.native().resolve_ref(request).await else { return (file, None) };
+    let found = found.into_inner();
+    let (Ok(root), Ok(id)) = (wire::root(&found.root), wire::commit(&found.commit)) else {
+        return (file, None);
+    };
+    (commit.id, commit.branch) = (id.to_string(), None);
+    (file, Some(root))
+}
+
+type Pieces = BoxStream<'static, Result<Bytes, ChunkError>>;
+
+/// What follows byte `at` of a file, from the store; `None` when it cannot be
+/// reached from here, or the path is a pattern.
+async fn stored(
+    client: &Client,
+    root: Option<Root>,
+    path: &str,
+    at: u64,
+) -> Outcome<Option<Pieces>> {
+    let (Some(root), Ok(path)) = (root, path.parse::<TreePath>()) else { return Ok(None) };
+    let Some(blobs) = direct::blobs(client).await? else { return Ok(None) };
+    let tree = Tree::new(&Nodes::new(blobs.clone(), NodeCache::new(NODES)), root);
+    let found = tree.get(&path).await.map_err(|error| Failure::new(error.to_string()))?;
+    let Some(Entry { kind: EntryKind::File(content), .. }) = found else { return Ok(None) };
+    Ok(Some(content.stream(&blobs, at..content.size())))
+}
+
+async fn copy(mut pieces: Pieces, out: &mut impl Write, bar: &ProgressBar) -> Outcome {
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| Failure::new(error.to_string()))?;
+        out.write_all(&piece)?;
+        bar.inc(piece.len() as u64);
+    }
     Ok(())
 }
 

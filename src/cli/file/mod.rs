@@ -7,6 +7,7 @@ pub mod get;
 pub mod glob;
 pub mod inspect;
 pub mod list;
+mod packs;
 pub mod put;
 pub use sources::fetch as fetch_text;
 pub use target::is_url;

@@ -11,17 +11,20 @@ use std::path::Path;
 
 use bytes::Bytes;
 use indicatif::ProgressBar;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::packs::{LARGE, Packs};
 use super::sources::{From, Item, walk};
 use super::target::join;
+use crate::api::client::Client;
 use crate::cli::prelude::*;
 use v1::put_file::Source;
 use v1::put_files_request::Body;
 
 /// Bytes of content in one message, about.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
 
 /// Files in one message at most.
 const BATCH: usize = 1024;
@@ -37,9 +40,12 @@ pub async fn upload(
     append: bool,
     progress: ProgressBar,
 ) -> Outcome<v1::PutFilesResponse> {
-    let mut client = cx.client().await?.native();
+    let server = cx.client().await?.clone();
+    let mut client = server.native();
+    let packs = Packing::Untried(server, target.clone());
     let (queue, messages) = mpsc::channel(AHEAD);
-    let batches = Batches { queue: queue.clone(), files: Vec::new(), bytes: 0, append, progress };
+    let batches =
+        Batches { queue: queue.clone(), files: Vec::new(), bytes: 0, append, progress, packs };
     let reader = tokio::task::spawn_blocking(move || batches.send_all(target, &items));
     let call = client.put_files(ReceiverStream::new(messages));
     tokio::pin!(call);
@@ -82,6 +88,14 @@ struct Batches {
     bytes: usize,
     append: bool,
     progress: ProgressBar,
+    packs: Packing,
+}
+
+/// Whether large files are packed here.
+enum Packing {
+    Untried(Client, v1::PutTarget),
+    Here(Box<Packs>),
+    AtTheServer,
 }
 
 impl Batches {
@@ -113,6 +127,7 @@ impl Batches {
                 }
             }
         }
+        self.ship_packed()?;
         self.ship()
     }
 
@@ -136,6 +151,9 @@ impl Batches {
         let small = usize::try_from(metadata.len()).ok().filter(|n| regular && *n < PIECE);
         match small {
             Some(size) => self.small(&mut file, size, path, Kept::of(metadata)),
+            None if regular && !self.append && metadata.len() >= LARGE => {
+                self.large(&mut file, path, Kept::of(metadata))
+            }
             None if regular => self.pieces(&mut file, path, Kept::of(metadata)),
             None => self.pieces(&mut file, path, Kept::default()),
         }
@@ -197,6 +215,33 @@ impl Batches {
         self.push(file, bytes)
     }
 
+    /// A large file: packed here where that can be.
+    fn large(&mut self, from: &mut File, path: &str, kept: Kept) -> Outcome {
+        if let Packing::Untried(client, target) = &self.packs {
+            let opened = Handle::current().block_on(Packs::open(client, target))?;
+            self.packs =
+                opened.map_or(Packing::AtTheServer, |packs| Packing::Here(Box::new(packs)));
+        }
+        let file = self.entry(path, kept, Source::Remove(false));
+        let Packing::Here(packs) = &mut self.packs else {
+            return self.pieces(from, path, kept);
+        };
+        packs.put(&mut self.progress.wrap_read(from), file)?;
+        match packs.is_full() {
+            true => self.ship_packed(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends what was packed here.
+    fn ship_packed(&mut self) -> Outcome {
+        let Packing::Here(packs) = &mut self.packs else { return Ok(()) };
+        for file in packs.take()? {
+            self.push(file, 0)?;
+        }
+        Ok(())
+    }
+
     /// A file of any size, piece by piece.
     fn pieces(&mut self, from: &mut dyn Read, path: &str, kept: Kept) -> Outcome {
         let mut piece = read_piece(from)?;
@@ -251,7 +296,7 @@ impl Batches {
 }
 
 /// The next piece, short only at the end.
-fn read_piece(from: &mut dyn Read) -> io::Result<Bytes> {
+pub(super) fn read_piece(from: &mut dyn Read) -> io::Result<Bytes> {
     let mut piece = Vec::with_capacity(PIECE);
     from.take(PIECE as u64).read_to_end(&mut piece)?;
     Ok(piece.into())

@@ -8,7 +8,7 @@ mod remote;
 mod serving;
 mod source;
 mod staging;
-mod wire;
+pub(super) mod wire;
 
 use std::path::PathBuf;
 

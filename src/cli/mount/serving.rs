@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,18 +12,15 @@ use super::remote::ServerStore;
 use super::source::{Following, ServerSource};
 use super::staging::{self, Held};
 use crate::api::client::{Client, connect};
-use crate::api::proto::pfs_v1 as v1;
 use crate::chunk::{BlobConfig, Blobs};
+use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
 use crate::model::{Branch, BranchName, Clock, SystemClock};
 use crate::mount::{MountError, MountOptions, Mounted, detach};
-use crate::store::{self, RetryPolicy, Store, StoreOptions};
+use crate::store::{RetryPolicy, Store};
 use crate::tree::{NodeCache, Nodes, Root, Tree};
 use crate::vfs::transaction::inspect;
 use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
-
-/// How long to try the object store itself before going through the server.
-const TRY_DIRECT: Duration = Duration::from_secs(5);
 
 /// A mount and what ends with it.
 struct Serving {
@@ -120,23 +116,8 @@ async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Out
 
 /// The object store itself when it can be reached, else through the server.
 async fn reach(client: &Client) -> Outcome<Store> {
-    let info = client.native().store_info(v1::StoreInfoRequest {}).await?.into_inner();
-    let direct = async {
-        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
-        let store = store::open(&info.url, &options).ok()?;
-        let token = store.get(&info.token_key).await.ok()?;
-        (token == info.token && may_write(&info.url)).then_some(store)
-    };
     let through = || Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default());
-    let found = tokio::time::timeout(TRY_DIRECT, direct).await.ok().flatten();
-    tracing::debug!(direct = found.is_some(), url = %info.url, "store");
-    Ok(found.unwrap_or_else(through))
-}
-
-/// Whether this user may write to a directory store; others say so themselves.
-fn may_write(url: &str) -> bool {
-    let Some(dir) = url.strip_prefix("file://") else { return true };
-    nix::unistd::access(Path::new(dir), nix::unistd::AccessFlags::W_OK).is_ok()
+    Ok(direct::store(client).await?.unwrap_or_else(through))
 }
 
 /// One repo of the plan, with its transaction when it is to be written.

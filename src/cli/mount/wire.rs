@@ -40,7 +40,8 @@ pub fn commit(bytes: &[u8]) -> Result<CommitId, VfsError> {
     Ok(CommitId::new(bytes))
 }
 
-fn root(bytes: &[u8]) -> Result<Root, VfsError> {
+/// The root a message carries; empty for none.
+pub fn root(bytes: &[u8]) -> Result<Root, VfsError> {
     match bytes.is_empty() {
         true => Ok(Root::empty()),
         false => Ok(Root::decode(bytes)?),
@@ -147,22 +148,27 @@ impl Batch {
     }
 
     fn content(&mut self, content: Content) -> v1::Content {
-        match content {
-            Content::Inline(inline) => {
-                self.weight += inline.len();
-                v1::Content { inline, chunks: Vec::new() }
-            }
-            Content::Chunks(chunks) => {
-                self.weight += 72 * chunks.len();
-                v1::Content { chunks: chunks.iter().map(place).collect(), ..Default::default() }
-            }
-        }
+        self.weight += match &content {
+            Content::Inline(inline) => inline.len(),
+            Content::Chunks(chunks) => 72 * chunks.len(),
+        };
+        self::content(content)
     }
 
     fn add(&mut self, path: &TreePath, edit: v1::entry_edit::Edit) {
         self.weight += 64 + path.as_str().len();
         let path = path.as_str().to_owned();
         self.message.edits.push(v1::EntryEdit { path, edit: Some(edit) });
+    }
+}
+
+/// What a file holds, as a message says it.
+pub fn content(content: Content) -> v1::Content {
+    match content {
+        Content::Inline(inline) => v1::Content { inline, chunks: Vec::new() },
+        Content::Chunks(chunks) => {
+            v1::Content { chunks: chunks.iter().map(place).collect(), ..Default::default() }
+        }
     }
 }
 
