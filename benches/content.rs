@@ -179,7 +179,7 @@ async fn commits(dir: &Path, count: u64) {
         for n in (0..count).step_by(step) {
             let path = format!("{:03}/{n}", n / 100).parse().expect("a path");
             changes.create(&path, NewFile::default()).await.expect("a file");
-            let bytes = noise(n + step as u64, 8192).into();
+            let bytes = noise(n * 1000 + step as u64, 8192).into();
             changes.write(&path, bytes).await.expect("the store takes it");
         }
         changes.finish().await.expect("the commit is made");

@@ -13,9 +13,8 @@ fn main() -> ExitCode {
         return ExitCode::from(runner::main());
     }
     store::install_crypto();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(_) => return ExitCode::FAILURE,
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
     };
     let exit = runtime.block_on(cli::run(args));
     // A thread that waits for standard input would keep the process alive.

@@ -75,7 +75,7 @@ async fn views(
     let files = Arc::new(Files::of_datums(views.clone(), SystemClock.now()));
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
     let (at, runtime) = (dir.to_owned(), tokio::runtime::Handle::current());
-    let mount = move || Mounted::new(&at, files, options, runtime).map(drop);
+    let mount = move || Mounted::new(&at, &files, &options, &runtime).map(drop);
     executor.call_apart(mount).await.unwrap().unwrap();
     Some(Arc::new(MountedViews::new(views, dir.to_owned(), Arc::new(SystemClock))))
 }

@@ -182,7 +182,7 @@ fn a_corrupt_or_missing_object_is_named_and_never_read() {
     assert_eq!(check.status.code(), Some(1), "fsck finds it");
     let said = String::from_utf8_lossy(&check.stdout).into_owned()
         + &String::from_utf8_lossy(&check.stderr);
-    assert!(said.contains("packs/"), "fsck names the object: {said}");
+    assert!(names_one_of(&said, &packs), "fsck names the object: {said}");
 
     for pack in &packs {
         fs::remove_file(pack).unwrap();
@@ -190,7 +190,12 @@ fn a_corrupt_or_missing_object_is_named_and_never_read() {
     server.kill();
     server.resume();
     let error = server.refused(&["get", "file", "data@master:/large"]);
-    assert!(error.contains("packs/"), "the missing object is named: {error}");
+    assert!(names_one_of(&error, &packs), "the missing object is named: {error}");
+}
+
+/// Whether a text has the name of one of the objects.
+fn names_one_of(text: &str, objects: &[std::path::PathBuf]) -> bool {
+    objects.iter().any(|at| text.contains(&*at.file_name().unwrap().to_string_lossy()))
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(super) const STREAM_WINDOW: u32 = 2 << 20;
 /// The same for a whole connection.
 pub(super) const CONNECTION_WINDOW: u32 = 8 << 20;
 
+/// Bytes of the largest HTTP/2 frame either side sends: the default of 16 KiB
+/// costs a gigabyte 65,000 of them.
+pub(super) const FRAME: u32 = 1 << 20;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -159,7 +163,8 @@ fn endpoint(uri: &str, address: &Address) -> Result<Endpoint, ConnectError> {
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW))
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME))
 }
 
 /// The authorities to trust: `SSL_CERT_FILE`, else the system's bundle.

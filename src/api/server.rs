@@ -16,7 +16,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tower::layer::util::{Identity, Stack};
 
-use super::client::{Address, CONNECTION_WINDOW, STREAM_WINDOW};
+use super::client::{Address, CONNECTION_WINDOW, FRAME, STREAM_WINDOW};
 use super::unimplemented::NameMethods;
 use crate::catalog::CatalogError;
 use crate::store::StoreError;
@@ -129,6 +129,7 @@ fn router(routes: Routes) -> Router<Stack<NameMethods, Identity>> {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .layer(NameMethods)

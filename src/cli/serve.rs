@@ -186,12 +186,15 @@ impl Args {
             None => directory_url(&root.join("objects"))?,
         };
         let store = store::open(&url, &StoreOptions::default()).map_err(failed)?;
+        store.check_format().await.map_err(failed)?;
+        store::remove_stale_uploads(&url, clock.now()).map_err(failed)?;
         let store_url = store.to_string();
         // A third for what is read, half for what is written.
         let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
         let config =
             BlobConfig { memory: memory / 3, write_buffer: memory / 2, ..BlobConfig::default() };
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
+        learn(blobs.clone());
         let repos = Repos::new(catalog, blobs, clock);
         let controller = self.controller(&repos, root).await?;
         Ok(api::Parts { repos, controller, store_url })
@@ -216,6 +219,19 @@ impl Args {
     }
 }
 
+/// Packs whose chunks a new server knows, so that they are not stored again.
+const PACKS_KNOWN: usize = 64;
+
+/// Learns what the newest packs hold, beside the start: without it a chunk may
+/// be stored twice, never lost.
+fn learn(blobs: Blobs) {
+    tokio::spawn(async move {
+        if let Err(error) = blobs.learn_recent(PACKS_KNOWN).await {
+            tracing::warn!(%error, "what the newest packs hold is not known");
+        }
+    });
+}
+
 /// Mounts what programs see of their inputs where only they see it. `None`
 /// without root rights: inputs are then copied.
 async fn shown_inputs(
@@ -231,7 +247,7 @@ async fn shown_inputs(
     let views = DatumViews::new(repos.nodes().clone());
     let files = Arc::new(Files::of_datums(views.clone(), repos.clock().now()));
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
-    let mount = move || Mounted::new(&at, files, options, runtime).map(drop);
+    let mount = move || Mounted::new(&at, &files, &options, &runtime).map(drop);
     executor.call_apart(mount).await??;
     let clock = Arc::clone(repos.clock());
     Ok(Some(Arc::new(MountedViews::new(views, dir.to_owned(), clock))))

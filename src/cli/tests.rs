@@ -43,7 +43,7 @@ fn leaves(command: &Clap, path: &str, visit: &mut impl FnMut(&Clap, &str)) {
 #[test]
 fn every_command_says_what_it_does_and_shows_an_example() {
     leaves(&Cli::command(), "", &mut |command, path| {
-        if command.is_hide_set() && command.get_arguments().all(|arg| arg.is_hide_set()) {
+        if command.is_hide_set() && command.get_arguments().all(clap::Arg::is_hide_set) {
             return;
         }
         assert!(command.get_about().is_some(), "{path} has no description");

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use fuser::{
     FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, ReplyAttr, ReplyData,
@@ -31,7 +31,7 @@ impl Adapter {
         let _runtime = self.runtime.enter();
         let mut work = Box::pin(work);
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Pending = work.as_mut().poll(&mut context) {
+        if work.as_mut().poll(&mut context).is_pending() {
             self.runtime.spawn(work);
         }
     }

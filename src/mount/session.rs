@@ -33,20 +33,20 @@ impl Mounted {
     /// does what those would have to wait for. Ready when it returns.
     pub fn new(
         dir: &Path,
-        files: Arc<Files>,
-        options: MountOptions,
-        runtime: Handle,
+        files: &Arc<Files>,
+        options: &MountOptions,
+        runtime: &Handle,
     ) -> Result<Self, MountError> {
         let dir = dir
             .canonicalize()
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
-        let device = device::attach(&dir, &options, writable)?;
-        let session = match start(device, &files, &options, &runtime, writable) {
+        let device = device::attach(&dir, options, writable)?;
+        let session = match start(device, files, options, runtime, writable) {
             Ok(session) => session,
             Err(error) => {
                 // Nobody would ever answer at this directory.
-                drop(device::unmount(&dir));
+                let _ = device::unmount(&dir);
                 return Err(error.into());
             }
         };
@@ -59,7 +59,8 @@ impl Mounted {
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
             let result = session.run();
-            drop(end.send(()));
+            // Nobody need be waiting.
+            let _ = end.send(());
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);

@@ -29,9 +29,7 @@ impl From<ChunkError> for VfsError {
             | ChunkError::CorruptPack { .. }
             | ChunkError::ShortRead { .. } => Self::Damaged(error.to_string()),
             ChunkError::TooLarge { .. } => Self::TooLarge,
-            ChunkError::ShortRead { .. } | ChunkError::Interrupted => {
-                Self::Unavailable(error.to_string())
-            }
+            ChunkError::Interrupted => Self::Unavailable(error.to_string()),
         }
     }
 }

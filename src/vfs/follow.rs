@@ -104,7 +104,7 @@ impl Files {
             }
             Err(error) => return Err(error),
         };
-        let next = repos.view(resolved);
+        let next = repos.view(resolved.as_ref());
         let now = open.view.now();
         if next.commit == now.commit && next.tree.root() == now.tree.root() {
             return Ok(());

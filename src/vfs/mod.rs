@@ -27,7 +27,7 @@ pub use files::Files;
 pub use follow::WAITING;
 pub use repos::Shown;
 pub use source::{Edits, Moved, Published, Resolved, Source};
-pub use transaction::{Allocate, Started, TransactionView};
+pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
     SetAttr, SetTime, Statfs, Validity,

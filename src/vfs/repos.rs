@@ -114,11 +114,11 @@ impl Repos {
     }
 
     /// The view of what was resolved.
-    pub(super) fn view(&self, resolved: Option<Resolved>) -> View {
+    pub(super) fn view(&self, resolved: Option<&Resolved>) -> View {
         let nodes = self.source.nodes();
         match resolved {
             Some(Resolved { commit, root, finished }) => {
-                View::whole(Tree::new(nodes, root), Some(commit), finished)
+                View::whole(Tree::new(nodes, *root), Some(*commit), *finished)
             }
             None => View::whole(Tree::new(nodes, Root::empty()), None, Timestamp::default()),
         }
@@ -132,7 +132,7 @@ impl Repos {
             Err(error) => return Err(error),
         };
         let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
-        let view = self.view(resolved);
+        let view = self.view(resolved.as_ref());
         let view = Arc::new(match follows {
             true => PlacedView::following(name.to_owned(), view),
             false => PlacedView::pinned(name.to_owned(), view),

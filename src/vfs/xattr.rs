@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::VfsError;
 use super::files::{Files, Node};
-use super::transaction::{NodeId, TransactionView};
+use super::transaction::{NodeId, Then, TransactionView};
 use super::types::InodeNo;
 use super::view::View;
 use crate::model::TreePath;
@@ -76,7 +76,7 @@ impl Files {
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 let old = transaction.base();
-                transaction.commit(&*repos.source, value).await?;
+                transaction.commit(&*repos.source, value, Then::GoOn).await?;
                 self.tell_refreshed(&transaction, &old).await
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {

@@ -38,7 +38,7 @@ impl Mount {
         fs::create_dir_all(&dir).unwrap();
         let files = Arc::new(files);
         let options = MountOptions { allow_other: true, ..MountOptions::default() };
-        let mounted = Mounted::new(&dir, Arc::clone(&files), options, runtime.handle().clone());
+        let mounted = Mounted::new(&dir, &files, &options, runtime.handle());
         Self { mounted: Some(mounted.unwrap()), files, dir, scratch, runtime }
     }
 

@@ -80,7 +80,7 @@ fn a_read_only_mount_refuses_every_change() {
     assert_eq!(errno(fs::create_dir(at("repo"))), libc::EROFS);
     assert_eq!(errno(fs::remove_file(at("images/dir/a"))), libc::EROFS);
     assert_eq!(errno(fs::rename(at("images/dir"), at("images/e"))), libc::EROFS);
-    assert_eq!(errno(fs::set_permissions(at("images/run"), fs::Permissions::from_mode(0))), 30);
+    assert_eq!(errno(fs::set_permissions(at("images/run"), fs::Permissions::from_mode(0o0))), 30);
     assert_eq!(errno(fs::metadata(at("images/nothing"))), libc::ENOENT);
     assert_eq!(errno(fs::metadata(at("nothing"))), libc::ENOENT);
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{RenameFlags, renameat2};
 use pfs::model::SystemClock;
-use pfs::vfs::{Source, TransactionView};
+use pfs::vfs::{Source, Then, TransactionView};
 
 use super::fake::Fake;
 use super::{Mount, errno, names};
@@ -60,7 +60,7 @@ fn snapshot(dir: &Path) -> BTreeMap<String, String> {
 fn commit_and_compare(fake: &Arc<Fake>, mut mount: Mount, name: &str) {
     let wanted = snapshot(&mount.path(name));
     let source: Arc<dyn Source> = fake.clone();
-    mount.runtime.block_on(mount.transaction().commit(&*source, "written")).unwrap();
+    mount.runtime.block_on(mount.transaction().commit(&*source, "written", Then::GoOn)).unwrap();
     assert_eq!(snapshot(&mount.path(name)), wanted, "the mount goes on as it was");
     mount.unmount();
     let head = Mount::all(fake);
@@ -195,7 +195,7 @@ fn a_transaction_outlives_its_mount() {
     let source: Arc<dyn Source> = fake.clone();
     block_on(async {
         let view = TransactionView::recover(&dir, fake.tree("r"), Arc::new(SystemClock)).await;
-        view.unwrap().commit(&*source, "recovered").await.unwrap();
+        view.unwrap().commit(&*source, "recovered", Then::End).await.unwrap();
     });
     let head = Mount::all(&fake);
     assert_eq!(snapshot(&head.path("r")), wanted);

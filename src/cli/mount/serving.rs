@@ -21,7 +21,7 @@ use crate::mount::{MountError, MountOptions, Mounted, detach};
 use crate::store::{self, RetryPolicy, Store, StoreOptions};
 use crate::tree::{NodeCache, Nodes, Root, Tree};
 use crate::vfs::transaction::inspect;
-use crate::vfs::{Files, Resolved, Shown, Source, Started, TransactionView, VfsError};
+use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
 
 /// How long to try the object store itself before going through the server.
 const TRY_DIRECT: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ struct Serving {
     source: Following,
     transactions: Vec<(Arc<TransactionView>, Held)>,
     commit: CommitWhen,
+    /// Where transactions are staged.
+    staging: PathBuf,
 }
 
 /// Mounts as planned and serves until unmounted; commits what is to be
@@ -72,8 +74,10 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
-    let mounted = Mounted::new(&dir, Arc::new(files), options, runtime).map_err(failed)?;
-    Ok(Serving { mounted, source: following, transactions, commit: plan.commit })
+    let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
+    let mounted = mounted.map_err(|error| failed(&error))?;
+    let staging = staging::root(plan.cache.as_deref());
+    Ok(Serving { mounted, source: following, transactions, commit: plan.commit, staging })
 }
 
 fn options(plan: &MountPlan) -> MountOptions {
@@ -88,7 +92,7 @@ fn options(plan: &MountPlan) -> MountOptions {
     }
 }
 
-fn failed(error: MountError) -> Failure {
+fn failed(error: &MountError) -> Failure {
     let text = error.to_string();
     match error {
         MountError::NoFuse(_) => Failure::new(text).hint("load it with: modprobe fuse"),
@@ -183,6 +187,7 @@ async fn begin(
         VfsError::NotFound => unresolved(&error, &branch.repo.to_string(), None),
         error => Failure::new(format!("{branch} cannot be written: {error}")),
     };
+    staging::sweep(root)?;
     if let Some((held, started)) = staging::left_behind(root, branch, dir)? {
         match source.begin(branch, Some(started.id)).await {
             Ok(_) => {
@@ -247,13 +252,15 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
             _ = terminate.recv() => asked = true,
         }
         match mounted.unmount() {
-            Err(MountError::Busy { .. }) if asked => detach(&dir).map_err(failed)?,
+            Err(MountError::Busy { .. }) if asked => {
+                detach(&dir).map_err(|error| failed(&error))?;
+            }
             Err(error @ MountError::Busy { .. }) => {
                 say(&format!("{error}; interrupt again to take it away all the same"));
                 asked = true;
             }
             Ok(()) | Err(MountError::NotMounted { .. }) => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(&error)),
         }
     }
 }
@@ -265,16 +272,25 @@ impl Serving {
         self.mounted.join()?;
         let mut failure = None;
         for (view, held) in self.transactions {
-            if let Err(error) = end(&self.source, &view, &held, self.commit).await {
-                // `pfs umount` finds it here.
-                drop(std::fs::write(held.dir.join("failed"), error.to_string()));
-                let kept = format!("the changes are kept in {}", held.dir.display());
-                failure = Some(error.hint(kept));
+            match end(&self.source, &view, &held, self.commit).await {
+                Ok(Kept::No) => held.discard(&self.staging)?,
+                Ok(Kept::Yes) => drop(held),
+                Err(error) => {
+                    // `pfs umount` finds it here.
+                    drop(std::fs::write(held.dir.join("failed"), error.to_string()));
+                    let kept = format!("the changes are kept in {}", held.dir.display());
+                    failure = Some(error.hint(kept));
+                }
             }
-            drop(held);
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Whether a transaction's directory stays.
+enum Kept {
+    Yes,
+    No,
 }
 
 async fn end(
@@ -282,26 +298,26 @@ async fn end(
     view: &TransactionView,
     held: &Held,
     commit: CommitWhen,
-) -> Outcome {
+) -> Outcome<Kept> {
     let branch = &view.started().branch;
     let lost = |error: VfsError| Failure::new(format!("{branch} was not committed: {error}"));
     if inspect(&held.dir)?.ended.is_some() {
-        return Ok(()); // aborted, and kept to be looked at
+        return Ok(Kept::Yes); // aborted, to be looked at
     }
     if !view.is_changed().map_err(lost)? {
         source.abandon(view.started(), "nothing was written").await.map_err(lost)?;
-        return view.discard().map_err(lost);
+        return Ok(Kept::No);
     }
     match commit {
         CommitWhen::Explicit => {
             say(&format!("{branch} was not committed; mount it again to go on"));
-            Ok(())
+            Ok(Kept::Yes)
         }
         CommitWhen::OnUnmount => {
-            if let Some(id) = view.commit(source, "").await.map_err(lost)? {
+            if let Some(id) = view.commit(source, "", Then::End).await.map_err(lost)? {
                 say(&format!("committed {}@{id}", branch.repo));
             }
-            view.discard().map_err(lost)
+            Ok(Kept::No)
         }
     }
 }

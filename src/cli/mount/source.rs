@@ -99,7 +99,12 @@ impl ServerSource {
             owner: self.owner.clone(),
             id: id.as_bytes().to_vec(),
         };
-        let info = self.client.native().open_transaction(request).await.map_err(failed)?;
+        let info = self
+            .client
+            .native()
+            .open_transaction(request)
+            .await
+            .map_err(|status| failed(&status))?;
         let info = info.into_inner();
         match info.state() {
             v1::TransactionState::Committed | v1::TransactionState::Aborted => {
@@ -201,7 +206,7 @@ impl ServerSource {
         match self.client.pfs().inspect_repo(request).await {
             Ok(_) => Ok(true),
             Err(status) if status.code() == Code::NotFound => Ok(false),
-            Err(status) => Err(failed(status)),
+            Err(status) => Err(failed(&status)),
         }
     }
 
@@ -232,7 +237,7 @@ impl ServerSource {
         };
         let (answer, fed) = tokio::join!(call, feed);
         fed?;
-        answer.map(drop).map_err(failed)
+        answer.map(drop).map_err(|status| failed(&status))
     }
 
     /// Takes back what an earlier attempt has staged.
@@ -240,11 +245,16 @@ impl ServerSource {
         let mut batch = wire::Batch::new(id);
         batch.reset(empty);
         let edits = futures::stream::iter([batch.take()]);
-        self.client.native().stage_transaction(edits).await.map(drop).map_err(failed)
+        self.client
+            .native()
+            .stage_transaction(edits)
+            .await
+            .map(drop)
+            .map_err(|status| failed(&status))
     }
 }
 
-fn failed(status: Status) -> VfsError {
+fn failed(status: &Status) -> VfsError {
     let text = status.message().to_owned();
     match status.code() {
         Code::NotFound => VfsError::NotFound,
@@ -263,10 +273,11 @@ pub struct Following(pub Arc<ServerSource>);
 impl Source for Following {
     async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
         let request = pfs_v2::ListRepoRequest { r#type: "user".into(), ..Default::default() };
-        let answer = self.0.client.pfs().list_repo(request).await.map_err(failed)?;
+        let answer =
+            self.0.client.pfs().list_repo(request).await.map_err(|status| failed(&status))?;
         let mut answer = answer.into_inner();
         let mut repos = Vec::new();
-        while let Some(info) = answer.message().await.map_err(failed)? {
+        while let Some(info) = answer.message().await.map_err(|status| failed(&status))? {
             repos.extend(info.repo.as_ref().and_then(wire::known_repo));
         }
         Ok(repos)
@@ -292,7 +303,7 @@ impl Source for Following {
                 None | Some(_) => Err(VfsError::NotFound),
             },
             Err(status) if status.code() == Code::InvalidArgument => Err(VfsError::NotFound),
-            Err(status) => Err(failed(status)),
+            Err(status) => Err(failed(&status)),
         }
     }
 
@@ -324,7 +335,12 @@ impl Source for Following {
         let mut batch = wire::Batch::new(behind.id);
         batch.message(message);
         let edits = futures::stream::iter([batch.take()]);
-        let info = source.client.native().commit_transaction(edits).await.map_err(failed)?;
+        let info = source
+            .client
+            .native()
+            .commit_transaction(edits)
+            .await
+            .map_err(|status| failed(&status))?;
         let info = info.into_inner();
         match info.state() {
             v1::TransactionState::Committed => {}
@@ -357,6 +373,12 @@ impl Source for Following {
         let Some(Behind { id, .. }) = behind else { return Ok(()) };
         let (id, reason) = (id.as_bytes().to_vec(), reason.to_owned());
         let request = v1::AbortTransactionRequest { id, reason };
-        self.0.client.native().abort_transaction(request).await.map(drop).map_err(failed)
+        self.0
+            .client
+            .native()
+            .abort_transaction(request)
+            .await
+            .map(drop)
+            .map_err(|status| failed(&status))
     }
 }

@@ -15,7 +15,7 @@ use crate::vfs::transaction::inspect;
 pub struct Held {
     /// The directory.
     pub dir: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 /// Where transactions are staged: below the cache directory when there is
@@ -36,12 +36,48 @@ pub fn root(cache: Option<&Path>) -> PathBuf {
     state.join("mounts")
 }
 
+impl Held {
+    /// Lets go of a transaction that is over, for whoever waits for it, and
+    /// then removes it.
+    pub fn discard(self, root: &Path) -> io::Result<()> {
+        let Self { dir, lock } = self;
+        let over = over(root);
+        fs::create_dir_all(&over)?;
+        let away = over.join(dir.file_name().unwrap_or_default());
+        fs::rename(dir, away)?;
+        drop(lock);
+        fs::remove_dir_all(over)
+    }
+}
+
+/// Names the directories of transactions that are over; a process follows.
+const OVER: &str = "mounts-over-";
+
+/// Where this process moves transactions that are over.
+fn over(root: &Path) -> PathBuf {
+    root.with_file_name(format!("{OVER}{}", std::process::id()))
+}
+
+/// Removes what processes have left that died while they removed it.
+pub fn sweep(root: &Path) -> io::Result<()> {
+    let Some(Ok(entries)) = root.parent().map(fs::read_dir) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(OVER));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes hold of `dir`, creating it; `None` while another process has it.
 pub fn hold(dir: PathBuf) -> io::Result<Option<Held>> {
     fs::create_dir_all(&dir)?;
     let lock = File::create(dir.join("lock"))?;
     match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(Held { dir, _lock: lock })),
+        Ok(lock) => Ok(Some(Held { dir, lock })),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),
     }

@@ -1,7 +1,5 @@
 //! The end of a transaction, or of a stretch of it.
 
-use std::fs;
-
 use super::node::{Body, Data};
 use super::recover::{inspect, restart, write_started};
 use super::{NodeId, Seal, Standing, TransactionView};
@@ -9,6 +7,15 @@ use crate::model::{CommitId, TransactionId};
 use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::source::{Published, Resolved, Source};
+
+/// What comes after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// More changes, relative to the commit.
+    GoOn,
+    /// Nothing: the transaction takes no more changes and may be discarded.
+    End,
+}
 
 impl TransactionView {
     /// The commit that the changes are relative to.
@@ -28,8 +35,8 @@ impl TransactionView {
         }
     }
 
-    /// Publishes everything changed so far as one commit and goes on from
-    /// there; answers `None` when there is nothing to publish. Writers wait.
+    /// Publishes everything changed so far as one commit; answers `None` when
+    /// there is nothing to publish. Writers wait.
     ///
     /// On any error the transaction stays as it was; after a conflict it
     /// takes no more changes, but may be committed again or given up.
@@ -37,6 +44,7 @@ impl TransactionView {
         &self,
         source: &dyn Source,
         message: &str,
+        then: Then,
     ) -> Result<Option<CommitId>, VfsError> {
         let mut seal = self.seal.write().await;
         if let Standing::Aborted(_) = self.lock().standing {
@@ -51,8 +59,13 @@ impl TransactionView {
         let published = source.publish(&started, self.edits(&writer), &writer, message).await;
         match published {
             Ok(Published { commit, head, transaction }) => {
-                *seal = Seal::Open;
-                self.rebase(source, head, transaction).await?;
+                match then {
+                    Then::End => *seal = Seal::Closed,
+                    Then::GoOn => {
+                        *seal = Seal::Open;
+                        self.rebase(source, head, transaction).await?;
+                    }
+                }
                 Ok(Some(commit))
             }
             Err(error) => {
@@ -122,12 +135,6 @@ impl TransactionView {
         // Only now: until here a crash would have replayed the old journal.
         replaced.into_iter().for_each(|file| state.staging.remove(file));
         Ok(())
-    }
-
-    /// Removes everything the transaction keeps on disk. For one that was
-    /// committed and is not used any more.
-    pub fn discard(&self) -> Result<(), VfsError> {
-        Ok(fs::remove_dir_all(self.dir())?)
     }
 
     /// The hash of a file's content as far as it is stored.

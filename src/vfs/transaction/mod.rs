@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 pub use changes::{Change, Held, StagedFile, What};
+pub use commit::Then;
 pub use data::Allocate;
 pub use node::NodeId;
 pub use recover::{Started, inspect};

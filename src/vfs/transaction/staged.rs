@@ -16,8 +16,9 @@ use crate::chunk::Content;
 /// The unit in which a large file is copied up, in bytes.
 pub(super) const BLOCK: u64 = 1 << 20;
 
-/// A base file up to this size is copied up whole.
-pub(super) const WHOLE: u64 = 64 << 20;
+/// A base file up to this size is copied up whole. Tests must not wait for
+/// large files.
+pub(super) const WHOLE: u64 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
 
 /// How many staged files are kept open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
@@ -142,7 +143,7 @@ impl Under {
 
 /// Writes zeros over `range` of `file`.
 pub(super) fn zero(file: &File, range: std::ops::Range<u64>) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = range.start;
     while at < range.end {
         let count = (range.end - at).min(ZEROS.len() as u64);

@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chunk::{BlobConfig, Blobs, Content};
+use crate::chunk::{BlobConfig, Blobs, Content, FileWriter};
 use crate::model::{Branch, ProjectName, Repo, SystemClock, Timestamp, TransactionId, TreePath};
 use crate::store::Store;
 use crate::tree::{ApplyOptions, Edit, Entry, EntryKind, NodeCache, Nodes, Root, apply};
@@ -370,5 +370,71 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(check(ops, &dir.path().join("txn")));
+    }
+}
+
+/// A base with one file of several blocks, and its bytes.
+async fn large_base() -> (Tree, Vec<u8>) {
+    let (tree, _) = base().await;
+    let bytes: Vec<u8> =
+        (0..(5 << 20) / 4 + 77_u32).flat_map(|i| (i / 300).to_le_bytes()).collect();
+    let writer = tree.nodes().blobs().writer();
+    let mut file = FileWriter::new(&writer, &[]);
+    file.write(bytes.clone().into()).await.unwrap();
+    let content = file.finish().await.unwrap();
+    writer.flush().await.unwrap();
+    let entry = Entry::file(content, Timestamp::default());
+    (edited(&tree, vec![("large".parse().unwrap(), Edit::Put(entry))]).await, bytes)
+}
+
+async fn check_large(changes: Vec<(u64, Option<Vec<u8>>)>, dir: &Path) {
+    let (tree, mut wanted) = large_base().await;
+    let path: TreePath = "large".parse().unwrap();
+    let clock = || Arc::new(SystemClock);
+    let mut view = TransactionView::start(dir, started(), tree.clone(), clock()).unwrap();
+    for (at, data) in changes {
+        let large = view.at(&path).await.unwrap();
+        match data {
+            Some(data) => {
+                view.write(large.id, at, &data).await.unwrap();
+                let end = at as usize + data.len();
+                wanted.resize(wanted.len().max(end), 0);
+                wanted[at as usize..end].copy_from_slice(&data);
+            }
+            None => {
+                let set = SetAttr { size: Some(at), ..SetAttr::default() };
+                view.set_attr(large.id, set).await.unwrap();
+                wanted.resize(at as usize, 0);
+            }
+        }
+        drop(large);
+        drop(view);
+        view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+        let large = view.at(&path).await.unwrap();
+        assert!(view.read(large.id, 0, 1 << 30).await.unwrap() == wanted);
+    }
+    let writer = tree.nodes().blobs().writer();
+    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    let committed = edited(&tree, edits).await.get(&path).await.unwrap().unwrap();
+    let EntryKind::File(content) = committed.kind else { panic!("a file") };
+    assert!(content.read_range(tree.nodes().blobs(), 0..1 << 30).await.unwrap() == wanted);
+}
+
+fn large_change() -> impl Strategy<Value = (u64, Option<Vec<u8>>)> {
+    let at = || prop_oneof![0..6_u64 << 20, (0..6_u64).prop_map(|block| block << 20)];
+    let size = prop_oneof![4 => 1..100_usize, 1 => (1_usize << 20)..(5 << 19)];
+    let data = size.prop_map(|size| vec![0xab; size]);
+    prop_oneof![3 => (at(), data.prop_map(Some)), 1 => at().prop_map(|size| (size, None))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn blocks_of_a_large_file_survive_crashes(
+        changes in prop::collection::vec(large_change(), 1..6),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(check_large(changes, &dir.path().join("txn")));
     }
 }
