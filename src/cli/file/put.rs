@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::sources::{Rules, items, listed, typed_path};
+use super::sources::{Rules, items, listed};
 use super::upload::upload;
 use crate::cli::output::bytes_bar;
 use crate::cli::prelude::*;
@@ -63,7 +63,7 @@ impl Args {
     /// Puts all files in one stream.
     pub async fn run(self, cx: &Context) -> Outcome {
         let file = cx.file(&self.to)?;
-        let path = typed_path(typed(&self.to));
+        let path = Some(typed(&self.to).to_owned()).filter(|path| !path.is_empty());
         if path.as_deref().is_some_and(super::target::is_url) {
             cx.notice(&format!("warning: the path in the repo looks like a URL: {}", file.path));
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 
-use super::target::{Source, clean, directory, is_url, join, target};
+use super::target::{Source, directory, is_url, join, target};
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::TreePath;
 
@@ -68,11 +68,12 @@ fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
         let path = target(typed, source, several, rules.full_path)?;
         Ok(Item { from, path: checked(&path)? })
     };
-    let below = clean(typed.unwrap_or_default());
+    let below = checked_dir(typed.unwrap_or_default());
     match source {
-        Source::Stdin if rules.untar => Ok(Item { from: From::Tar(None), path: below }),
+        Source::Stdin if rules.untar => Ok(Item { from: From::Tar(None), path: below? }),
         Source::Local(text) if rules.untar => {
-            Ok(Item { from: From::Tar(Some(PathBuf::from(text))), path: below })
+            let from = From::Tar(Some(PathBuf::from(text)));
+            Ok(Item { from, path: below? })
         }
         Source::Stdin if rules.recursive => {
             Err(Failure::usage("--recursive makes no sense with standard input"))
@@ -80,7 +81,7 @@ fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
         Source::Stdin => file(From::Stdin),
         Source::Url(url) if rules.recursive => {
             let path = directory(typed, source, several, rules.full_path)?;
-            Ok(Item { from: From::Url(url.clone(), true), path })
+            Ok(Item { from: From::Url(url.clone(), true), path: checked_dir(&path)? })
         }
         Source::Url(url) => file(From::Url(url.clone(), false)),
         Source::Local(text) => {
@@ -94,7 +95,7 @@ fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
                     .hint("add -r to put it with everything in it"));
             }
             let path = directory(typed, source, several, rules.full_path)?;
-            Ok(Item { from: From::Dir(place), path })
+            Ok(Item { from: From::Dir(place), path: checked_dir(&path)? })
         }
     }
 }
@@ -105,6 +106,10 @@ fn checked(path: &str) -> Outcome<String> {
         true => Err(Failure::usage("a file needs a path, not the root of the repo")),
         false => Ok(path.as_str().to_owned()),
     }
+}
+
+fn checked_dir(path: &str) -> Outcome<String> {
+    Ok(path.parse::<TreePath>()?.as_str().to_owned())
 }
 
 fn missing(path: &Path, error: &io::Error) -> Failure {
@@ -154,16 +159,4 @@ pub fn walk(
         }
     }
     Ok(())
-}
-
-/// The path part of what was typed after the branch; `/` stays, it means the
-/// top level.
-#[must_use]
-pub fn typed_path(text: &str) -> Option<String> {
-    match (clean(text).as_str(), text) {
-        (_, "") => None,
-        ("", _) => Some("/".to_owned()),
-        (path, text) if text.ends_with('/') => Some(format!("{path}/")),
-        (path, _) => Some(path.to_owned()),
-    }
 }

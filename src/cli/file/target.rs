@@ -47,7 +47,7 @@ pub fn target(
     let typed = typed.filter(|path| !path.is_empty());
     let is_dir = |path: &str| several || path.ends_with('/');
     match typed {
-        Some(path) if !is_dir(path) => Ok(clean(path)),
+        Some(path) if !is_dir(path) => Ok(path.to_owned()),
         Some(path) => Ok(join(path, &own_name(source, full_path)?)),
         None => own_name(source, full_path),
     }
@@ -63,7 +63,7 @@ pub fn directory(
 ) -> Outcome<String> {
     match typed.filter(|path| !path.is_empty()) {
         Some(path) if several => Ok(join(path, &own_name(source, full_path)?)),
-        Some(path) => Ok(clean(path)),
+        Some(path) => Ok(path.to_owned()),
         None => own_name(source, full_path),
     }
 }
@@ -107,8 +107,11 @@ pub fn clean(path: &str) -> String {
     parts.join("/")
 }
 
-/// `name` below `dir`.
+/// `name` below `dir`; what is odd in `dir` stays, to be refused.
 #[must_use]
 pub fn join(dir: &str, name: &str) -> String {
-    clean(&format!("{dir}/{name}"))
+    match dir {
+        "" => name.to_owned(),
+        dir => format!("{}/{name}", dir.strip_suffix('/').unwrap_or(dir)),
+    }
 }

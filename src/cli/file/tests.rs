@@ -1,12 +1,15 @@
-use super::sources::typed_path;
 use super::target::{Source, directory, is_url, target};
+use crate::model::{InvalidPath, TreePath};
 
-fn file(typed: &str, source: &str, several: bool) -> String {
-    target(typed_path(typed).as_deref(), &Source::new(source), several, false).unwrap()
+/// Where a file goes, or why it cannot go there.
+fn place(typed: &str, source: &str, several: bool) -> Result<String, InvalidPath> {
+    let place = target(Some(typed), &Source::new(source), several, false).unwrap();
+    Ok(place.parse::<TreePath>()?.as_str().to_owned())
 }
 
 fn dir(typed: &str, source: &str) -> String {
-    directory(typed_path(typed).as_deref(), &Source::new(source), false, false).unwrap()
+    let place = directory(Some(typed), &Source::new(source), false, false).unwrap();
+    place.parse::<TreePath>().unwrap().as_str().to_owned()
 }
 
 #[test]
@@ -28,8 +31,8 @@ fn a_file_goes_where_the_path_says() {
         ("", "s3://bucket/some/key", false, "some/key"),
         ("/in", "-", false, "in"),
     ];
-    for (typed, source, several, place) in table {
-        assert_eq!(file(typed, source, several), place, "{source} to {typed:?}");
+    for (typed, source, several, expected) in table {
+        assert_eq!(place(typed, source, several).unwrap(), expected, "{source} to {typed:?}");
     }
 }
 
@@ -63,4 +66,12 @@ fn what_has_no_name_needs_a_path() {
 fn only_schemes_a_server_can_fetch_are_urls() {
     assert!(is_url("https://example.com/x") && is_url("s3://b/k") && is_url("gs://b"));
     assert!(!is_url("odd://name") && !is_url("C:/x") && !is_url("a.txt"));
+}
+
+#[test]
+fn odd_paths_stay_odd_so_that_they_are_refused() {
+    for path in ["/a//b", "a/../b", "//a", "a/./b"] {
+        assert!(place(path, "cat.png", false).is_err(), "{path}");
+        assert!(place(&format!("{path}/"), "cat.png", true).is_err(), "{path}/");
+    }
 }

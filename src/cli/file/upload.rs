@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::packs::{LARGE, Packs};
+use super::packs::{LARGE, Packs};
 use super::sources::{From, Item, walk};
-use super::target::join;
-use crate::api::client::Client;
+use super::sources::{From, Item, walk};
+use super::target::{clean, join};
 use crate::cli::prelude::*;
 use v1::put_file::Source;
 use v1::put_files_request::Body;
@@ -170,7 +171,7 @@ impl Batches {
             let mut entry = entry?;
             let name = String::from_utf8(entry.path_bytes().into_owned())
                 .map_err(|_| Failure::new("the tar stream has a name that is not valid UTF-8"))?;
-            let path = join(path, &name);
+            let path = join(path, &clean(&name));
             let header = entry.header();
             // Times that no timestamp can hold are kept as 1970.
             let seconds = i64::try_from(header.mtime()?).unwrap_or(0);
