@@ -214,6 +214,7 @@ def main():
             print(f"== {group.__name__}: {group.__doc__}", file=sys.stderr)
             try:
                 group(server)
+                say(f"{group.__name__}_server_rss", server.rss_peak(), "MiB")
             except Exception as error:  # one group must not hide the others' figures
                 failed.append(group.__name__)
                 print(f"  FAILED: {group.__name__}: {error}", file=sys.stderr)
