@@ -16,10 +16,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::packs::{LARGE, Packs};
-use super::packs::{LARGE, Packs};
-use super::sources::{From, Item, walk};
 use super::sources::{From, Item, walk};
 use super::target::{clean, join};
+use crate::api::client::Client;
 use crate::cli::prelude::*;
 use v1::put_file::Source;
 use v1::put_files_request::Body;
