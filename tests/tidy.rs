@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -241,11 +242,9 @@ impl Source {
 
     /// The modules of the crate that the file names.
     fn uses(&self) -> impl Iterator<Item = String> {
-        let single = Regex::new(r"\bcrate::(\w+)").expect("a pattern");
-        let group = Regex::new(r"\bcrate::\{").expect("a pattern");
         let mut found: BTreeSet<_> =
-            single.captures_iter(&self.code).map(|c| c[1].to_owned()).collect();
-        for start in group.find_iter(&self.code) {
+            SINGLE_USE.captures_iter(&self.code).map(|c| c[1].to_owned()).collect();
+        for start in GROUP_USE.find_iter(&self.code) {
             found.extend(group_heads(&self.code[start.end()..]));
         }
         found.into_iter()
@@ -328,18 +327,26 @@ fn files() -> Vec<(String, String)> {
     found
 }
 
-/// `source` with the insides of comments and string literals blanked.
-fn blank(source: &str) -> String {
-    let literal = Regex::new(concat!(
+/// Comments, strings and characters of Rust source.
+static LITERAL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(concat!(
         r"(?s)//[^\n]*|/\*.*?\*/",
         r####"|b?r###".*?"###|b?r##".*?"##|b?r#".*?"#|b?r"[^"]*"|b?"(\\.|[^"\\])*""####,
         r"|b?'(\\'|\\[^\n']+|[^\\'\n])'",
     ))
-    .expect("a pattern");
+    .expect("a pattern")
+});
+static SINGLE_USE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\bcrate::(\w+)").expect("a pattern"));
+static GROUP_USE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\bcrate::\{").expect("a pattern"));
+
+/// `source` with the insides of comments and string literals blanked.
+fn blank(source: &str) -> String {
     let keep_lines = |found: &regex::Captures<'_>| {
         found[0].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect::<String>()
     };
-    literal.replace_all(source, keep_lines).into_owned()
+    LITERAL.replace_all(source, keep_lines).into_owned()
 }
 
 #[track_caller]
