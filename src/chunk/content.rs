@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Blobs, ChunkError, ChunkRef};
 use crate::model::{ContentHash, PackId};
@@ -118,8 +119,13 @@ impl Content {
                 let group = move |group: Range<usize>| {
                     let (blobs, places) = (blobs.clone(), places[group.clone()].to_vec());
                     let parts = parts[group].to_vec();
+                    // A task of its own: bytes are verified while the reader
+                    // is busy with those before.
+                    let read = AbortOnDropHandle::new(tokio::spawn(async move {
+                        blobs.read_group(&places).await
+                    }));
                     async move {
-                        let plain = blobs.read_group(&places).await?;
+                        let plain = read.await.map_err(|_| ChunkError::Interrupted)??;
                         let pieces = plain.into_iter().zip(parts);
                         let cut = pieces.map(|(bytes, part)| Ok(bytes.slice(part)));
                         Ok::<_, ChunkError>(futures::stream::iter(cut.collect::<Vec<_>>()))

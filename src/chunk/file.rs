@@ -70,7 +70,8 @@ impl FileWriter {
     pub async fn finish(mut self) -> Result<Content, ChunkError> {
         let fresh = self.chunks.is_empty() && self.encoding.is_empty();
         if fresh && self.chunker.pending() <= INLINE_MAX {
-            return Ok(Content::Inline(self.chunker.restart()));
+            // A copy: a slice would keep the whole message it came in alive.
+            return Ok(Content::Inline(Bytes::copy_from_slice(&self.chunker.restart())));
         }
         while let Some(chunk) = self.chunker.finish() {
             self.store(chunk).await?;

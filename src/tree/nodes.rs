@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 
 use super::TreeError;
+use bytes::Bytes;
+
 use super::codec::{decode_node, encode_node};
 use super::key::Key;
 use super::node::{Child, Item, Node, Record, Value};
@@ -127,7 +129,10 @@ impl Nodes {
             return Err(corrupt("it is too large"));
         }
         let bytes = self.blobs.read(&child.blob).await?;
-        let node = decode_node(bytes).map_err(|Malformed(what)| corrupt(what))?;
+        // Names and inline contents are slices of it: of a copy, for a slice of
+        // a segment would keep the whole segment in memory with the node.
+        let node =
+            decode_node(Bytes::copy_from_slice(&bytes)).map_err(|Malformed(what)| corrupt(what))?;
         if node.totals() != child.totals {
             return Err(corrupt("its totals differ from what its parent says"));
         }
