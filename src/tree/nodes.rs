@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use lru::LruCache;
 
 use super::TreeError;
-use bytes::Bytes;
-
 use super::codec::{decode_node, encode_node};
 use super::key::Key;
 use super::node::{Child, Item, Node, Record, Value};
