@@ -95,10 +95,11 @@ impl Pending {
 
     /// Puts an entry; what is below a directory stays.
     pub fn put(&mut self, path: TreePath, entry: Entry) {
+        // A change that was not there before counts for nothing so far.
+        let before = self.changes.get(&path).map_or(0, Change::size);
         let change = self.changes.entry(path).or_default();
-        self.size = self.size.saturating_sub(change.size());
         change.put = Some(Put::Entry(entry));
-        self.size += change.size();
+        self.size = self.size.saturating_sub(before) + change.size();
     }
 
     /// Puts a copy in place of whatever is at `path` and below it.
