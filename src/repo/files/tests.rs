@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use super::*;
 use crate::catalog::{self, CommitRow};
 use crate::chunk::{BlobConfig, Blobs};
-use crate::model::{ProjectName, Ref, Repo, SystemClock, TreePath};
+use crate::model::{ProjectName, Ref, Repo, SystemClock, Timestamp, TreePath};
 use crate::pipeline::glob::Glob;
 use crate::repo::{FinishCommit, RepoError, Repos, StartCommit};
 use crate::store::{Backend, Fault, FaultStore, Operation, RetryPolicy, Store};
@@ -484,4 +484,19 @@ async fn files_are_fetched_from_the_web() {
     }
     server.await.unwrap();
     assert_eq!(f.paths().await, ["/", "/got"]);
+}
+
+#[test]
+fn pending_changes_are_counted_as_often_as_they_are_there() {
+    let mut pending = super::pending::Pending::default();
+    let dir = |number: u32| format!("d{number}").parse::<TreePath>().unwrap();
+    for number in 0..100 {
+        pending.put(dir(number), Entry::dir(Timestamp::default()));
+    }
+    let hundred = pending.size();
+    assert!(hundred >= 100 * 256, "{hundred} bytes for a hundred changes");
+    pending.put(dir(7), Entry::dir(Timestamp::default()));
+    assert_eq!(pending.size(), hundred);
+    pending.remove(&dir(7));
+    assert_eq!(pending.size(), hundred);
 }
