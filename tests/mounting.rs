@@ -231,6 +231,7 @@ fn what_cannot_be_mounted_is_said() {
     assert!(server.refused(&["mount", "-d", "-r", "nothing@master+w", at]).contains("nothing"));
     assert!(server.refused(&["status", at]).contains("not mounted"));
     server.pfs(&["mount", "-d", at]);
+    assert!(server.refused(&["mount", "-d", at]).contains("mounted already"));
     assert!(server.refused(&["commit", at]).contains("read-only"));
     let open = fs::File::open(mount.join("data/a")).unwrap();
     assert!(server.refused(&["umount", at]).contains("in use"));

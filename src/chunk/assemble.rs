@@ -8,6 +8,7 @@ use std::future::Future;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::Either;
 
 use super::{ChunkError, ChunkRef, ChunkSizes, Content, FileWriter, INLINE_MAX, PackWriter};
 
@@ -113,17 +114,22 @@ where
         !touched && (end < old.min(len) || (end == old && old == len))
     };
     let reusable = placed(base, 0).filter(unchanged).collect();
-    let source = async |range: Range<u64>| {
+    // Owned, as in `concat_with`.
+    let (blobs, base, dirty) = (writer.blobs().clone(), base.clone(), dirty.to_vec());
+    let source = move |range: Range<u64>| {
         let first = dirty.partition_point(|dirty| dirty.end <= range.start);
         let next = dirty.get(first).cloned().unwrap_or(len..len);
         if next.start <= range.start {
-            return read(range.start..range.end.min(next.end)).await;
+            return Either::Left(read(range.start..range.end.min(next.end)));
         }
         let range = range.start..range.end.min(next.start);
-        if range.start < old {
-            return Ok(base.read_range(writer.blobs(), range.start..range.end.min(old)).await?);
-        }
-        Ok(BytesMut::zeroed((range.end - range.start) as usize).freeze())
+        let (blobs, base) = (blobs.clone(), base.clone());
+        Either::Right(async move {
+            match range.start < old {
+                true => Ok(base.read_range(&blobs, range.start..range.end.min(old)).await?),
+                false => Ok(BytesMut::zeroed((range.end - range.start) as usize).freeze()),
+            }
+        })
     };
     assemble(sizes, writer, reusable, len, source).await
 }

@@ -16,10 +16,11 @@ use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
 use crate::model::{Branch, BranchName, Clock, SystemClock};
-use crate::mount::{MountError, MountOptions, Mounted, detach};
+use crate::mount::{MountError, MountOptions, Mounted, control, detach};
 use crate::store::{RetryPolicy, Store};
 use crate::tree::{NodeCache, Nodes, Root, Tree};
 use crate::vfs::transaction::inspect;
+use crate::vfs::xattr::PROCESS;
 use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
 
 /// A mount and what ends with it.
@@ -46,10 +47,7 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     plan.cache = plan.cache.map(std::path::absolute).transpose()?;
-    let dir = plan.dir.canonicalize().map_err(|error| {
-        Failure::new(format!("{} cannot be mounted on: {error}", plan.dir.display()))
-            .hint(format!("create it: mkdir -p {}", plan.dir.display()))
-    })?;
+    let dir = mount_point(&plan.dir)?;
     let client = connect(&plan.address)
         .await
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
@@ -74,6 +72,24 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let mounted = mounted.map_err(|error| failed(&error))?;
     let staging = staging::root(plan.cache.as_deref());
     Ok(Serving { mounted, source: following, transactions, commit: plan.commit, staging })
+}
+
+/// The directory to mount on, as the kernel will name it.
+fn mount_point(dir: &Path) -> Outcome<PathBuf> {
+    let shown = dir.display();
+    let found = dir.canonicalize().and_then(|dir| dir.metadata().map(|_| dir));
+    let found = found.map_err(|error| {
+        let failure = Failure::new(format!("{shown} cannot be mounted on: {error}"));
+        match error.raw_os_error() {
+            Some(libc::ENOTCONN) => failure.hint(format!("take it away first: pfs umount {shown}")),
+            _ => failure.hint(format!("create it: mkdir -p {shown}")),
+        }
+    })?;
+    match control::read(&found, PROCESS) {
+        Ok(_) => Err(Failure::new(format!("{shown} is mounted already"))
+            .hint(format!("unmount it: pfs umount {shown}"))),
+        Err(_) => Ok(found),
+    }
 }
 
 fn options(plan: &MountPlan) -> MountOptions {

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_stream::try_stream;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
@@ -75,7 +77,8 @@ impl TransactionView {
         Ok(if hides { Edit::Replace(entry) } else { Edit::Put(entry) })
     }
 
-    /// The content of a staged file, stored once for all its names.
+    /// The content of a staged file, stored once for all its names. Of a file
+    /// that was copied up in part, only what differs from the base is read.
     async fn store(
         &self,
         file: &StagedFile,
@@ -85,32 +88,41 @@ impl TransactionView {
         if let Some(content) = stored.get(&file.number()) {
             return Ok(content.clone());
         }
-        let base = self.base();
         let under = file.0.under.read().await;
-        let known = under.content.as_ref().map_or(&[][..], Content::chunks);
-        let mut output = FileWriter::new(writer, known);
-        let mut at = 0;
-        while at < file.size() {
-            let range = at..(at + PIECE).min(file.size());
-            let bytes = self.staged_bytes(&base, file, &under, range).await?;
-            at += bytes.len() as u64;
-            output.write(bytes).await?;
-        }
-        let content = output.finish().await?;
+        // Owned: a future that borrows from a closure is not `Send` for the compiler.
+        let source = (self.base(), self.staging.file(file.number())?, Arc::new(under.clone()));
+        let read = move |range| {
+            let (base, opened, under) = source.clone();
+            async move { data::read_blocks(&base, &opened, &under, range).await }
+        };
+        let content = match &under.content {
+            Some(below) => {
+                below.splice(writer, &under.dirty(file.size()), file.size(), read).await?
+            }
+            None => written(writer, file.size(), read).await?,
+        };
         stored.insert(file.number(), content.clone());
         Ok(content)
     }
+}
 
-    async fn staged_bytes(
-        &self,
-        base: &Tree,
-        file: &StagedFile,
-        under: &super::staged::Under,
-        range: Range<u64>,
-    ) -> Result<bytes::Bytes, VfsError> {
-        let opened = self.staging.file(file.number())?;
-        data::read_blocks(base, &opened, under, range).await
+/// Content of `size` bytes from `read`, which answers all that it is asked for.
+async fn written<F>(
+    writer: &PackWriter,
+    size: u64,
+    mut read: impl FnMut(Range<u64>) -> F,
+) -> Result<Content, VfsError>
+where
+    F: Future<Output = Result<Bytes, VfsError>>,
+{
+    let mut output = FileWriter::new(writer, &[]);
+    let mut at = 0;
+    while at < size {
+        let bytes = read(at..(at + PIECE).min(size)).await?;
+        at += bytes.len() as u64;
+        output.write(bytes).await?;
     }
+    Ok(output.finish().await?)
 }
 
 /// Turns changes into ones that an editor takes: nothing below a moved

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -103,7 +104,7 @@ impl Staged {
 }
 
 /// Base content that shows through a staged file where no block is present.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Under {
     /// The content; `None` when the staged file is whole.
     pub(super) content: Option<Content>,
@@ -129,6 +130,22 @@ impl Under {
         self.content.is_none() || block.saturating_mul(BLOCK) >= self.len || marked
     }
 
+    /// The ranges of a file of `size` bytes that do not show the base, in
+    /// order.
+    pub(super) fn dirty(&self, size: u64) -> Vec<Range<u64>> {
+        let shown = self.len.min(size);
+        let mut dirty: Vec<Range<u64>> = Vec::new();
+        let present = (0..shown.div_ceil(BLOCK)).filter(|block| self.has(*block));
+        let blocks = present.map(|block| block * BLOCK..((block + 1) * BLOCK).min(shown));
+        for range in blocks.chain([shown..size]).filter(|range| !range.is_empty()) {
+            match dirty.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                Some(_) | None => dirty.push(range),
+            }
+        }
+        dirty
+    }
+
     /// Marks `count` blocks from `first` as held by the staged file.
     pub(super) fn mark(&mut self, first: u64, count: u64) {
         for block in first..first.saturating_add(count) {
@@ -142,7 +159,7 @@ impl Under {
 }
 
 /// Writes zeros over `range` of `file`.
-pub(super) fn zero(file: &File, range: std::ops::Range<u64>) -> io::Result<()> {
+pub(super) fn zero(file: &File, range: Range<u64>) -> io::Result<()> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = range.start;
     while at < range.end {

@@ -420,6 +420,23 @@ async fn check_large(changes: Vec<(u64, Option<Vec<u8>>)>, dir: &Path) {
     assert!(content.read_range(tree.nodes().blobs(), 0..1 << 30).await.unwrap() == wanted);
 }
 
+#[tokio::test]
+async fn a_commit_reads_only_what_changed_of_a_large_file() {
+    let (tree, wanted) = large_base().await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("txn");
+    let view = TransactionView::start(&at, started(), tree.clone(), Arc::new(SystemClock)).unwrap();
+    let large = view.at(&"large".parse().unwrap()).await.unwrap();
+    view.write(large.id, 5, b"five").await.unwrap();
+    let blobs = tree.nodes().blobs();
+    let (writer, before) = (blobs.writer(), blobs.store().stats());
+    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    writer.flush().await.unwrap();
+    let read = blobs.store().stats().bytes_in - before.bytes_in;
+    assert_eq!(edits.len(), 1);
+    assert!(read < wanted.len() as u64 / 2, "{read} bytes were read");
+}
+
 fn large_change() -> impl Strategy<Value = (u64, Option<Vec<u8>>)> {
     let at = || prop_oneof![0..6_u64 << 20, (0..6_u64).prop_map(|block| block << 20)];
     let size = prop_oneof![4 => 1..100_usize, 1 => (1_usize << 20)..(5 << 19)];
