@@ -3,6 +3,7 @@
 //! A frame is one codec byte and the payload: 0 for the plain bytes, 1 for a
 //! zstd frame of them.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Mutex;
 
@@ -115,11 +116,19 @@ fn entropy(sample: &[u8]) -> f32 {
 
 /// The plain bytes of a frame that should have `len` of them.
 pub(super) fn decode(frame: &Bytes, len: usize) -> Result<Bytes, String> {
+    Ok(match decode_slice(frame, len)? {
+        Cow::Borrowed(plain) => frame.slice_ref(plain),
+        Cow::Owned(plain) => plain.into(),
+    })
+}
+
+/// [`decode`] where plain bytes are lent, not shared.
+pub(super) fn decode_slice(frame: &[u8], len: usize) -> Result<Cow<'_, [u8]>, String> {
     let Some((&codec, payload)) = frame.split_first() else {
         return Err("the frame is empty".to_owned());
     };
     let plain = match codec {
-        RAW => frame.slice(1..),
+        RAW => Cow::Borrowed(payload),
         ZSTD => decompress(payload, len).map_err(|e| format!("zstd: {e}"))?.into(),
         other => return Err(format!("unknown codec {other}")),
     };

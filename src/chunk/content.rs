@@ -81,6 +81,26 @@ impl Content {
         self.chunks().iter().map(|c| c.pack).filter(move |p| last.replace(*p) != Some(*p))
     }
 
+    /// The chunks that `range` touches, in order, each with the part wanted of
+    /// it; none when the bytes are inline.
+    #[must_use]
+    pub fn pieces(&self, range: Range<u64>) -> Vec<(ChunkRef, Range<usize>)> {
+        let mut start = 0;
+        let mut found = Vec::new();
+        for chunk in self.chunks() {
+            let end = start + u64::from(chunk.len);
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            if from < to {
+                found.push((*chunk, (from - start) as usize..(to - start) as usize));
+            }
+            if end >= range.end {
+                break;
+            }
+            start = end;
+        }
+        found
+    }
+
     /// Bytes `range` of the file; what lies beyond its end is left out.
     ///
     /// Holds the whole range in memory: meant for what a kernel or a caller
@@ -112,9 +132,9 @@ impl Content {
                 let pieces = (!piece.is_empty()).then_some(Ok(piece));
                 futures::stream::iter(pieces).boxed()
             }
-            Self::Chunks(chunks) => {
+            Self::Chunks(_) => {
                 let blobs = blobs.clone();
-                let (places, parts): (Vec<_>, Vec<_>) = cuts(chunks, range).into_iter().unzip();
+                let (places, parts): (Vec<_>, Vec<_>) = self.pieces(range).into_iter().unzip();
                 let groups = super::fetch::groups(&places);
                 let group = move |group: Range<usize>| {
                     let (blobs, places) = (blobs.clone(), places[group.clone()].to_vec());
@@ -142,22 +162,4 @@ impl Default for Content {
     fn default() -> Self {
         Self::empty()
     }
-}
-
-/// The chunks that `range` touches, each with the part wanted of it.
-fn cuts(chunks: &Arc<[ChunkRef]>, range: Range<u64>) -> Vec<(ChunkRef, Range<usize>)> {
-    let mut start = 0;
-    let mut found = Vec::new();
-    for chunk in chunks.iter() {
-        let end = start + u64::from(chunk.len);
-        let (from, to) = (range.start.max(start), range.end.min(end));
-        if from < to {
-            found.push((*chunk, (from - start) as usize..(to - start) as usize));
-        }
-        if end >= range.end {
-            break;
-        }
-        start = end;
-    }
-    found
 }

@@ -1,6 +1,5 @@
 //! The server's object store, reached without the server in between.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +35,6 @@ pub async fn blobs(client: &Client) -> Outcome<Option<Blobs>> {
 
 /// Whether this user may write to a directory store; others say so themselves.
 fn may_write(url: &str) -> bool {
-    let Some(dir) = url.strip_prefix("file://") else { return true };
-    nix::unistd::access(Path::new(dir), nix::unistd::AccessFlags::W_OK).is_ok()
+    let Some(dir) = store::directory_of(url) else { return true };
+    nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK).is_ok()
 }

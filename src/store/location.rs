@@ -85,6 +85,13 @@ fn directory(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, 
     Ok(Arc::new(store.with_fsync(true)))
 }
 
+/// The directory behind a `file://` URL.
+#[must_use]
+pub fn directory_of(url: &str) -> Option<PathBuf> {
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok()
+}
+
 /// How old an unfinished upload must be before it counts as left behind.
 const STALE: i64 = 24 * 60 * 60 * 1_000_000_000;
 
@@ -94,9 +101,7 @@ const STALE: i64 = 24 * 60 * 60 * 1_000_000_000;
 ///
 /// Files of the last day stay: somebody may still be writing them.
 pub fn remove_stale_uploads(url: &str, now: Timestamp) -> std::io::Result<usize> {
-    let Some(dir) = Url::parse(url).ok().and_then(|url| url.to_file_path().ok()) else {
-        return Ok(0);
-    };
+    let Some(dir) = directory_of(url) else { return Ok(0) };
     let mut removed = 0;
     for fan in std::fs::read_dir(dir.join("packs")).into_iter().flatten() {
         for file in std::fs::read_dir(fan?.path())? {

@@ -15,7 +15,7 @@ pub use backend::{Backend, ByteRange, ObjectBackend, ObjectInfo, PutKind};
 pub use error::StoreError;
 pub use fault::{Fault, FaultStore, Operation};
 pub use handle::{Store, StoreStats};
-pub use location::{StoreOptions, install_crypto, open, remove_stale_uploads};
+pub use location::{StoreOptions, directory_of, install_crypto, open, remove_stale_uploads};
 pub use retry::RetryPolicy;
 
 #[cfg(test)]

@@ -4,16 +4,14 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use indicatif::ProgressBar;
 
 use super::packs::{LARGE, NODES};
+use super::stored::copy;
 use super::target::clean;
 use super::unpack::unpack;
 use crate::api::client::Client;
-use crate::chunk::ChunkError;
+use crate::chunk::{Blobs, Content};
 use crate::cli::direct;
 use crate::cli::mount::wire;
 use crate::cli::output::bytes_bar;
@@ -66,7 +64,7 @@ impl Args {
             (false, Some(path)) => self.to_file(cx, file, path).await,
             (false, None) => {
                 // Flushed before the process ends, so that errors show.
-                let mut out = io::stdout().lock();
+                let mut out = io::stdout();
                 content(cx, file, self.offset, &mut out).await?;
                 Ok(out.flush()?)
             }
@@ -120,7 +118,12 @@ impl Write for OnDemand {
 
 /// Writes what one file holds: through the server at first, and when there is
 /// more of it, the rest from the store itself.
-async fn content(cx: &Context, file: pfs::File, offset: i64, out: &mut impl Write) -> Outcome {
+async fn content(
+    cx: &Context,
+    file: pfs::File,
+    offset: i64,
+    out: &mut (impl Write + Send),
+) -> Outcome {
     let client = cx.client().await?;
     let (file, root) = pinned(client, file).await;
     let request = pfs::GetFileRequest { file: Some(file.clone()), offset, ..Default::default() };
@@ -135,9 +138,9 @@ async fn content(cx: &Context, file: pfs::File, offset: i64, out: &mut impl Writ
         if at < LARGE {
             continue;
         }
-        if let Some(rest) = stored(client, direct.take(), &file.path, at).await? {
+        if let Some((blobs, content)) = stored(client, direct.take(), &file.path).await? {
             drop(stream);
-            copy(rest, out, &bar).await?;
+            copy(&blobs, &content, at, out, &bar).await?;
             break;
         }
     }
@@ -170,31 +173,21 @@ async fn pinned(client: &Client, mut file: pfs::File) -> (pfs::File, Option<Root
     (file, Some(root))
 }
 
-type Pieces = BoxStream<'static, Result<Bytes, ChunkError>>;
-
-/// What follows byte `at` of a file, from the store; `None` when it cannot be
-/// reached from here, or the path is a pattern.
+/// What a file holds and where; `None` when the store cannot be reached from
+/// here, or the path is a pattern.
 async fn stored(
     client: &Client,
     root: Option<Root>,
     path: &str,
-    at: u64,
-) -> Outcome<Option<Pieces>> {
+) -> Outcome<Option<(Blobs, Content)>> {
     let (Some(root), Ok(path)) = (root, path.parse::<TreePath>()) else { return Ok(None) };
     let Some(blobs) = direct::blobs(client).await? else { return Ok(None) };
     let tree = Tree::new(&Nodes::new(blobs.clone(), NodeCache::new(NODES)), root);
     let found = tree.get(&path).await.map_err(|error| Failure::new(error.to_string()))?;
-    let Some(Entry { kind: EntryKind::File(content), .. }) = found else { return Ok(None) };
-    Ok(Some(content.stream(&blobs, at..content.size())))
-}
-
-async fn copy(mut pieces: Pieces, out: &mut impl Write, bar: &ProgressBar) -> Outcome {
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| Failure::new(error.to_string()))?;
-        out.write_all(&piece)?;
-        bar.inc(piece.len() as u64);
+    match found {
+        Some(Entry { kind: EntryKind::File(content), .. }) => Ok(Some((blobs, content))),
+        Some(Entry { kind: EntryKind::Dir | EntryKind::Symlink(_), .. }) | None => Ok(None),
     }
-    Ok(())
 }
 
 /// Writes everything below a directory, or everything a pattern matches.

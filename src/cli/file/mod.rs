@@ -13,6 +13,7 @@ pub use sources::fetch as fetch_text;
 pub use target::is_url;
 
 mod sources;
+mod stored;
 mod target;
 mod unpack;
 mod upload;

@@ -15,6 +15,7 @@ use crate::cli::mount::wire;
 use crate::cli::prelude::*;
 use crate::cli::{direct, mount};
 use crate::model::TreePath;
+use crate::store::directory_of;
 use crate::tree::{EntryKind, NodeCache, Nodes, Tree};
 
 /// Files of at least so many bytes are worth it.
@@ -39,7 +40,7 @@ impl Packs {
     /// `None` when the store cannot be written to from here.
     pub async fn open(client: &Client, target: &v1::PutTarget) -> Outcome<Option<Self>> {
         let Some(blobs) = direct::blobs(client).await? else { return Ok(None) };
-        if !blobs.store().to_string().starts_with("file://") {
+        if directory_of(&blobs.store().to_string()).is_none() {
             return Ok(None);
         }
         let request = v1::ResolveRefRequest {

@@ -137,7 +137,7 @@ impl Under {
         let mut dirty: Vec<Range<u64>> = Vec::new();
         let present = (0..shown.div_ceil(BLOCK)).filter(|block| self.has(*block));
         let blocks = present.map(|block| block * BLOCK..((block + 1) * BLOCK).min(shown));
-        for range in blocks.chain([shown..size]).filter(|range| !range.is_empty()) {
+        for range in blocks.chain(std::iter::once(shown..size)).filter(|range| !range.is_empty()) {
             match dirty.last_mut() {
                 Some(last) if last.end == range.start => last.end = range.end,
                 Some(_) | None => dirty.push(range),
