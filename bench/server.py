@@ -7,7 +7,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -46,12 +45,12 @@ class Server:
         self.work, self.root = work, work / "root"
 
     def __enter__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.env = dict(os.environ, PFS_ROOT=str(self.root), PFS_ADDRESS=f"grpc://127.0.0.1:{port}")
+        socket = tempfile.mkdtemp(prefix="pfs-bench.")
+        address = f"unix://{socket}/api.sock"
+        self.socket = socket
+        self.env = dict(os.environ, PFS_ROOT=str(self.root), PFS_ADDRESS=address)
         self.log = open(self.work / "server.log", "w")
-        command = [self.binary, "serve", "--address", f"127.0.0.1:{port}"]
+        command = [self.binary, "serve", "--address", address]
         self.process = subprocess.Popen(command, env=self.env, stdout=self.log, stderr=self.log)
         for _ in range(100):
             if self.process.poll() is not None:
@@ -76,6 +75,7 @@ class Server:
             self.process.wait()
         self.log.close()
         shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.socket, ignore_errors=True)
 
     def pfs(self, *arguments, stdin=None):
         return run(self.binary, *arguments, stdin=stdin, env=self.env)

@@ -30,13 +30,14 @@ scratch_start() {
 }
 
 server_start() {
-  local port
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  export PFS_ADDRESS=grpc://127.0.0.1:$port
-  pfs serve --address "127.0.0.1:$port" >"$SCRATCH/server.log" 2>&1 &
+  local said=$SCRATCH/server.address
+  : >"$said"
+  pfs serve --address 127.0.0.1:0 >"$said" 2>"$SCRATCH/server.log" &
   server_pid=$!
-  for _ in $(seq 100); do
-    pfs version >/dev/null 2>&1 && return 0
+  for _ in $(seq 300); do
+    PFS_ADDRESS=$(head -n 1 "$said")
+    export PFS_ADDRESS
+    [[ -n $PFS_ADDRESS ]] && pfs version >/dev/null 2>&1 && return 0
     kill -0 "$server_pid" 2>/dev/null || break
     sleep 0.1
   done

@@ -25,13 +25,18 @@ step() {
   printf '== %s: exit %d after %d s\n' "$name" "$status" $((SECONDS - started))
 }
 
+# The tests' own words are kept, to be repeated at the end.
+tests() {
+  $cargo test --locked --no-fail-fast 2>&1 | tee target/tests.log
+}
+
 step format $cargo fmt --all --check
 step deny scripts/deny.sh
 step lint $cargo clippy --locked --all-targets -- -D warnings
 step build $cargo build --release --locked
 export PFS_BINARY=$PWD/target/release/pfs
 PFS_PYTHON=$(scripts/venv.sh)/bin/python3 && export PFS_PYTHON
-step tests $cargo test --locked --no-fail-fast
+step tests tests
 step examples scripts/examples.sh
 
 [[ -d fuzz ]] && not_run+=('fuzz targets: run `make fuzz-smoke` (cargo-fuzz and a nightly toolchain)')
@@ -45,6 +50,9 @@ if ((${#not_run[@]})); then
   printf '  %s\n' "${not_run[@]}"
 fi
 if ((${#failed[@]})); then
+  # What continuous integration shows of a long log is its end.
+  grep -A 15 -E "^(thread .* panicked|error(\[|:))" target/tests.log 2>/dev/null | head -n 200
+  grep -E '\.\.\. FAILED$' target/tests.log 2>/dev/null
   echo "FAILED: ${failed[*]}"
   exit 1
 fi

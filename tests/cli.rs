@@ -242,7 +242,7 @@ fn files_are_put_listed_and_got_back() {
     assert_eq!(std::fs::read_link(back.join("link")).unwrap().to_str(), Some("one"));
     assert_eq!(std::fs::read(back.join("sub/two")).unwrap(), b"two\n");
     let mode = std::fs::metadata(back.join("one")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o755);
+    assert_eq!(mode & 0o700, 0o700);
 }
 
 #[test]

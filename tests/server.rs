@@ -1,7 +1,6 @@
 //! A server as a child process, and the commands given to it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,12 +10,27 @@ use tempfile::TempDir;
 /// How long a server may take until it answers; generous, for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a developer's environment may hold and a test must not see.
+const FOREIGN: [&str; 12] = [
+    "PACHD_ADDRESS",
+    "PFS_STORE",
+    "PFS_CATALOG",
+    "PFS_CONFIG",
+    "PFS_LOG",
+    "PACH_CONFIG",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+];
+
 /// A server with a state directory of its own; gone, with everything it
 /// mounted, when dropped.
 pub struct Server {
     scratch: TempDir,
     root: PathBuf,
-    port: u16,
     child: Option<Child>,
 }
 
@@ -30,8 +44,7 @@ impl Server {
 
     /// Starts a server whose state is in `root`, below or beside `scratch`.
     pub fn start_on(scratch: TempDir, root: PathBuf) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { scratch, root, port, child: None };
+        let mut server = Self { scratch, root, child: None };
         server.resume();
         server
     }
@@ -40,7 +53,7 @@ impl Server {
     pub fn resume(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = self
-            .command(&["serve", "--address", &format!("127.0.0.1:{}", self.port)])
+            .command(&["serve", "--address", &self.address()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -89,7 +102,8 @@ impl Server {
 
     /// Where the server listens, as clients write it.
     pub fn address(&self) -> String {
-        format!("grpc://127.0.0.1:{}", self.port)
+        // No port that somebody else might take while the server is down.
+        format!("unix://{}", self.scratch.path().join("api.sock").display())
     }
 
     /// A directory for the test's own files.
@@ -108,8 +122,10 @@ impl Server {
             .env("PFS_ADDRESS", self.address())
             .env("XDG_CONFIG_HOME", self.scratch.path().join("config"))
             .env("XDG_CACHE_HOME", self.scratch.path().join("cache"))
-            .env("TMPDIR", self.scratch.path())
-            .env_remove("PACHD_ADDRESS");
+            .env("TMPDIR", self.scratch.path());
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
         command
     }
 

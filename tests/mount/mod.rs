@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 use pfs::model::{Branch, BranchName, Clock as _, SystemClock};
-use pfs::mount::{MountOptions, Mounted};
+use pfs::mount::{MountError, MountOptions, Mounted};
 use pfs::vfs::{Files, Shown, Source, Started, TransactionView};
 use tokio::runtime::Runtime;
 
@@ -37,7 +37,10 @@ impl Mount {
         let dir = scratch.path().join("mnt");
         fs::create_dir_all(&dir).unwrap();
         let files = Arc::new(files);
-        let options = MountOptions { allow_other: true, ..MountOptions::default() };
+        let options = MountOptions {
+            allow_other: nix::unistd::geteuid().is_root(),
+            ..MountOptions::default()
+        };
         let mounted = Mounted::new(&dir, &files, &options, runtime.handle());
         Self { mounted: Some(mounted.unwrap()), files, dir, scratch, runtime }
     }
@@ -72,7 +75,15 @@ impl Mount {
     /// Unmounts for good, leaving the scratch directory.
     pub fn unmount(&mut self) {
         if let Some(mounted) = &self.mounted {
-            mounted.unmount().unwrap();
+            // What other tests start holds every open file of this process
+            // for a moment, until it becomes another program.
+            eventually("nothing uses the mount", || match mounted.unmount() {
+                Err(MountError::Busy { .. }) => false,
+                outcome => {
+                    outcome.unwrap();
+                    true
+                }
+            });
         }
         if let Some(mut mounted) = self.mounted.take() {
             self.runtime.block_on(mounted.ended());
