@@ -87,6 +87,10 @@ impl Server {
     }
 
     async fn with(dir: &Path, copied: bool) -> Self {
+        Self::tuned(dir, copied, |_| {}).await
+    }
+
+    async fn tuned(dir: &Path, copied: bool, tune: impl FnOnce(&mut ControllerConfig)) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = format!("sqlite://{}", dir.join("catalog.db").display());
         let catalog = pfs::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
@@ -95,7 +99,8 @@ impl Server {
         let repos = Repos::new(catalog, blobs, clock);
         let nodes = repos.nodes().clone();
         let executor = ProcessExecutor::new(env!("CARGO_BIN_EXE_pfs").into()).unwrap();
-        let config = ControllerConfig::new(dir.join("controller"));
+        let mut config = ControllerConfig::new(dir.join("controller"));
+        tune(&mut config);
         let views = if copied { None } else { views(&executor, &nodes, &dir.join("views")).await };
         let executor = Arc::new(executor);
         let controller = Controller::new(repos.clone(), nodes.clone(), executor, views, config);
@@ -484,6 +489,47 @@ async fn a_killed_server_goes_on_without_running_finished_datums_again() {
     for early in &files[..6] {
         assert_eq!(ran.lines().filter(|line| line == early).count(), 1, "{early} in {ran}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lapsed_leases_neither_lose_datums_nor_run_them_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::tuned(dir.path(), true, |config| {
+        config.lease = Duration::from_millis(30);
+        config.max_workers = 1;
+    })
+    .await;
+    server.create_repo("in").await;
+    let ran = dir.path().join("ran");
+    for name in ["one", "two"] {
+        let script = format!("echo {name}$in >> {}; sleep 0.2; cp $in /pfs/out", ran.display());
+        let mut slow = spec(name, "in", "/*", &script);
+        slow["parallelism_spec"] = serde_json::json!({"constant": 4});
+        server.create(slow).await;
+    }
+    server.put("in", &[("a", Some("a")), ("b", Some("b")), ("c", Some("c"))]).await;
+    for name in ["one", "two"] {
+        let job = server.job(name, 1).await;
+        assert_eq!(job.state, JobState::Success, "{}", job.reason);
+        assert_eq!(progress_text(&job.counters), "3 + 0 / 3");
+        assert_eq!(paths(&server.output(&job).await), ["/a", "/b", "/c"]);
+    }
+    let ran = std::fs::read_to_string(ran).unwrap();
+    assert_eq!(ran.lines().count(), 6, "{ran}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_datums_pushes_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.create_repo("in").await;
+    let mut pushing = spec("p", "in", "/none*", "true");
+    pushing["egress"] =
+        serde_json::json!({"URL": format!("file://{}", dir.path().join("to").display())});
+    server.create(pushing).await;
+    server.put("in", &[("x", Some("x"))]).await;
+    let job = server.job("p", 1).await;
+    assert_eq!((job.state, job.reason.as_str()), (JobState::Success, ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,7 +131,7 @@ pub(super) fn controller(error: ControllerError) -> Status {
         }
         ControllerError::Invalid(error) => with_hint(Code::InvalidArgument, text, error.hint),
         ControllerError::NotFound { .. } => Status::not_found(text),
-        ControllerError::Cancelled => Status::unavailable(text),
+        ControllerError::Unfinished(_) | ControllerError::Cancelled => Status::unavailable(text),
     }
 }
 

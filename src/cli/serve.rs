@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +58,9 @@ pub struct Args {
     /// How the programs of pipelines are run
     #[arg(long, value_name = "EXECUTOR", default_value = "process")]
     executor: Executor,
-    /// How many datums run at the same time; one per CPU unless given
+    /// How many datums run at the same time; four per CPU, 16 at least, unless given
     #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    workers: Option<NonZeroUsize>,
     /// How much memory caches and buffers may use
     #[arg(long, value_name = "SIZE", default_value = "192MiB", value_parser = parse_size)]
     memory: u64,
@@ -205,7 +206,7 @@ impl Args {
         let executor = std::env::current_exe().and_then(ProcessExecutor::new).map_err(failed)?;
         let mut config = ControllerConfig::new(root.join("jobs"));
         if let Some(workers) = self.workers {
-            config.max_workers = workers;
+            config.max_workers = workers.get();
         }
         let views = match shown_inputs(&executor, repos, &config.dir.join("views")).await {
             Ok(views) => views,

@@ -61,6 +61,9 @@ pub enum ControllerError {
         /// Its name.
         name: String,
     },
+    /// Somebody else has some of the job's datums; it is looked at again.
+    #[error("{0} datums are not finished")]
+    Unfinished(u64),
     /// It was stopped.
     #[error("stopped")]
     Cancelled,
@@ -87,6 +90,7 @@ impl ControllerError {
             | Self::Chunk(_)
             | Self::Store(_)
             | Self::Io { .. }
+            | Self::Unfinished(_)
             | Self::Cancelled => None,
         }
     }

@@ -44,9 +44,16 @@ struct Ending<'a> {
 
 impl Controller {
     /// Ends a job whose datums have all come to an end, well or badly.
+    ///
+    /// # Errors
+    /// [`ControllerError::Unfinished`] while one of them is still to be run
+    /// and none has failed: what is published is whole.
     pub(super) async fn finish(&self, job: &JobContext, plan: &Plan) -> Result<()> {
-        let ran = self.outcomes(&job.row.job).await?;
+        let (ran, unfinished) = self.outcomes(&job.row.job).await?;
         let failed = ran.iter().find(|one| one.record.state == DatumState::Failed);
+        if failed.is_none() && unfinished > 0 {
+            return Err(ControllerError::Unfinished(unfinished));
+        }
         let reason = failed.map(|one| {
             let DatumRecord { id, reason, .. } = &one.record;
             format!("datum {id} failed: {reason}")
@@ -112,16 +119,17 @@ impl Controller {
         self.end(job, &end).await
     }
 
-    async fn outcomes(&self, job: &Job) -> Result<Vec<Ran>> {
-        let mut ran = Vec::new();
+    /// The datums that ran, and how many are still to be run.
+    async fn outcomes(&self, job: &Job) -> Result<(Vec<Ran>, u64)> {
+        let (mut ran, mut unfinished) = (Vec::new(), 0);
         let mut from = 0;
         loop {
             let page = self.catalog().datums(job, None, from, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(ran) };
+            let Some(last) = page.last() else { return Ok((ran, unfinished)) };
             from = last.index + 1;
             for row in page {
                 match row.state {
-                    RowState::Waiting | RowState::Claimed => {}
+                    RowState::Waiting | RowState::Claimed => unfinished += 1,
                     RowState::Success | RowState::Failed | RowState::Recovered => {
                         let (record, tree) = decode_outcome(row.id, &row.outcome)?;
                         ran.push(Ran { record, tree });

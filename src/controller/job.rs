@@ -1,11 +1,12 @@
 //! One job from its plan to its last datum.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -81,8 +82,9 @@ impl Controller {
         };
         context.row.started = Some(started);
         let context = Arc::new(context);
-        if plan.process.is_empty() {
-            return self.finish(&context, &plan).boxed().await;
+        if resumed {
+            // Nobody runs datums of this job under this server's name now.
+            self.take_over(&context.row.job).await?;
         }
         self.insert_datums(&context, &plan, change, running).await?;
         let deadline = context.spec.job_timeout.map(|limit| after(started, limit));
@@ -156,7 +158,9 @@ impl Controller {
             writer: self.repos().blobs().writer(),
             cancel: stop.clone(),
             workers: workers.min(self.config().max_workers),
+            held: HashSet::new(),
             waiting: VecDeque::new(),
+            permit: None,
             running: JoinSet::new(),
             done: Vec::new(),
             failed: false,
@@ -183,7 +187,11 @@ struct Crew {
     writer: PackWriter,
     cancel: CancellationToken,
     workers: usize,
+    /// The datums that were handed to this crew: waiting, running or done.
+    held: HashSet<u64>,
     waiting: VecDeque<DatumRow>,
+    /// Leave to run one more datum on this server.
+    permit: Option<OwnedSemaphorePermit>,
     running: JoinSet<(u64, Result<DatumOutcome>)>,
     done: Vec<(u64, DatumOutcome)>,
     failed: bool,
@@ -204,15 +212,19 @@ impl Crew {
         let mut linger = std::pin::pin!(tokio::time::sleep(LINGER));
         loop {
             self.fill().await?;
-            if self.running.is_empty() {
+            if self.running.is_empty() && (self.failed || self.waiting.is_empty()) {
                 self.record().await?;
                 if self.failed || !self.claim(self.workers).await? {
                     return Ok(());
                 }
                 continue;
             }
+            let controller = self.controller.clone();
             tokio::select! {
-                ended = self.running.join_next() => {
+                permit = controller.permit(), if self.running.is_empty() => {
+                    self.permit = Some(permit?);
+                }
+                ended = self.running.join_next(), if !self.running.is_empty() => {
                     if self.done.is_empty() {
                         linger.as_mut().reset(tokio::time::Instant::now() + LINGER);
                     }
@@ -242,24 +254,16 @@ impl Crew {
         }
     }
 
-    /// Starts datums until every worker has one.
+    /// Starts datums until every worker has one, or the server is busy.
     async fn fill(&mut self) -> Result<()> {
         while self.running.len() < self.workers && !self.failed {
             if self.waiting.is_empty() && !self.claim(self.workers * 2).await? {
                 return Ok(());
             }
-            let Some(row) = self.waiting.pop_front() else { return Ok(()) };
-            let permit = match self.controller.try_permit() {
-                Some(permit) => permit,
-                None if self.running.is_empty() => tokio::select! {
-                    permit = self.controller.permit() => permit?,
-                    () = self.cancel.cancelled() => return Err(ControllerError::Cancelled),
-                },
-                None => {
-                    self.waiting.push_front(row);
-                    return Ok(());
-                }
+            let Some(permit) = self.permit.take().or_else(|| self.controller.try_permit()) else {
+                return Ok(());
             };
+            let Some(row) = self.waiting.pop_front() else { return Ok(()) };
             let record = serde_json::from_slice(&row.payload).map_err(|error| {
                 ControllerError::Job(format!("the plan of datum {}: {error}", row.id))
             })?;
@@ -287,9 +291,9 @@ impl Crew {
         let catalog = self.controller.catalog();
         let rows =
             catalog.claim_datums(&self.job.row.job, &config.worker, now, until, limit).await?;
-        // What this crew runs or has run is not handed out twice, even when
-        // its lease lapsed while the machine slept.
-        self.waiting.extend(rows);
+        // What this crew has is not handed out twice, even when its lease
+        // lapsed while the machine slept; claiming renewed it.
+        self.waiting.extend(rows.into_iter().filter(|row| self.held.insert(row.index)));
         Ok(!self.waiting.is_empty())
     }
 
@@ -315,31 +319,45 @@ impl Crew {
             return Ok(());
         }
         self.writer.flush().await?;
-        let job = &self.job.row.job;
+        let done = std::mem::take(&mut self.done);
+        let batches: Vec<_> = done.iter().map(|one| self.completed(one)).collect::<Result<_>>()?;
+        let (ops, deltas): (Vec<Op>, Vec<JobCounters>) = batches.iter().cloned().unzip();
+        match self.complete(ops, &deltas).await {
+            Err(CatalogError::Conflict { .. }) => {}
+            outcome => return Ok(outcome?),
+        }
+        // One of them was given to somebody else, or the job was ended.
+        let mut recorded = 0;
+        for (op, delta) in batches {
+            match self.complete(vec![op], &[delta]).await {
+                Ok(()) => recorded += 1,
+                Err(CatalogError::Conflict { what }) => tracing::info!(what, "a datum is lost"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if recorded == 0 { Err(ControllerError::Cancelled) } else { Ok(()) }
+    }
+
+    /// How a finished datum is recorded, and what it adds to the counters.
+    fn completed(&self, (index, outcome): &(u64, DatumOutcome)) -> Result<(Op, JobCounters)> {
+        let record = &outcome.record;
+        let text = serde_json::to_vec(outcome)
+            .map_err(|error| ControllerError::Job(format!("the outcome of a datum: {error}")))?;
+        let op = Op::CompleteDatum {
+            job: self.job.row.job.clone(),
+            index: *index,
+            worker: self.controller.config().worker.clone(),
+            state: row_state(record.state),
+            outcome: text.into(),
+        };
+        Ok((op, progress(record.state, &record.stats)))
+    }
+
+    async fn complete(&self, mut ops: Vec<Op>, deltas: &[JobCounters]) -> Result<(), CatalogError> {
         let mut delta = JobCounters::default();
-        let mut ops = Vec::with_capacity(self.done.len() + 1);
-        for (index, outcome) in &self.done {
-            let record = &outcome.record;
-            add(&mut delta, &progress(record.state, &record.stats));
-            ops.push(Op::CompleteDatum {
-                job: job.clone(),
-                index: *index,
-                worker: self.controller.config().worker.clone(),
-                state: row_state(record.state),
-                outcome: serde_json::to_vec(outcome).map(Bytes::from).map_err(|error| {
-                    ControllerError::Job(format!("the outcome of a datum: {error}"))
-                })?,
-            });
-        }
-        ops.push(Op::AddJobProgress { job: job.clone(), delta });
-        match self.controller.catalog().apply(ops).await {
-            Ok(()) => {}
-            // The job was ended or its datums given to others meanwhile.
-            Err(CatalogError::Conflict { .. }) => return Err(ControllerError::Cancelled),
-            Err(error) => return Err(error.into()),
-        }
-        self.done.clear();
-        Ok(())
+        deltas.iter().for_each(|more| add(&mut delta, more));
+        ops.push(Op::AddJobProgress { job: self.job.row.job.clone(), delta });
+        self.controller.catalog().apply(ops).await
     }
 
     async fn renew(&self) -> Result<()> {

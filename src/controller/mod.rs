@@ -115,7 +115,7 @@ impl Controller {
         config: ControllerConfig,
     ) -> Self {
         let logs = Logs::new(config.dir.join("logs"), Arc::clone(repos.clock()));
-        let permits = Arc::new(Semaphore::new(config.max_workers));
+        let permits = Arc::new(Semaphore::new(config.max_workers.max(1)));
         Self(Arc::new(Inner {
             repos,
             nodes,
@@ -200,10 +200,9 @@ impl Controller {
         let tasks = TaskTracker::new();
         let (ticking, until) = (self.clone(), shutdown.clone());
         tasks.spawn(async move { ticking.keep_ticking(&until).await });
-        let mut resumed = HashSet::new();
         while !shutdown.is_cancelled() {
             events.borrow_and_update();
-            let wait = match self.look(&tasks, &shutdown, &mut resumed).await {
+            let wait = match self.look(&tasks, &shutdown).await {
                 Ok(()) => LOOK_AROUND,
                 Err(error) => {
                     tracing::error!(%error, "jobs cannot be looked at; trying again");
@@ -238,12 +237,7 @@ impl Controller {
     }
 
     /// Starts what can be started, and stops what is over.
-    async fn look(
-        &self,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-        resumed: &mut HashSet<Job>,
-    ) -> Result<()> {
+    async fn look(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<()> {
         let states = JobState::ALL.iter().copied().filter(|state| !state.is_terminal()).collect();
         let query = JobQuery { states, ..JobQuery::default() };
         let mut rows = self.catalog().jobs(&query).await?;
@@ -252,15 +246,11 @@ impl Controller {
         for active in self.active().values().filter(|active| !live.contains(&active.job)) {
             active.cancel.cancel();
         }
-        resumed.retain(|job| live.contains(job));
         let mut first = HashSet::new();
         for row in &rows {
             let pipeline = &row.job.pipeline;
             if !first.insert(pipeline) || self.active().contains_key(pipeline) {
                 continue;
-            }
-            if resumed.insert(row.job.clone()) && row.state != JobState::Created {
-                self.take_over(&row.job).await?;
             }
             if self.is_ready(row).await? {
                 self.start(row.clone(), tasks, shutdown);
@@ -308,16 +298,13 @@ impl Controller {
         let controller = self.clone();
         tasks.spawn(async move {
             match controller.run_job(row, &cancel).await {
-                Ok(()) | Err(ControllerError::Cancelled) => {}
+                Ok(()) => {}
+                Err(ControllerError::Cancelled) if cancel.is_cancelled() => {}
                 Err(error) => {
                     tracing::error!(%job, %error, "the job rests");
                     tokio::select! {
                         () = tokio::time::sleep(REST) => {}
                         () = cancel.cancelled() => {}
-                    }
-                    // Nobody works on its datums while it rests.
-                    if let Err(error) = controller.take_over(&job).await {
-                        tracing::warn!(%job, %error, "claims are left to lapse");
                     }
                 }
             }
