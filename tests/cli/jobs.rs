@@ -128,3 +128,21 @@ fn secrets_are_kept_and_not_shown() {
     server.pfs(&["delete", "secret", "hub"]);
     assert!(!server.pfs(&["list", "secret"]).contains("hub"));
 }
+
+#[test]
+fn a_branch_whose_last_job_failed_is_read_at_its_newest_good_commit() {
+    let server = Server::start();
+    let spec = r#"{"pipeline": {"name": "p"}, "input": {"pfs": {"repo": "in", "glob": "/"}},
+        "transform": {"cmd": ["/bin/sh"], "stdin": ["test ! -e /pfs/in/bad && cp /pfs/in/a /pfs/out"]}}"#;
+    server.pfs(&["create", "repo", "in"]);
+    let made = with_input(&server, &["create", "pipeline", "-f", "-"], spec.as_bytes());
+    assert!(made.status.success(), "{made:?}");
+    for path in ["a", "bad"] {
+        with_input(&server, &["put", "file", &format!("in@master:/{path}")], b"abc");
+        server.pfs(&["wait", "commit", "p@master"]);
+    }
+    assert!(server.pfs(&["list", "job", "-p", "p"]).contains("failure"));
+    assert!(server.pfs(&["list", "file", "p@master"]).contains("/a"));
+    assert_eq!(server.pfs(&["get", "file", "p@master:/a"]), "abc");
+    assert_eq!(server.pfs(&["get-file", "p", "master", "a"]), "abc");
+}

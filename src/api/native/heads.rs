@@ -68,7 +68,11 @@ impl Native {
                 if row.is_open() {
                     return Err(refused(RepoError::NotFinished { commit: row.commit }));
                 }
-                row
+                match row.error.is_some() && reference.as_branch().is_some() {
+                    // Who reads a branch passes over commits that failed.
+                    true => repos.resolve_finished(&repo, &reference).await.map_err(refused)?,
+                    false => row,
+                }
             }
         };
         Ok(resolved(&row, reference.as_branch()))
