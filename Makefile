@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .PHONY: build demo test bench lint fuzz-smoke examples kill clean
 
 CARGO ?= cargo
+# Caches live there; a bare environment may lack it.
+export HOME := $(or $(HOME),$(shell getent passwd $$(id -u) | cut -d: -f6))
 
 build:
 	@scripts/setup.sh demo
@@ -41,7 +43,7 @@ kill: build
 	PFS_KILL_ROUNDS=$${PFS_KILL_ROUNDS:-200} PFS_BINARY=$(CURDIR)/target/release/pfs \
 	  $(CARGO) test --locked --test integration -- --nocapture faults::kill
 
-# A few seconds of every fuzz target (needs cargo-fuzz and a nightly toolchain).
+# A few seconds of every fuzz target (builds cargo-fuzz once).
 fuzz-smoke:
 	@scripts/fuzz-smoke.sh
 

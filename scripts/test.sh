@@ -39,7 +39,7 @@ PFS_PYTHON=$(scripts/venv.sh)/bin/python3 && export PFS_PYTHON
 step tests tests
 step examples scripts/examples.sh
 
-[[ -d fuzz ]] && not_run+=('fuzz targets: run `make fuzz-smoke` (cargo-fuzz and a nightly toolchain)')
+[[ -d fuzz ]] && not_run+=('fuzz targets: run `make fuzz-smoke` (a build of its own with a sanitizer)')
 for note in "$PFS_NOT_RUN"/*; do
   [[ -e $note ]] && not_run+=("${note##*/}: $(<"$note")")
 done

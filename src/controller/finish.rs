@@ -164,14 +164,7 @@ impl Ending<'_> {
         };
         for one in &self.ran {
             let more = crate::pipeline::job::progress(one.record.state, &one.record.stats);
-            counters.processed += more.processed;
-            counters.failed += more.failed;
-            counters.recovered += more.recovered;
-            counters.downloaded += more.downloaded;
-            counters.uploaded += more.uploaded;
-            counters.download_nanos += more.download_nanos;
-            counters.process_nanos += more.process_nanos;
-            counters.upload_nanos += more.upload_nanos;
+            super::job::add(&mut counters, &more);
         }
         counters
     }

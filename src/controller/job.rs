@@ -378,7 +378,7 @@ fn row_state(state: DatumState) -> RowState {
     }
 }
 
-fn add(sum: &mut JobCounters, more: &JobCounters) {
+pub(super) fn add(sum: &mut JobCounters, more: &JobCounters) {
     sum.total += more.total;
     sum.processed += more.processed;
     sum.skipped += more.skipped;
