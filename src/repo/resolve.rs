@@ -12,7 +12,7 @@ impl Repos {
     /// [`RepoError::NoHead`].
     pub async fn resolve(&self, repo: &Repo, reference: &Ref) -> Result<CommitRow> {
         let start = match &reference.base {
-            RefBase::Branch(name) => self.branch_or_prefix(repo, name, false).await?,
+            RefBase::Branch(name) => self.branch_or_prefix(repo, name).await?,
             RefBase::Commit(id) => self.inspect_commit(&repo.commit(*id)).await?,
             RefBase::Time(text) => self.at_time(repo, text).await?,
         };
@@ -42,34 +42,31 @@ impl Repos {
         }
     }
 
-    /// The commit whose tree a reader of `reference` sees: from a branch on
-    /// the newest finished one counts, else the commit named, which must be
-    /// finished.
+    /// The commit whose tree a reader of `reference` sees: of a branch the
+    /// newest good one at or before what is named, else the commit named,
+    /// which must be finished. Steps count from the head, as everywhere.
     pub async fn resolve_finished(&self, repo: &Repo, reference: &Ref) -> Result<CommitRow> {
-        let start = match &reference.base {
-            RefBase::Branch(name) => self.branch_or_prefix(repo, name, true).await?,
-            RefBase::Commit(id) => self.inspect_commit(&repo.commit(*id)).await?,
-            RefBase::Time(text) => self.at_time(repo, text).await?,
-        };
-        let row = self.step_back(start, reference).await?;
+        let row = self.resolve(repo, reference).await?;
+        if let RefBase::Branch(name) = &reference.base {
+            let branch = repo.branch(name.clone());
+            // What is no branch was the first digits of an id.
+            if self.catalog.branch(&branch).await?.is_some() {
+                let found = self.catalog.ancestor(&row.commit, Back::Good).await?;
+                return found.ok_or(RepoError::NoHead { branch });
+            }
+        }
         match row.is_open() {
             true => Err(RepoError::NotFinished { commit: row.commit }),
             false => Ok(row),
         }
     }
 
-    async fn branch_or_prefix(
-        &self,
-        repo: &Repo,
-        name: &BranchName,
-        finished: bool,
-    ) -> Result<CommitRow> {
+    async fn branch_or_prefix(&self, repo: &Repo, name: &BranchName) -> Result<CommitRow> {
         let branch = repo.branch(name.clone());
         let Some(row) = self.catalog.branch(&branch).await? else {
             return self.by_prefix(&branch).await;
         };
         let found = match row.head {
-            Some(head) if finished => self.catalog.ancestor(&repo.commit(head), Back::Good).await?,
             Some(head) => self.catalog.commit(&repo.commit(head)).await?,
             None => None,
         };

@@ -10,7 +10,7 @@ use crate::api::convert::{parse, time};
 use crate::api::proto::pfs_v1::{self as pb, head_event::Event as Sent};
 use crate::api::status::{Result, catalog, refused};
 use crate::catalog::{CommitRow, Event};
-use crate::model::{BranchName, CommitId, Ref, Repo, RepoKind};
+use crate::model::{BranchName, CommitId, Ref, RefBase, Repo, RepoKind};
 use crate::repo::RepoError;
 
 /// Events read from the catalog at once.
@@ -68,7 +68,7 @@ impl Native {
                 if row.is_open() {
                     return Err(refused(RepoError::NotFinished { commit: row.commit }));
                 }
-                match row.error.is_some() && reference.as_branch().is_some() {
+                match row.error.is_some() && matches!(reference.base, RefBase::Branch(_)) {
                     // Who reads a branch passes over commits that failed.
                     true => repos.resolve_finished(&repo, &reference).await.map_err(refused)?,
                     false => row,

@@ -233,6 +233,10 @@ async fn a_failed_job_leaves_an_errored_commit_that_readers_pass_over() {
     f.end_job(&job.job, JobState::Failure).await;
     let head = f.head("p@master").await.unwrap();
     assert_eq!(head.error.as_deref(), Some("the job is failure"));
+    for text in ["master", "master^"] {
+        let read = f.resolve_finished(&repo("p"), &text.parse().unwrap()).await.unwrap();
+        assert_eq!(read, good, "{text}: steps count from the head");
+    }
     assert_eq!(f.newest_finished(&branch("p@master")).await.unwrap(), Some(good));
     assert!(f.catalog.job(&job.job).await.unwrap().unwrap().finished.is_some());
     let end = FinishJob {
