@@ -1,6 +1,7 @@
 //! The end of a job: outputs merged, datum table written, commits finished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 
@@ -14,7 +15,7 @@ use crate::catalog::{
 };
 use crate::chunk::{FileWriter, PackWriter};
 use crate::model::{DatumId, TreePath};
-use crate::pipeline::job::DatumState;
+use crate::pipeline::job::{DatumState, progress};
 use crate::pipeline::output::{OutputClaims, OutputConflict};
 use crate::pipeline::plan::Plan;
 use crate::pipeline::record::{
@@ -27,10 +28,40 @@ use crate::tree::{ApplyOptions, Edit, Entry, EntryKind, Root, Tree};
 /// How many datum rows are read at a time.
 const PAGE: usize = 1000;
 
-/// A datum that ran in this job.
+/// A datum that ran in this job, and the tree with all that is kept of it.
 struct Ran {
-    record: DatumRecord,
+    id: DatumId,
     tree: Root,
+}
+
+/// What became of a job's datums.
+#[derive(Default)]
+struct Outcomes {
+    ran: Vec<Ran>,
+    counters: JobCounters,
+    recovered: Vec<DatumId>,
+    /// The first that failed, and why.
+    failure: Option<String>,
+    /// How many are still to be run.
+    unfinished: u64,
+}
+
+impl Outcomes {
+    fn add(&mut self, record: &DatumRecord, tree: Root) {
+        let id = record.id;
+        super::job::add(&mut self.counters, &progress(record.state, &record.stats));
+        match record.state {
+            DatumState::Recovered => self.recovered.push(id),
+            DatumState::Failed if self.failure.is_none() => {
+                self.failure = Some(format!("datum {id} failed: {}", record.reason));
+            }
+            DatumState::Starting
+            | DatumState::Skipped
+            | DatumState::Success
+            | DatumState::Failed => {}
+        }
+        self.ran.push(Ran { id, tree });
+    }
 }
 
 /// What the end of a job writes.
@@ -38,7 +69,7 @@ struct Ending<'a> {
     controller: &'a Controller,
     job: &'a JobContext,
     plan: &'a Plan,
-    ran: Vec<Ran>,
+    outcomes: Outcomes,
     writer: PackWriter,
 }
 
@@ -49,17 +80,13 @@ impl Controller {
     /// [`ControllerError::Unfinished`] while one of them is still to be run
     /// and none has failed: what is published is whole.
     pub(super) async fn finish(&self, job: &JobContext, plan: &Plan) -> Result<()> {
-        let (ran, unfinished) = self.outcomes(&job.row.job).await?;
-        let failed = ran.iter().find(|one| one.record.state == DatumState::Failed);
-        if failed.is_none() && unfinished > 0 {
-            return Err(ControllerError::Unfinished(unfinished));
+        let outcomes = self.outcomes(&job.row.job).await?;
+        let reason = outcomes.failure.clone();
+        if reason.is_none() && outcomes.unfinished > 0 {
+            return Err(ControllerError::Unfinished(outcomes.unfinished));
         }
-        let reason = failed.map(|one| {
-            let DatumRecord { id, reason, .. } = &one.record;
-            format!("datum {id} failed: {reason}")
-        });
         let writer = self.repos().blobs().writer();
-        let ending = Ending { controller: self, job, plan, ran, writer };
+        let ending = Ending { controller: self, job, plan, outcomes, writer };
         let (state, reason, output) = match reason {
             Some(reason) => (JobState::Failure, reason, None),
             None => match ending.merge().boxed().await {
@@ -119,20 +146,19 @@ impl Controller {
         self.end(job, &end).await
     }
 
-    /// The datums that ran, and how many are still to be run.
-    async fn outcomes(&self, job: &Job) -> Result<(Vec<Ran>, u64)> {
-        let (mut ran, mut unfinished) = (Vec::new(), 0);
+    async fn outcomes(&self, job: &Job) -> Result<Outcomes> {
+        let mut outcomes = Outcomes::default();
         let mut from = 0;
         loop {
             let page = self.catalog().datums(job, None, from, PAGE).await?;
-            let Some(last) = page.last() else { return Ok((ran, unfinished)) };
+            let Some(last) = page.last() else { return Ok(outcomes) };
             from = last.index + 1;
             for row in page {
                 match row.state {
-                    RowState::Waiting | RowState::Claimed => unfinished += 1,
+                    RowState::Waiting | RowState::Claimed => outcomes.unfinished += 1,
                     RowState::Success | RowState::Failed | RowState::Recovered => {
                         let (record, tree) = decode_outcome(row.id, &row.outcome)?;
-                        ran.push(Ran { record, tree });
+                        outcomes.add(&record, tree);
                     }
                 }
             }
@@ -145,11 +171,33 @@ pub(super) fn stored(root: &Root) -> StoredRoot {
     StoredRoot { encoded: root.encode().into(), files: totals.files, bytes: totals.bytes }
 }
 
+/// How many places a datum has in a meta tree.
+const PLACES: usize = 3;
+
 /// Everything a meta tree has of a datum.
-fn places(id: DatumId) -> [TreePath; 3] {
+fn places(id: DatumId) -> [TreePath; PLACES] {
     // The record and the outputs have a directory of their own.
     let whole = |path: TreePath| path.parent().unwrap_or(path);
     [log_path(id), whole(datum_path(id)), whole(outputs_path(id))]
+}
+
+/// The edits of a datum table, in its order: a tree is what is new of a datum,
+/// `None` takes it out.
+fn table(datums: BTreeMap<DatumId, Option<Root>>) -> impl Iterator<Item = (TreePath, Edit)> {
+    let datums: Arc<[(DatumId, Option<Root>)]> = datums.into_iter().collect();
+    let each = move |place: usize| {
+        let datums = Arc::clone(&datums);
+        (0..datums.len()).map(move |at| {
+            let (id, tree) = datums[at];
+            // `places` is in the order of the tree.
+            let path = places(id)[place].clone();
+            match tree {
+                Some(source) => (path.clone(), Edit::Graft { source, path }),
+                None => (path, Edit::Remove),
+            }
+        })
+    };
+    (0..PLACES).flat_map(each)
 }
 
 /// What the outputs of a datum are, at their paths.
@@ -157,37 +205,18 @@ type Outputs = BTreeMap<TreePath, Entry>;
 
 impl Ending<'_> {
     fn counters(&self) -> JobCounters {
-        let mut counters = JobCounters {
-            total: self.plan.total,
-            skipped: self.plan.skipped(),
-            ..JobCounters::default()
-        };
-        for one in &self.ran {
-            let more = crate::pipeline::job::progress(one.record.state, &one.record.stats);
-            super::job::add(&mut counters, &more);
-        }
-        counters
+        let (total, skipped) = (self.plan.total, self.plan.skipped());
+        JobCounters { total, skipped, ..self.outcomes.counters }
     }
 
     /// The base's datum table with what ran in this job.
     async fn meta(&self, counters: &JobCounters) -> Result<Root> {
-        let mut edits: BTreeMap<TreePath, Edit> = BTreeMap::new();
-        for id in &self.plan.remove {
-            edits.extend(places(*id).map(|path| (path, Edit::Remove)));
-        }
-        for Ran { record, tree } in &self.ran {
-            let graft = |path: TreePath| (path.clone(), Edit::Graft { source: *tree, path });
-            edits.extend(places(record.id).map(graft));
-        }
-        let record = self.record(counters).await?;
-        edits.insert(job_path(), Edit::Replace(record));
+        let mut datums: BTreeMap<DatumId, Option<Root>> =
+            self.plan.remove.iter().map(|id| (*id, None)).collect();
+        datums.extend(self.outcomes.ran.iter().map(|one| (one.id, Some(one.tree))));
+        let record = (job_path(), Edit::Replace(self.record(counters).await?));
         let base = self.job.base.as_ref().map_or(Root::empty(), |base| base.meta);
-        self.apply(&base, edits).await
-    }
-
-    fn recovered(&self) -> Vec<DatumId> {
-        let recovered = |one: &&Ran| one.record.state == DatumState::Recovered;
-        self.ran.iter().filter(recovered).map(|one| one.record.id).collect()
+        self.apply(&base, std::iter::once(record).chain(table(datums))).await
     }
 
     async fn record(&self, counters: &JobCounters) -> Result<Entry> {
@@ -197,7 +226,7 @@ impl Ending<'_> {
             spec: recorded(&self.job.spec),
             commits: self.job.commits.clone(),
             counters: *counters,
-            recovered: self.recovered(),
+            recovered: self.outcomes.recovered.clone(),
         };
         let text = serde_json::to_vec(&record)
             .map_err(|error| ControllerError::Job(format!("the job's record: {error}")))?;
@@ -206,8 +235,11 @@ impl Ending<'_> {
         Ok(Entry::file(content.finish().await?, self.controller.clock().now()))
     }
 
-    async fn apply(&self, base: &Root, edits: BTreeMap<TreePath, Edit>) -> Result<Root> {
-        let (edits, options) = (edits.into_iter().collect(), ApplyOptions { prune_parents: true });
+    async fn apply<E>(&self, base: &Root, edits: E) -> Result<Root>
+    where
+        E: IntoIterator<Item = (TreePath, Edit), IntoIter: Send + 'static>,
+    {
+        let options = ApplyOptions { prune_parents: true };
         apply_all(self.controller.nodes(), &self.writer, *base, edits, options).await
     }
 
@@ -218,11 +250,11 @@ impl Ending<'_> {
             // Which datums share a path is not recorded: all are looked at.
             (Some(base), OnConflict::Concat | OnConflict::Last) => {
                 let mut trees: BTreeMap<DatumId, Root> = self.kept(base).await?;
-                trees.extend(self.ran.iter().map(|one| (one.record.id, one.tree)));
+                trees.extend(self.outcomes.ran.iter().map(|one| (one.id, one.tree)));
                 self.merge_all(&trees).await
             }
             (None, _) => {
-                let trees = self.ran.iter().map(|one| (one.record.id, one.tree)).collect();
+                let trees = self.outcomes.ran.iter().map(|one| (one.id, one.tree)).collect();
                 self.merge_all(&trees).await
             }
         }
@@ -308,9 +340,9 @@ impl Ending<'_> {
     async fn merge_into(&self, base: &BaseJob) -> Result<Root> {
         let mut claims = OutputClaims::new(OnConflict::Fail);
         let mut new: BTreeMap<TreePath, (DatumId, Entry)> = BTreeMap::new();
-        for one in &self.ran {
-            let id = one.record.id;
-            for (path, entry) in self.outputs(&one.tree, id).await? {
+        for Ran { id, tree } in &self.outcomes.ran {
+            let id = *id;
+            for (path, entry) in self.outputs(tree, id).await? {
                 claims.claim(id, &path, entry.is_dir())?;
                 new.insert(path, (id, entry));
             }

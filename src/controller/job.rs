@@ -92,7 +92,8 @@ impl Controller {
         self.finish(&context, &plan).boxed().await
     }
 
-    /// Makes rows of the datums to run, and the job running.
+    /// Makes rows of the datums to run, and then the job running. The same plan
+    /// gives the same rows: what a killed server left half done is completed.
     async fn insert_datums(
         &self,
         job: &JobContext,
@@ -101,25 +102,30 @@ impl Controller {
         running: bool,
     ) -> Result<()> {
         let key = &job.row.job;
-        let mut ops = Vec::new();
-        let mut next = 0;
-        for page in plan.process.chunks(ROWS) {
-            let mut datums = Vec::with_capacity(page.len());
-            for planned in page {
+        let expected = predecessors(JobState::Starting);
+        let state = |state| (!running).then_some(state);
+        for (page, datums) in plan.process.chunks(ROWS).enumerate() {
+            let rows = datums.iter().enumerate().map(|(at, planned)| {
                 let record = DatumRecord::planned(key.id, planned, &job.origins, &job.commits);
-                datums.push(self.datum_row(next, &record)?);
-                next += 1;
-            }
-            ops.push(Op::CreateDatums { job: key.clone(), datums });
+                self.datum_row((page * ROWS + at) as u64, &record)
+            });
+            let datums = rows.collect::<Result<_>>()?;
+            // No rows for a job that was stopped meanwhile.
+            let change = JobChange { state: state(JobState::Starting), ..JobChange::default() };
+            let job = key.clone();
+            self.catalog()
+                .apply(vec![
+                    Op::UpdateJob { job: job.clone(), expected: expected.clone(), change },
+                    Op::CreateDatums { job, datums },
+                ])
+                .await?;
         }
         let counters =
             JobCounters { total: plan.total, skipped: plan.skipped(), ..JobCounters::default() };
-        let expected = predecessors(JobState::Starting);
-        let state = if running { None } else { Some(JobState::Running) };
         let counters = (!running).then_some(counters);
-        let change = JobChange { state, counters, ..change };
-        ops.push(Op::UpdateJob { job: key.clone(), expected, change });
-        Ok(self.catalog().apply(ops).await?)
+        let change = JobChange { state: state(JobState::Running), counters, ..change };
+        let op = Op::UpdateJob { job: key.clone(), expected, change };
+        Ok(self.catalog().apply(vec![op]).await?)
     }
 
     fn datum_row(&self, index: u64, record: &DatumRecord) -> Result<DatumRow> {

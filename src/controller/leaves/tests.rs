@@ -29,7 +29,7 @@ async fn tree(nodes: &Nodes, files: &BTreeMap<String, String>) -> Tree {
             edits.insert(path, edit);
         }
     }
-    let edits = edits.into_iter().collect();
+    let edits: Vec<_> = edits.into_iter().collect();
     let root = apply_all(nodes, &writer, Root::empty(), edits, ApplyOptions::default());
     let root = root.await.unwrap();
     writer.flush().await.unwrap();
