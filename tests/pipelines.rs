@@ -1,5 +1,8 @@
 //! Pipelines end to end: a real catalog, real trees, real processes.
 
+mod restart;
+mod triggers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +94,15 @@ impl Server {
     }
 
     async fn tuned(dir: &Path, copied: bool, tune: impl FnOnce(&mut ControllerConfig)) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::built(dir, copied, Arc::new(SystemClock), tune).await
+    }
+
+    async fn built(
+        dir: &Path,
+        copied: bool,
+        clock: Arc<dyn Clock>,
+        tune: impl FnOnce(&mut ControllerConfig),
+    ) -> Self {
         let url = format!("sqlite://{}", dir.join("catalog.db").display());
         let catalog = pfs::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
         let store = open(&format!("file://{}/objects", dir.display()), &StoreOptions::default());

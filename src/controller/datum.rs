@@ -17,6 +17,7 @@ use super::executor::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
 use super::executor::{Run, RunEnd};
 use super::logs::{LogStream, Spool};
 use super::planning::JobContext;
+use super::restart::Underway;
 use super::views::{OpenViews, ViewSource, materialise};
 use crate::chunk::{FileWriter, PackWriter};
 use crate::model::{CommitId, DatumId, TreePath};
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub record: DatumRecord,
     pub writer: PackWriter,
     pub cancel: CancellationToken,
+    /// Ends its program, for good or to be started afresh.
+    pub interrupt: CancellationToken,
 }
 
 /// The directories of one try.
@@ -73,7 +76,7 @@ impl Work {
             .map_err(ControllerError::io("a datum's log"))?;
         let dirs = self.directories();
         let views = self.open_views(&dirs).await?;
-        let ended = self.tries(&dirs, views.as_ref(), &log).await;
+        let ended = self.uninterrupted(&dirs, views.as_ref(), &log).await;
         if let (Some(open), Some(views)) = (views, self.controller.views()) {
             views.close(open).await;
         }
@@ -104,6 +107,33 @@ impl Work {
             .map(|source| ViewSource { root: self.root_of(source), paths: source.paths.clone() })
             .collect();
         Ok(Some(views.open(sources).await?))
+    }
+
+    /// Processes the datum, from the start again whenever somebody interrupts
+    /// it; answers the outputs.
+    async fn uninterrupted(
+        &mut self,
+        dirs: &[InputDirectory],
+        views: Option<&OpenViews>,
+        log: &Spool,
+    ) -> Result<Collected> {
+        loop {
+            let (controller, cancel) = (self.controller.clone(), self.cancel.clone());
+            let (underway, interrupt) =
+                Underway::new(&controller, &self.job.row.job, &self.record, &cancel);
+            self.interrupt = interrupt;
+            let ended = self.tries(dirs, views, log).await;
+            let stands = underway.leave();
+            match ended {
+                Err(ControllerError::Cancelled) if !cancel.is_cancelled() => {}
+                Ok(_) if !stands && !cancel.is_cancelled() => {}
+                ended => return ended,
+            }
+            log.write(LogStream::Server, "restarted by the user");
+            self.record.tries = self.record.tries.saturating_sub(1);
+            self.record.state = DatumState::Starting;
+            self.record.reason.clear();
+        }
     }
 
     /// Tries until it succeeds or has failed for good; answers the outputs.
@@ -246,7 +276,7 @@ impl Work {
             secrets: self.secret_directories(),
         };
         let timeout = self.job.spec.datum_timeout;
-        let run = Run { order, timeout, log, cancel: &self.cancel };
+        let run = Run { order, timeout, log, cancel: &self.interrupt };
         match self.controller.executor().run(run).await {
             RunEnd::Ended(attempt) => Ok(attempt),
             RunEnd::Cancelled => Err(ControllerError::Cancelled),

@@ -273,6 +273,7 @@ impl Crew {
                 record,
                 writer: self.writer.clone(),
                 cancel: self.cancel.clone(),
+                interrupt: self.cancel.clone(),
             };
             self.running.spawn(async move {
                 let outcome = work.run().boxed().await;

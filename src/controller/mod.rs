@@ -19,6 +19,8 @@ mod leaves;
 pub mod logs;
 mod pipelines;
 mod planning;
+mod restart;
+mod sweeps;
 mod ticks;
 mod views;
 
@@ -93,6 +95,7 @@ struct Inner {
     config: ControllerConfig,
     permits: Arc<Semaphore>,
     active: Mutex<HashMap<Pipeline, Active>>,
+    processing: restart::Processing,
     changed: Notify,
     scratch: AtomicU64,
 }
@@ -125,6 +128,7 @@ impl Controller {
             config,
             permits,
             active: Mutex::default(),
+            processing: restart::Processing::default(),
             changed: Notify::new(),
             scratch: AtomicU64::new(0),
         }))
@@ -174,6 +178,10 @@ impl Controller {
         self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn processing(&self) -> &restart::Processing {
+        &self.0.processing
+    }
+
     /// A directory of this server that nothing else uses; not made yet.
     fn scratch_dir(&self) -> PathBuf {
         let next = self.0.scratch.fetch_add(1, Ordering::Relaxed);
@@ -200,6 +208,8 @@ impl Controller {
         let tasks = TaskTracker::new();
         let (ticking, until) = (self.clone(), shutdown.clone());
         tasks.spawn(async move { ticking.keep_ticking(&until).await });
+        let (sweeping, until) = (self.clone(), shutdown.clone());
+        tasks.spawn(async move { sweeping.keep_sweeping(&until).await });
         while !shutdown.is_cancelled() {
             events.borrow_and_update();
             let wait = match self.look(&tasks, &shutdown).await {

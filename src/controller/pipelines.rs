@@ -1,11 +1,13 @@
 //! What users do to pipelines and jobs.
 
+use std::collections::BTreeMap;
+
 use super::edits::apply_all;
 use super::error::{ControllerError, Result};
 use super::finish::stored;
 use super::planning::recorded;
 use super::{Controller, root_of};
-use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState};
+use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState, Trigger};
 use crate::chunk::FileWriter;
 use crate::model::{Branch, CommitId};
 use crate::pipeline::datum::Origins;
@@ -61,6 +63,7 @@ impl Controller {
             spec: text,
             salt,
             inputs: input_branches(&spec),
+            triggers: triggers(&spec),
             output_branch: spec.output_branch.clone(),
             description: spec.description.clone(),
         };
@@ -176,7 +179,7 @@ impl Controller {
         spec.validate()?;
         let (mut trees, mut commits) = (Vec::new(), Vec::new());
         for leaf in spec.input.leaves() {
-            let branch = leaf.repo().branch(leaf.branch());
+            let branch = leaf.repo().branch(leaf.watched());
             let row = self.repos().newest_finished(&branch).await?;
             let root = row.as_ref().map_or(Ok(Root::empty()), |row| root_of(&row.root))?;
             commits.push(row.map_or(CommitId::new([0; 16]), |row| row.commit.id));
@@ -200,4 +203,13 @@ fn input_branches(spec: &PipelineSpec) -> Vec<Branch> {
         }
     }
     branches
+}
+
+/// The branches of a spec that a trigger moves.
+fn triggers(spec: &PipelineSpec) -> BTreeMap<Branch, Trigger> {
+    let trigger = |leaf: Leaf<'_>| match leaf {
+        Leaf::Pfs(pfs) => Some((pfs.repo.branch(pfs.branch.clone()), pfs.trigger.clone()?)),
+        Leaf::Cron(_) => None,
+    };
+    spec.input.leaves().into_iter().filter_map(trigger).collect()
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json};
 
 use super::Notice;
 use super::fields::{Fields, ReadError, fail};
-use super::inert;
+use super::{inert, trigger};
+use crate::catalog::Trigger;
 use crate::model::{BranchName, ProjectName, Repo, RepoKind, RepoName};
 use crate::pipeline::document::Node;
 use crate::pipeline::glob::Glob;
@@ -49,6 +50,8 @@ pub struct PfsInput {
     pub empty_files: bool,
     /// Whether the content is left out of the datum's hash.
     pub reference: bool,
+    /// What moves the branch, if it is one that waits.
+    pub trigger: Option<Trigger>,
     /// Known fields that have no effect here.
     pub inert: Map<String, Json>,
 }
@@ -68,6 +71,7 @@ impl PfsInput {
             group_by: String::new(),
             empty_files: false,
             reference: false,
+            trigger: None,
             inert: Map::new(),
         }
     }
@@ -156,6 +160,17 @@ impl<'s> Leaf<'s> {
         }
     }
 
+    /// The branch whose commits set it off: the watched one of an input with
+    /// a trigger.
+    #[must_use]
+    pub fn watched(self) -> BranchName {
+        let watched = match self {
+            Self::Pfs(pfs) => pfs.trigger.as_ref().and_then(|trigger| trigger.branch.parse().ok()),
+            Self::Cron(_) => None,
+        };
+        watched.unwrap_or_else(|| self.branch())
+    }
+
     /// What is one datum: ticks are files at the root.
     #[must_use]
     pub fn glob(self) -> Glob {
@@ -170,6 +185,8 @@ impl<'s> Leaf<'s> {
 pub(super) struct Around<'a> {
     pub project: &'a ProjectName,
     pub pipeline: &'a str,
+    /// Inputs with a trigger read so far.
+    pub triggers: usize,
     pub notices: &'a mut Vec<Notice>,
 }
 
@@ -233,8 +250,18 @@ fn pfs(node: &Node, around: &mut Around<'_>) -> Result<PfsInput, ReadError> {
         let hint = "\"/\" makes the whole repo one datum, \"/*\" each entry".to_owned();
         return Err(ReadError { hint: missing.hint.or(Some(hint)), ..missing });
     };
+    let branch = fields.parsed("branch")?;
+    let (branch, trigger) = match fields.take("trigger").map(trigger::read).transpose()?.flatten() {
+        None => (branch, None),
+        Some(trigger) => {
+            around.triggers += 1;
+            let place = trigger::place(around.pipeline, around.triggers, branch, trigger);
+            (place.0, Some(place.1))
+        }
+    };
     let pfs = PfsInput {
-        branch: fields.parsed("branch")?.unwrap_or_else(BranchName::master),
+        branch: branch.unwrap_or_else(BranchName::master),
+        trigger,
         commit: fields.text("commit")?.unwrap_or_default(),
         join_on: fields.text("join_on")?.unwrap_or_default(),
         outer_join: fields.flag("outer_join")?,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::duration::format_duration;
 use super::{
     CronInput, Input, OnConflict, PfsInput, PipelineSpec, ReprocessPolicy, Secret, SecretTarget,
-    Transform,
+    Transform, trigger,
 };
 use crate::model::{BranchName, RepoKind};
 
@@ -233,6 +233,9 @@ impl PfsInput {
         object.text("group_by", &self.group_by);
         object.flag("empty_files", self.empty_files);
         object.flag("reference", self.reference);
+        if let Some(trigger) = &self.trigger {
+            object.set("trigger", trigger::write(trigger, |name| key(name, style)));
+        }
         object.inert(&self.inert);
         object.done()
     }
