@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Controller;
@@ -32,6 +33,9 @@ use crate::tree::{ApplyOptions, Edit, Entry, Root};
 /// Variables of the server's own environment that programs get, too.
 const PASSED_ON: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR"];
+
+/// How much of a log is read at a time.
+const PIECE: usize = 64 << 10;
 
 /// What became of a datum, as the catalog keeps it until the job ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -335,8 +339,7 @@ impl Work {
         let below = outputs_path(id);
         let mut edits: Vec<(TreePath, Edit)> = Vec::with_capacity(outputs.edits.len() + 3);
         let file = |content| Edit::Put(Entry::file(content, now));
-        let text = tokio::fs::read(log.path()).await.map_err(ControllerError::io(log.path()))?;
-        edits.push((log_path(id), file(self.content(text.into()).await?)));
+        edits.push((log_path(id), file(self.content_of(log.path()).await?)));
         let record = serde_json::to_vec(&self.record)
             .map_err(|error| ControllerError::Job(format!("a datum's record: {error}")))?;
         edits.push((datum_path(id), file(self.content(record.into()).await?)));
@@ -348,6 +351,19 @@ impl Work {
         let (nodes, options) = (self.controller.nodes(), ApplyOptions::default());
         let root = apply_all(nodes, &self.writer, Root::empty(), edits, options).await?;
         Ok(DatumOutcome { record: self.record, tree: hex::encode(root.encode()) })
+    }
+
+    /// The content of a file of any size.
+    async fn content_of(&self, path: &Path) -> Result<crate::chunk::Content> {
+        let mut file = tokio::fs::File::open(path).await.map_err(ControllerError::io(path))?;
+        let mut writer = FileWriter::new(&self.writer, &[]);
+        loop {
+            let mut piece = BytesMut::with_capacity(PIECE);
+            if file.read_buf(&mut piece).await.map_err(ControllerError::io(path))? == 0 {
+                return Ok(writer.finish().await?);
+            }
+            writer.write(piece.freeze()).await?;
+        }
     }
 
     async fn content(&self, bytes: Bytes) -> Result<crate::chunk::Content> {

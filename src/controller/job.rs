@@ -78,6 +78,7 @@ impl Controller {
             started: Some(started),
             base: context.base.as_ref().map(|base| base.id),
             restarted: resumed,
+            reason: Some(String::new()),
             ..JobChange::default()
         };
         context.row.started = Some(started);

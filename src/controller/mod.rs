@@ -40,7 +40,7 @@ pub use leaves::{match_at, root_of, scan};
 pub use pipelines::{CreatePipeline, DatumPreview};
 pub use views::{InputViews, MountedViews, OpenViews, ViewSource};
 
-use crate::catalog::{Catalog, Job, JobQuery, JobRow, JobState, Op, Pipeline};
+use crate::catalog::{Catalog, Job, JobChange, JobQuery, JobRow, JobState, Op, Pipeline};
 use crate::model::Clock;
 use crate::repo::Repos;
 use crate::tree::Nodes;
@@ -281,6 +281,11 @@ impl Controller {
         let Some(pipeline) = self.catalog().pipeline(&row.job.pipeline).await? else {
             return Ok(false);
         };
+        if row.version < pipeline.version {
+            // Its update did not get to it.
+            self.end_replaced(&row.job, pipeline.version).await?;
+            return Ok(false);
+        }
         if pipeline.stopped && row.state == JobState::Created {
             return Ok(false);
         }
@@ -300,6 +305,17 @@ impl Controller {
         Ok(true)
     }
 
+    /// Lets users see why a job does not go on.
+    async fn say_why(&self, job: &Job, error: &ControllerError) {
+        let reason = Some(format!("trying again: {error}"));
+        let change = JobChange { reason, ..JobChange::default() };
+        let expected = JobState::ALL.iter().copied().filter(|state| !state.is_terminal()).collect();
+        let op = Op::UpdateJob { job: job.clone(), expected, change };
+        if let Err(error) = self.catalog().apply(vec![op]).await {
+            tracing::debug!(%job, %error, "the reason is not recorded");
+        }
+    }
+
     fn start(&self, row: JobRow, tasks: &TaskTracker, shutdown: &CancellationToken) {
         let job = row.job.clone();
         let cancel = shutdown.child_token();
@@ -312,6 +328,7 @@ impl Controller {
                 Err(ControllerError::Cancelled) if cancel.is_cancelled() => {}
                 Err(error) => {
                     tracing::error!(%job, %error, "the job rests");
+                    controller.say_why(&job, &error).await;
                     tokio::select! {
                         () = tokio::time::sleep(REST) => {}
                         () = cancel.cancelled() => {}

@@ -122,11 +122,16 @@ impl Controller {
     async fn stop_jobs_before(&self, row: &PipelineRow) -> Result<()> {
         for job in self.live_jobs(&row.pipeline).await? {
             if job.version < row.version {
-                let reason = format!("replaced by version {} of the pipeline", row.version);
-                self.end_job(&job.job, JobState::Killed, reason).await?;
+                self.end_replaced(&job.job, row.version).await?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a job of a version that is no longer the pipeline's.
+    pub(super) async fn end_replaced(&self, job: &Job, by: u64) -> Result<()> {
+        let reason = format!("replaced by version {by} of the pipeline");
+        self.end_job(job, JobState::Killed, reason).await
     }
 
     async fn live_jobs(&self, pipeline: &Pipeline) -> Result<Vec<crate::catalog::JobRow>> {

@@ -66,7 +66,8 @@ async fn an_input_with_a_trigger_reads_a_branch_that_the_trigger_moves() {
 async fn a_branch_with_a_schedule_moves_when_the_clock_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let clock = SetClock::at("2026-01-01T12:00:00Z");
-    let server = Server::built(dir.path(), true, Arc::clone(&clock) as Arc<dyn Clock>, |_| {}).await;
+    let server =
+        Server::built(dir.path(), true, Arc::clone(&clock) as Arc<dyn Clock>, |_| {}).await;
     server.create_repo("in").await;
     let nightly = branch("in").repo.branch(name("nightly"));
     let cron = "0 0 * * *".to_owned();

@@ -36,7 +36,8 @@ pub struct PfsInput {
     pub repo: Repo,
     /// The branch.
     pub branch: BranchName,
-    /// A fixed commit instead of the branch's head; empty for none.
+    /// The commit a job read, where the spec was taken from one; without
+    /// effect.
     pub commit: String,
     /// What is one datum.
     pub glob: Glob,
@@ -262,7 +263,7 @@ fn pfs(node: &Node, around: &mut Around<'_>) -> Result<PfsInput, ReadError> {
     let pfs = PfsInput {
         branch: branch.unwrap_or_else(BranchName::master),
         trigger,
-        commit: fields.text("commit")?.unwrap_or_default(),
+        commit: commit(&mut fields, around)?,
         join_on: fields.text("join_on")?.unwrap_or_default(),
         outer_join: fields.flag("outer_join")?,
         group_by: fields.text("group_by")?.unwrap_or_default(),
@@ -275,6 +276,17 @@ fn pfs(node: &Node, around: &mut Around<'_>) -> Result<PfsInput, ReadError> {
     };
     fields.finish()?;
     Ok(pfs)
+}
+
+/// A commit is written into the inputs of jobs; in a spec it pins nothing.
+fn commit(fields: &mut Fields<'_>, around: &mut Around<'_>) -> Result<String, ReadError> {
+    let Some(node) = fields.take("commit") else { return Ok(String::new()) };
+    let commit = super::fields::text(node, "commit")?;
+    if !commit.is_empty() {
+        let message = "commit is ignored: a pipeline reads the head of the branch".to_owned();
+        around.notices.push(Notice { at: node.at, message });
+    }
+    Ok(commit)
 }
 
 fn repo_kind(node: Option<&Node>) -> Result<RepoKind, ReadError> {

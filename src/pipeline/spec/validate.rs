@@ -140,6 +140,15 @@ impl Input {
                 if let Err(error) = cron.spec.parse::<Schedule>() {
                     return fail(&format!("{field}.cron.spec"), error.to_string());
                 }
+                if !cron.start.is_empty() && cron.start.parse::<jiff::Timestamp>().is_err() {
+                    let message = format!("start {:?} is no time", cron.start);
+                    let hint = Some("write it as 2026-11-20T10:00:00Z".to_owned());
+                    return Err(InvalidSpec {
+                        field: format!("{field}.cron.start"),
+                        message,
+                        hint,
+                    });
+                }
                 check_name(&cron.name, &format!("{field}.cron.name"))
             }
             Self::Cross(members) => {
