@@ -93,6 +93,52 @@ fn refusals_name_the_thing_and_the_remedy() {
 }
 
 #[test]
+fn triggers_of_branches_are_created_shown_and_refused() {
+    let server = Server::start();
+    server.pfs(&["create", "repo", "a"]);
+    let on = ["--trigger", "master"];
+    let create = |branch: &str, flags: &[&str]| {
+        let flags = on.iter().chain(flags).copied();
+        ["create", "branch", branch].into_iter().chain(flags).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run =
+        |words: Vec<String>| server.output(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let made: &[(&str, &[&str])] = &[
+        ("a@nightly", &["--trigger-cron", "@daily"]),
+        ("a@slow", &["--trigger-rate-limit", "@every 1h", "--trigger-commits", "2"]),
+        ("a@both", &["--trigger-size", "5B", "--trigger-commits", "2", "--trigger-all"]),
+    ];
+    for (branch, flags) in made {
+        assert!(run(create(branch, flags)).status.success(), "{branch}");
+    }
+    let table = settled(&server.pfs(&["list", "branch", "a"]));
+    for shown in ["Cron(@daily)", "RateLimit(@every 1h)", "Size(5)", "Commits(2)"] {
+        assert!(table.contains(shown), "{shown} in {table}");
+    }
+    let refused: &[(&str, &[&str], &str)] = &[
+        ("a@x", &["--trigger-cron", "@daily", "--trigger-commits", "2"], "no other condition"),
+        ("a@x", &["--trigger-cron", "sometimes"], "is invalid"),
+        ("a@x", &["--trigger-size", "big"], "invalid size"),
+        ("a@master", &["--trigger-commits", "1"], "cannot trigger itself"),
+    ];
+    for (branch, flags, expected) in refused {
+        let output = run(create(branch, flags));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(expected), "{flags:?}: {said}");
+    }
+    with_input(&server, &["put", "file", "a@master:/x"], b"123");
+    let heads = || settled(&server.pfs(&["list", "branch", "a"]));
+    let moved = |branch: &str| {
+        let shown = heads();
+        let row = shown.lines().find(|row| row.starts_with(&format!("{branch} "))).unwrap();
+        row.contains("ID")
+    };
+    assert_eq!(["slow", "both", "nightly"].map(moved), [true, false, false], "{}", heads());
+    with_input(&server, &["put", "file", "a@master:/y"], b"456");
+    assert_eq!(["slow", "both", "nightly"].map(moved), [true, true, false], "{}", heads());
+}
+
+#[test]
 fn wrong_usage_exits_2() {
     let server = Server::start();
     let table: &[(&[&str], &str)] = &[

@@ -15,6 +15,8 @@ use pfs::model::{CommitId, DatumId, ProjectName, SystemClock};
 use pfs::pipeline::job::Attempt;
 use tokio_util::sync::CancellationToken;
 
+use crate::machine;
+
 /// A scratch directory with one shared and one private input.
 struct Bench {
     dir: tempfile::TempDir,
@@ -201,18 +203,17 @@ async fn exit_codes_signals_and_limits_are_told_apart() {
 #[tokio::test]
 async fn children_left_behind_are_ended() {
     let Some(bench) = Bench::new() else { return };
-    let outcome = bench.run(bench.order("sleep 61 & echo $!")).await;
-    assert_eq!(outcome.end, exited(0));
-    let stat = format!("/proc/{}/stat", outcome.out[0]);
-    // A process that ended may wait for its parent as a zombie.
-    let gone = || fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z"));
-    for _ in 0..500 {
-        if gone() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the child still runs");
+    let marker = machine::marker("behind");
+    let child = |how: &str| format!("{how} sh -c 'touch /pfs/out/up; sleep 600; : {marker}' &");
+    let children = child("") + &child("setsid");
+    let script = format!("{children} while ! test -e /pfs/out/up; do sleep 0.01; done;");
+    assert_eq!(bench.run(bench.order(&format!("{script} exit 3"))).await.end, exited(3));
+    assert_eq!(machine::processes(&marker), Vec::<String>::new());
+    // Nor is anything left of a program that is cut off.
+    let (limit, none) = (Some(Duration::from_millis(500)), CancellationToken::new());
+    let slow = bench.run_for(bench.order(&format!("{script} wait")), limit, &none).await;
+    assert_eq!(slow.end, RunEnd::Ended(Attempt::TimedOut));
+    assert_eq!(machine::processes(&marker), Vec::<String>::new());
 }
 
 #[tokio::test]

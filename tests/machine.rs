@@ -45,3 +45,16 @@ pub fn noted(test: &str, why: &str, able: bool) -> bool {
     }
     able
 }
+
+/// A word that only programs of this test have in their arguments.
+pub fn marker(test: &str) -> String {
+    format!("pfs-test-{test}-{}", std::process::id())
+}
+
+/// The arguments of every process that has the marker among them.
+pub fn processes(marker: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let arguments = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let texts = arguments.map(|text| String::from_utf8_lossy(&text).replace('\0', " "));
+    texts.filter(|text| text.contains(marker)).collect()
+}

@@ -1,5 +1,9 @@
 //! Pipelines end to end: a real catalog, real trees, real processes.
 
+mod base;
+mod restart;
+mod triggers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +95,15 @@ impl Server {
     }
 
     async fn tuned(dir: &Path, copied: bool, tune: impl FnOnce(&mut ControllerConfig)) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::built(dir, copied, Arc::new(SystemClock), tune).await
+    }
+
+    async fn built(
+        dir: &Path,
+        copied: bool,
+        clock: Arc<dyn Clock>,
+        tune: impl FnOnce(&mut ControllerConfig),
+    ) -> Self {
         let url = format!("sqlite://{}", dir.join("catalog.db").display());
         let catalog = pfs::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
         let store = open(&format!("file://{}/objects", dir.display()), &StoreOptions::default());
@@ -365,13 +377,18 @@ async fn outputs(copied: bool) {
     let tree = Tree::new(&server.nodes, server.root(&job.output).await);
     let mode = tree.get(&name("d/s/f")).await.unwrap().unwrap().mode;
     assert_ne!(mode & 0o111, 0);
-    server.create(spec("pipe", "in", "/*", "mkfifo /pfs/out/pipe")).await;
-    let job = server.job("pipe", 1).await;
-    assert!(
-        job.reason.contains("/pfs/out/pipe cannot be kept: it is a named pipe"),
-        "{}",
-        job.reason
-    );
+    for (name, script, why) in [
+        ("pipe", "mkfifo /pfs/out/pipe", "/pfs/out/pipe cannot be kept: it is a named pipe"),
+        (
+            "below",
+            "ln -s /etc/passwd/x /pfs/out/l",
+            "/pfs/out/l cannot be kept: /etc/passwd/x: Not",
+        ),
+    ] {
+        server.create(spec(name, "in", "/*", script)).await;
+        let job = server.job(name, 1).await;
+        assert!(job.reason.contains(why), "{}", job.reason);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

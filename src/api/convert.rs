@@ -12,6 +12,7 @@ use crate::catalog::{Job, Origin, Pipeline, Trigger};
 use crate::model::{
     Branch, BranchName, Commit, CommitId, ProjectName, Ref, Repo, RepoKind, Timestamp, TreePath,
 };
+use crate::pipeline::trigger::parse_size;
 
 /// Parses anything with a validating `FromStr`.
 pub(super) fn parse<T>(text: &str) -> Result<T>
@@ -123,7 +124,9 @@ pub(super) fn trigger(message: Option<&pb::Trigger>) -> Result<Option<Trigger>> 
     };
     let size = match message.size.as_str() {
         "" => 0,
-        text => size(text)?,
+        text => parse_size(text).ok_or_else(|| {
+            invalid(format!("invalid size {text:?}: expected a number and a unit, e.g. 10M"))
+        })?,
     };
     let commits = u64::try_from(message.commits)
         .map_err(|_| invalid("a trigger's number of commits is negative"))?;
@@ -135,28 +138,6 @@ pub(super) fn trigger(message: Option<&pb::Trigger>) -> Result<Option<Trigger>> 
         commits,
         cron: message.cron_spec.clone(),
     }))
-}
-
-/// A number of bytes with an optional unit: `100`, `10K`, `1.5GiB`.
-pub(super) fn size(text: &str) -> Result<u64> {
-    let bad = || invalid(format!("invalid size {text:?}: expected a number and a unit, e.g. 10M"));
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "ki" | "kib" => 1 << 10,
-        "m" | "mb" => 1_000_000,
-        "mi" | "mib" => 1 << 20,
-        "g" | "gb" => 1_000_000_000,
-        "gi" | "gib" => 1 << 30,
-        "t" | "tb" => 1_000_000_000_000,
-        "ti" | "tib" => 1 << 40,
-        _ => return Err(bad()),
-    };
-    // A size beyond 2^53 loses its last digits, which no trigger notices.
-    Ok((number * factor as f64) as u64)
 }
 
 /// A pipeline.

@@ -49,15 +49,6 @@ fn messages_are_json_in_both_spellings() {
 }
 
 #[test]
-fn sizes_have_units() {
-    for (text, bytes) in [("0", 0), ("100", 100), ("1.5K", 1500), ("2MiB", 2 << 20)] {
-        assert_eq!(convert::size(text).unwrap(), bytes, "{text}");
-    }
-    assert!(convert::size("many").is_err());
-    assert!(convert::size("1 parsec").is_err());
-}
-
-#[test]
 fn commits_are_named_in_several_ways() {
     let repo = pfs_v2::Repo { name: "r".to_owned(), ..Default::default() };
     let branch = pfs_v2::Branch { repo: Some(repo.clone()), name: "b".to_owned() };

@@ -127,6 +127,8 @@ pub trait Catalog: Send + Sync {
     async fn branch(&self, branch: &Branch) -> Result<Option<BranchRow>>;
     /// The branches whose head is `commit`.
     async fn branches_at(&self, commit: &Commit) -> Result<Vec<BranchRow>>;
+    /// Every branch that has a trigger, oldest first.
+    async fn triggered_branches(&self) -> Result<Vec<BranchRow>>;
     /// The branches that derive from any of `branches`, directly or through
     /// others, those themselves left out.
     async fn downstream(&self, branches: &[Branch]) -> Result<Vec<BranchRow>>;
@@ -200,6 +202,14 @@ pub trait Catalog: Send + Sync {
 
     /// Write transactions, oldest first; those in one of `states`, or all.
     async fn transactions(&self, states: &[TransactionState]) -> Result<Vec<TransactionRow>>;
+    /// Write transactions in a state whose lease lapsed before then, the
+    /// longest lapsed first, up to `limit`.
+    async fn lapsed_transactions(
+        &self,
+        state: TransactionState,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TransactionRow>>;
     /// One write transaction.
     async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>>;
 

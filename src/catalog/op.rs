@@ -237,12 +237,19 @@ pub enum Op {
         change: TransactionChange,
     },
     /// Extends the lease of a transaction that is neither committed nor
-    /// aborted; records no event.
+    /// aborted; an orphaned one is open again. Records no event.
     RenewTransaction {
         /// The transaction.
         id: TransactionId,
         /// When the lease lapses now.
         until: Timestamp,
+    },
+    /// A guard alone: the transaction exists and its lease lapsed before then.
+    ExpectLapsed {
+        /// The transaction.
+        id: TransactionId,
+        /// The moment.
+        before: Timestamp,
     },
     /// Drops a transaction's row.
     DeleteTransaction(TransactionId),

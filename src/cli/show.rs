@@ -66,7 +66,7 @@ pub fn origin(info: &pfs::CommitInfo) -> &'static str {
     }
 }
 
-/// `branch(condition, …)`.
+/// `branch on condition or condition`.
 pub fn trigger(trigger: &pfs::Trigger) -> String {
     let named = |name: &str, value: &str| (!value.is_empty()).then(|| format!("{name}({value})"));
     let commits = (trigger.commits > 0).then(|| format!("Commits({})", trigger.commits));
@@ -76,11 +76,9 @@ pub fn trigger(trigger: &pfs::Trigger) -> String {
         named("Size", &trigger.size),
         commits,
     ];
-    let mut conditions: Vec<_> = all.into_iter().flatten().collect();
-    if trigger.all {
-        conditions.insert(0, "All".to_owned());
-    }
-    format!("{} on {}", trigger.branch, conditions.join(", "))
+    let conditions: Vec<_> = all.into_iter().flatten().collect();
+    let between = if trigger.all { " and " } else { " or " };
+    format!("{} on {}", trigger.branch, conditions.join(between))
 }
 
 /// How long it took, or `-` while it goes on.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Component, Path, PathBuf};
 
 use bytes::BytesMut;
+use nix::errno::Errno;
 use tokio::io::AsyncReadExt as _;
 
 use super::error::{ControllerError, Result};
@@ -61,7 +62,7 @@ impl Collector<'_> {
         let mut collected = Collected::default();
         let mut dirs = vec![(self.out.to_owned(), TreePath::root(), 0)];
         while let Some((dir, path, links)) = dirs.pop() {
-            let mut entries = tokio::fs::read_dir(&dir).await.map_err(ControllerError::io(&dir))?;
+            let mut entries = tokio::fs::read_dir(&dir).await.map_err(unreadable(&path, &dir))?;
             while let Some(entry) = entries.next_entry().await.map_err(ControllerError::io(&dir))? {
                 let name = entry.file_name();
                 let Some(name) = name.to_str() else {
@@ -94,7 +95,7 @@ impl Collector<'_> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && links > 0 => {
                     return refuse(to, "it is a symbolic link to nothing");
                 }
-                Err(error) => return Err(ControllerError::io(from)(error)),
+                Err(error) => return Err(unreadable(to, &from)(error)),
             };
             let kind = found.file_type();
             if kind.is_dir() {
@@ -118,7 +119,7 @@ impl Collector<'_> {
             if links > LINKS_MAX {
                 return refuse(to, "its symbolic links form a loop");
             }
-            let target = tokio::fs::read_link(&from).await.map_err(ControllerError::io(&from))?;
+            let target = tokio::fs::read_link(&from).await.map_err(unreadable(to, &from))?;
             match self.follow(&from, &target).await? {
                 Followed::Here(path) => from = path,
                 Followed::Input(edit, bytes) => {
@@ -137,7 +138,7 @@ impl Collector<'_> {
         found: &Metadata,
         collected: &mut Collected,
     ) -> Result<()> {
-        let mut file = tokio::fs::File::open(from).await.map_err(ControllerError::io(from))?;
+        let mut file = tokio::fs::File::open(from).await.map_err(unreadable(to, from))?;
         let mut content = FileWriter::new(self.writer, &[]);
         loop {
             let mut piece = BytesMut::with_capacity(PIECE.min(capacity(found)));
@@ -237,5 +238,25 @@ fn mtime(found: &Metadata) -> Timestamp {
 }
 
 fn refuse<T>(path: &TreePath, why: &str) -> Result<T> {
-    Err(ControllerError::Job(format!("output /pfs/out{path} cannot be kept: {why}")))
+    Err(not_kept(path, why))
+}
+
+fn not_kept(path: &TreePath, why: &str) -> ControllerError {
+    ControllerError::Job(format!("output /pfs/out{path} cannot be kept: {why}"))
+}
+
+/// An output that cannot be read: the program's fault where it is because of
+/// what the program made, else this machine's.
+fn unreadable(to: &TreePath, from: &Path) -> impl FnOnce(std::io::Error) -> ControllerError {
+    move |error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(
+            Errno::ENOENT
+            | Errno::EACCES
+            | Errno::EPERM
+            | Errno::ENOTDIR
+            | Errno::ELOOP
+            | Errno::ENAMETOOLONG,
+        ) => not_kept(to, &format!("{}: {error}", from.display())),
+        Some(_) | None => ControllerError::io(from)(error),
+    }
 }

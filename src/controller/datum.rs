@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Controller;
@@ -17,6 +18,7 @@ use super::executor::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
 use super::executor::{Run, RunEnd};
 use super::logs::{LogStream, Spool};
 use super::planning::JobContext;
+use super::restart::Underway;
 use super::views::{OpenViews, ViewSource, materialise};
 use crate::chunk::{FileWriter, PackWriter};
 use crate::model::{CommitId, DatumId, TreePath};
@@ -31,6 +33,9 @@ use crate::tree::{ApplyOptions, Edit, Entry, Root};
 /// Variables of the server's own environment that programs get, too.
 const PASSED_ON: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR"];
+
+/// How much of a log is read at a time.
+const PIECE: usize = 64 << 10;
 
 /// What became of a datum, as the catalog keeps it until the job ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +53,8 @@ pub(super) struct Work {
     pub record: DatumRecord,
     pub writer: PackWriter,
     pub cancel: CancellationToken,
+    /// Ends its program, for good or to be started afresh.
+    pub interrupt: CancellationToken,
 }
 
 /// The directories of one try.
@@ -73,7 +80,7 @@ impl Work {
             .map_err(ControllerError::io("a datum's log"))?;
         let dirs = self.directories();
         let views = self.open_views(&dirs).await?;
-        let ended = self.tries(&dirs, views.as_ref(), &log).await;
+        let ended = self.uninterrupted(&dirs, views.as_ref(), &log).await;
         if let (Some(open), Some(views)) = (views, self.controller.views()) {
             views.close(open).await;
         }
@@ -104,6 +111,33 @@ impl Work {
             .map(|source| ViewSource { root: self.root_of(source), paths: source.paths.clone() })
             .collect();
         Ok(Some(views.open(sources).await?))
+    }
+
+    /// Processes the datum, from the start again whenever somebody interrupts
+    /// it; answers the outputs.
+    async fn uninterrupted(
+        &mut self,
+        dirs: &[InputDirectory],
+        views: Option<&OpenViews>,
+        log: &Spool,
+    ) -> Result<Collected> {
+        loop {
+            let (controller, cancel) = (self.controller.clone(), self.cancel.clone());
+            let (underway, interrupt) =
+                Underway::new(&controller, &self.job.row.job, &self.record, &cancel);
+            self.interrupt = interrupt;
+            let ended = self.tries(dirs, views, log).await;
+            let stands = underway.leave();
+            match ended {
+                Err(ControllerError::Cancelled) if !cancel.is_cancelled() => {}
+                Ok(_) if !stands && !cancel.is_cancelled() => {}
+                ended => return ended,
+            }
+            log.write(LogStream::Server, "restarted by the user");
+            self.record.tries = self.record.tries.saturating_sub(1);
+            self.record.state = DatumState::Starting;
+            self.record.reason.clear();
+        }
     }
 
     /// Tries until it succeeds or has failed for good; answers the outputs.
@@ -246,7 +280,7 @@ impl Work {
             secrets: self.secret_directories(),
         };
         let timeout = self.job.spec.datum_timeout;
-        let run = Run { order, timeout, log, cancel: &self.cancel };
+        let run = Run { order, timeout, log, cancel: &self.interrupt };
         match self.controller.executor().run(run).await {
             RunEnd::Ended(attempt) => Ok(attempt),
             RunEnd::Cancelled => Err(ControllerError::Cancelled),
@@ -305,8 +339,7 @@ impl Work {
         let below = outputs_path(id);
         let mut edits: Vec<(TreePath, Edit)> = Vec::with_capacity(outputs.edits.len() + 3);
         let file = |content| Edit::Put(Entry::file(content, now));
-        let text = tokio::fs::read(log.path()).await.map_err(ControllerError::io(log.path()))?;
-        edits.push((log_path(id), file(self.content(text.into()).await?)));
+        edits.push((log_path(id), file(self.content_of(log.path()).await?)));
         let record = serde_json::to_vec(&self.record)
             .map_err(|error| ControllerError::Job(format!("a datum's record: {error}")))?;
         edits.push((datum_path(id), file(self.content(record.into()).await?)));
@@ -318,6 +351,19 @@ impl Work {
         let (nodes, options) = (self.controller.nodes(), ApplyOptions::default());
         let root = apply_all(nodes, &self.writer, Root::empty(), edits, options).await?;
         Ok(DatumOutcome { record: self.record, tree: hex::encode(root.encode()) })
+    }
+
+    /// The content of a file of any size.
+    async fn content_of(&self, path: &Path) -> Result<crate::chunk::Content> {
+        let mut file = tokio::fs::File::open(path).await.map_err(ControllerError::io(path))?;
+        let mut writer = FileWriter::new(&self.writer, &[]);
+        loop {
+            let mut piece = BytesMut::with_capacity(PIECE);
+            if file.read_buf(&mut piece).await.map_err(ControllerError::io(path))? == 0 {
+                return Ok(writer.finish().await?);
+            }
+            writer.write(piece.freeze()).await?;
+        }
     }
 
     async fn content(&self, bytes: Bytes) -> Result<crate::chunk::Content> {

@@ -84,15 +84,45 @@ impl ControllerError {
             Self::Invalid(_) | Self::Refused { .. } | Self::NotFound { .. } => {
                 Some(self.to_string())
             }
+            Self::Tree(error) => stays_in_tree(error).then(|| error.to_string()),
+            Self::Chunk(error) => stays(error).then(|| error.to_string()),
+            Self::Repo(error) => {
+                matches!(error, RepoError::Damaged { .. }).then(|| error.to_string())
+            }
             Self::Catalog(_)
-            | Self::Repo(_)
-            | Self::Tree(_)
-            | Self::Chunk(_)
             | Self::Store(_)
             | Self::Io { .. }
             | Self::Unfinished(_)
             | Self::Cancelled => None,
         }
+    }
+}
+
+/// Whether an error of content will be there the next time: damage does not
+/// heal, a store that is away comes back.
+fn stays(error: &ChunkError) -> bool {
+    match error {
+        ChunkError::Missing { .. }
+        | ChunkError::Corrupt { .. }
+        | ChunkError::CorruptPack { .. }
+        | ChunkError::ShortRead { .. }
+        | ChunkError::TooLarge { .. } => true,
+        ChunkError::Store(_) | ChunkError::Interrupted => false,
+    }
+}
+
+fn stays_in_tree(error: &TreeError) -> bool {
+    match error {
+        TreeError::Chunk(error) => stays(error),
+        TreeError::Corrupt { .. }
+        | TreeError::CorruptRoot { .. }
+        | TreeError::NotADirectory { .. }
+        | TreeError::IsADirectory { .. }
+        | TreeError::IsAFile { .. }
+        | TreeError::NotFound { .. }
+        | TreeError::InvalidEntry { .. }
+        | TreeError::Unordered { .. }
+        | TreeError::Path(_) => true,
     }
 }
 

@@ -78,6 +78,7 @@ impl Controller {
             started: Some(started),
             base: context.base.as_ref().map(|base| base.id),
             restarted: resumed,
+            reason: Some(String::new()),
             ..JobChange::default()
         };
         context.row.started = Some(started);
@@ -279,6 +280,7 @@ impl Crew {
                 record,
                 writer: self.writer.clone(),
                 cancel: self.cancel.clone(),
+                interrupt: self.cancel.clone(),
             };
             self.running.spawn(async move {
                 let outcome = work.run().boxed().await;

@@ -19,6 +19,8 @@ mod leaves;
 pub mod logs;
 mod pipelines;
 mod planning;
+mod restart;
+mod sweeps;
 mod ticks;
 mod views;
 
@@ -38,7 +40,7 @@ pub use leaves::{match_at, root_of, scan};
 pub use pipelines::{CreatePipeline, DatumPreview};
 pub use views::{InputViews, MountedViews, OpenViews, ViewSource};
 
-use crate::catalog::{Catalog, Job, JobQuery, JobRow, JobState, Op, Pipeline};
+use crate::catalog::{Catalog, Job, JobChange, JobQuery, JobRow, JobState, Op, Pipeline};
 use crate::model::Clock;
 use crate::repo::Repos;
 use crate::tree::Nodes;
@@ -93,6 +95,7 @@ struct Inner {
     config: ControllerConfig,
     permits: Arc<Semaphore>,
     active: Mutex<HashMap<Pipeline, Active>>,
+    processing: restart::Processing,
     changed: Notify,
     scratch: AtomicU64,
 }
@@ -125,6 +128,7 @@ impl Controller {
             config,
             permits,
             active: Mutex::default(),
+            processing: restart::Processing::default(),
             changed: Notify::new(),
             scratch: AtomicU64::new(0),
         }))
@@ -174,6 +178,10 @@ impl Controller {
         self.0.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn processing(&self) -> &restart::Processing {
+        &self.0.processing
+    }
+
     /// A directory of this server that nothing else uses; not made yet.
     fn scratch_dir(&self) -> PathBuf {
         let next = self.0.scratch.fetch_add(1, Ordering::Relaxed);
@@ -200,6 +208,8 @@ impl Controller {
         let tasks = TaskTracker::new();
         let (ticking, until) = (self.clone(), shutdown.clone());
         tasks.spawn(async move { ticking.keep_ticking(&until).await });
+        let (sweeping, until) = (self.clone(), shutdown.clone());
+        tasks.spawn(async move { sweeping.keep_sweeping(&until).await });
         while !shutdown.is_cancelled() {
             events.borrow_and_update();
             let wait = match self.look(&tasks, &shutdown).await {
@@ -271,6 +281,11 @@ impl Controller {
         let Some(pipeline) = self.catalog().pipeline(&row.job.pipeline).await? else {
             return Ok(false);
         };
+        if row.version < pipeline.version {
+            // Its update did not get to it.
+            self.end_replaced(&row.job, pipeline.version).await?;
+            return Ok(false);
+        }
         if pipeline.stopped && row.state == JobState::Created {
             return Ok(false);
         }
@@ -290,6 +305,17 @@ impl Controller {
         Ok(true)
     }
 
+    /// Lets users see why a job does not go on.
+    async fn say_why(&self, job: &Job, error: &ControllerError) {
+        let reason = Some(format!("trying again: {error}"));
+        let change = JobChange { reason, ..JobChange::default() };
+        let expected = JobState::ALL.iter().copied().filter(|state| !state.is_terminal()).collect();
+        let op = Op::UpdateJob { job: job.clone(), expected, change };
+        if let Err(error) = self.catalog().apply(vec![op]).await {
+            tracing::debug!(%job, %error, "the reason is not recorded");
+        }
+    }
+
     fn start(&self, row: JobRow, tasks: &TaskTracker, shutdown: &CancellationToken) {
         let job = row.job.clone();
         let cancel = shutdown.child_token();
@@ -302,6 +328,7 @@ impl Controller {
                 Err(ControllerError::Cancelled) if cancel.is_cancelled() => {}
                 Err(error) => {
                     tracing::error!(%job, %error, "the job rests");
+                    controller.say_why(&job, &error).await;
                     tokio::select! {
                         () = tokio::time::sleep(REST) => {}
                         () = cancel.cancelled() => {}

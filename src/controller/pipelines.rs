@@ -1,11 +1,13 @@
 //! What users do to pipelines and jobs.
 
+use std::collections::BTreeMap;
+
 use super::edits::apply_all;
 use super::error::{ControllerError, Result};
 use super::finish::stored;
 use super::planning::recorded;
 use super::{Controller, root_of};
-use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState};
+use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState, Trigger};
 use crate::chunk::FileWriter;
 use crate::model::{Branch, CommitId};
 use crate::pipeline::datum::Origins;
@@ -61,6 +63,7 @@ impl Controller {
             spec: text,
             salt,
             inputs: input_branches(&spec),
+            triggers: triggers(&spec),
             output_branch: spec.output_branch.clone(),
             description: spec.description.clone(),
         };
@@ -119,11 +122,16 @@ impl Controller {
     async fn stop_jobs_before(&self, row: &PipelineRow) -> Result<()> {
         for job in self.live_jobs(&row.pipeline).await? {
             if job.version < row.version {
-                let reason = format!("replaced by version {} of the pipeline", row.version);
-                self.end_job(&job.job, JobState::Killed, reason).await?;
+                self.end_replaced(&job.job, row.version).await?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a job of a version that is no longer the pipeline's.
+    pub(super) async fn end_replaced(&self, job: &Job, by: u64) -> Result<()> {
+        let reason = format!("replaced by version {by} of the pipeline");
+        self.end_job(job, JobState::Killed, reason).await
     }
 
     async fn live_jobs(&self, pipeline: &Pipeline) -> Result<Vec<crate::catalog::JobRow>> {
@@ -176,7 +184,7 @@ impl Controller {
         spec.validate()?;
         let (mut trees, mut commits) = (Vec::new(), Vec::new());
         for leaf in spec.input.leaves() {
-            let branch = leaf.repo().branch(leaf.branch());
+            let branch = leaf.repo().branch(leaf.watched());
             let row = self.repos().newest_finished(&branch).await?;
             let root = row.as_ref().map_or(Ok(Root::empty()), |row| root_of(&row.root))?;
             commits.push(row.map_or(CommitId::new([0; 16]), |row| row.commit.id));
@@ -200,4 +208,13 @@ fn input_branches(spec: &PipelineSpec) -> Vec<Branch> {
         }
     }
     branches
+}
+
+/// The branches of a spec that a trigger moves.
+fn triggers(spec: &PipelineSpec) -> BTreeMap<Branch, Trigger> {
+    let trigger = |leaf: Leaf<'_>| match leaf {
+        Leaf::Pfs(pfs) => Some((pfs.repo.branch(pfs.branch.clone()), pfs.trigger.clone()?)),
+        Leaf::Cron(_) => None,
+    };
+    spec.input.leaves().into_iter().filter_map(trigger).collect()
 }

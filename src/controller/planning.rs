@@ -179,25 +179,29 @@ impl Controller {
             job.base = None;
             return Ok(Plan::afresh(self.identified(job, &job.trees).await?));
         };
-        let delta = match old_spec.input == job.spec.input {
-            true => self.incremental(job, base).await?,
-            false => {
-                let old = self.all_of_base(&old_spec, base).await?;
-                let new = self.identified(job, &job.trees).await?;
-                differences(old, new)
-            }
+        let Some(old_trees) = self.trees_of_base(&old_spec, base).await? else {
+            tracing::info!(job = %job.row.job, "the base's inputs are gone: starting afresh");
+            job.base = None;
+            return Ok(Plan::afresh(self.identified(job, &job.trees).await?));
         };
-        let recovered = self.recovered(base, old_spec.input == job.spec.input).await?;
-        let base = Base { total: base.record.counters.total, recovered };
-        Ok(Plan::new(&base, delta))
+        let total = base.record.counters.total;
+        if old_spec.input == job.spec.input {
+            let delta = self.incremental(job, &old_trees).await?;
+            let recovered = self.recovered(base).await?;
+            return Ok(Plan::new(&Base { total, recovered }, delta));
+        }
+        let old = self.evaluated(&old_spec, &Origins::of(&old_spec.input), &old_trees).await?;
+        let new = self.identified(job, &job.trees).await?;
+        let was_recovered = |one: &&Identified| base.record.recovered.contains(&one.id);
+        let recovered = new.iter().filter(was_recovered).cloned().collect();
+        Ok(Plan::new(&Base { total, recovered }, differences(old, new)))
     }
 
-    async fn incremental(&self, job: &JobContext, base: &BaseJob) -> Result<Delta<Identified>> {
+    async fn incremental(&self, job: &JobContext, old: &[Tree]) -> Result<Delta<Identified>> {
         let leaves = job.spec.input.leaves();
         let mut found = Vec::new();
-        for ((leaf, tree), old) in leaves.iter().zip(&job.trees).zip(&base.record.commits) {
-            let old = self.tree(&leaf.repo().commit(*old)).await?;
-            let delta = changes(&old, tree, *leaf).await?;
+        for ((leaf, tree), old) in leaves.iter().zip(&job.trees).zip(old) {
+            let delta = changes(old, tree, *leaf).await?;
             found.push(LeafMatches { delta, full: None });
         }
         let changed: Vec<bool> = found.iter().map(|leaf| !leaf.delta.is_empty()).collect();
@@ -218,12 +222,21 @@ impl Controller {
         self.evaluated(&job.spec, &job.origins, trees).await
     }
 
-    async fn all_of_base(&self, spec: &PipelineSpec, base: &BaseJob) -> Result<Vec<Identified>> {
+    /// What the base read; `None` when that is gone, e.g. with its repo.
+    async fn trees_of_base(
+        &self,
+        spec: &PipelineSpec,
+        base: &BaseJob,
+    ) -> Result<Option<Vec<Tree>>> {
         let mut trees = Vec::new();
         for (leaf, commit) in spec.input.leaves().into_iter().zip(&base.record.commits) {
-            trees.push(self.tree(&leaf.repo().commit(*commit)).await?);
+            match self.tree(&leaf.repo().commit(*commit)).await {
+                Ok(tree) => trees.push(tree),
+                Err(ControllerError::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
-        self.evaluated(spec, &Origins::of(&spec.input), &trees).await
+        Ok(Some(trees))
     }
 
     /// All datums of a spec's input.
@@ -241,13 +254,9 @@ impl Controller {
         Ok(datums.into_iter().map(|datum| origins.identify(datum, &spec.salt)).collect())
     }
 
-    /// Recovered datums of the base that still stand. Where the input tree
-    /// changed they cannot be told: then they are as good as unknown.
-    async fn recovered(&self, base: &BaseJob, same_input: bool) -> Result<Vec<Identified>> {
+    /// Recovered datums of the base, which had the same input.
+    async fn recovered(&self, base: &BaseJob) -> Result<Vec<Identified>> {
         let mut recovered = Vec::new();
-        if !same_input {
-            return Ok(recovered);
-        }
         for id in &base.record.recovered {
             recovered.extend(self.record_in(&base.meta, *id).await?.map(|one| one.identified()));
         }

@@ -1,5 +1,7 @@
-//! Cron inputs: commits by the clock.
+//! What the clock sets off: ticks of cron inputs, and branches that a schedule
+//! moves.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,7 +10,7 @@ use super::Controller;
 use super::error::{ControllerError, Result};
 use super::planning::spec_of_version;
 use crate::catalog::{CommitRow, Pipeline, PipelineRow};
-use crate::model::{BranchName, Ref, Timestamp, TreePath};
+use crate::model::{Branch, BranchName, Ref, Timestamp, TreePath};
 use crate::pipeline::cron::{Schedule, rfc3339};
 use crate::pipeline::spec::{CronInput, Leaf};
 use crate::repo::{ChangeNote, NewFile};
@@ -19,14 +21,15 @@ const NOTICE: Duration = Duration::from_secs(5);
 impl Controller {
     /// Ticks until `shutdown` whatever is due.
     pub(super) async fn keep_ticking(&self, shutdown: &CancellationToken) {
+        let mut moved = HashMap::new();
         loop {
-            let wait = match self.tick_due().await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    tracing::error!(%error, "cron inputs cannot tick; trying again");
-                    NOTICE
+            let mut wait = NOTICE;
+            for due in [self.tick_due().await, self.move_due(&mut moved).await] {
+                match due {
+                    Ok(next) => wait = wait.min(next),
+                    Err(error) => tracing::error!(%error, "schedules rest; trying again"),
                 }
-            };
+            }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = shutdown.cancelled() => return,
@@ -41,17 +44,56 @@ impl Controller {
             if row.stopped {
                 continue;
             }
-            for cron in crons(&row)? {
-                let Ok(schedule) = cron.spec.parse::<Schedule>() else { continue };
-                let since = self.last_tick(&row, &cron).await?;
-                let now = self.clock().now();
-                if schedule.due(since, now).is_some() {
-                    self.tick(&cron, now).await?;
-                } else if let Some(next) = schedule.next_after(since) {
-                    let nanos = next.as_nanos().saturating_sub(now.as_nanos());
-                    wait = wait.min(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)));
+            match self.tick_of(&row).await {
+                Ok(next) => wait = wait.min(next),
+                // The others tick all the same.
+                Err(error) => {
+                    tracing::error!(pipeline = %row.pipeline, %error, "a cron input cannot tick");
                 }
             }
+        }
+        Ok(wait)
+    }
+
+    /// Ticks what is due of a pipeline; how long nothing else is.
+    async fn tick_of(&self, row: &PipelineRow) -> Result<Duration> {
+        let mut wait = NOTICE;
+        for cron in crons(row)? {
+            let Ok(schedule) = cron.spec.parse::<Schedule>() else { continue };
+            let since = self.last_tick(row, &cron).await?;
+            let now = self.clock().now();
+            if schedule.due(since, now).is_some() {
+                self.tick(&cron, now).await?;
+            } else if let Some(next) = schedule.next_after(since) {
+                wait = wait.min(until(now, next));
+            }
+        }
+        Ok(wait)
+    }
+
+    /// Moves the branches whose time has come; how long none else is to move.
+    ///
+    /// `moved` has the last tick of each, so that a head that somebody put
+    /// elsewhere stays there until the next. A new server looks at the last
+    /// tick once more: it may have come while there was none.
+    async fn move_due(&self, moved: &mut HashMap<Branch, Timestamp>) -> Result<Duration> {
+        let rows = self.repos().scheduled_branches().await?;
+        moved.retain(|branch, _| rows.iter().any(|row| row.branch == *branch));
+        let mut wait = NOTICE;
+        for row in rows {
+            let schedule = row.trigger.as_ref().map(|trigger| trigger.cron.parse::<Schedule>());
+            let Some(Ok(schedule)) = schedule else { continue };
+            let mut since = moved.get(&row.branch).copied().unwrap_or(row.created);
+            let now = self.clock().now();
+            if let Some(tick) = schedule.due(since, now) {
+                if let Err(error) = self.repos().move_by_schedule(&row.branch, tick).await {
+                    tracing::error!(branch = %row.branch, %error, "a branch cannot be moved");
+                    continue;
+                }
+                moved.insert(row.branch, tick);
+                since = tick;
+            }
+            wait = wait.min(schedule.next_after(since).map_or(NOTICE, |next| until(now, next)));
         }
         Ok(wait)
     }
@@ -100,6 +142,12 @@ impl Controller {
             false => Ok(ticks),
         }
     }
+}
+
+/// How long from one moment to another; nothing when it is past.
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    let nanos = then.as_nanos().saturating_sub(now.as_nanos());
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
 /// The cron inputs of a pipeline.

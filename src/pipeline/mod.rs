@@ -10,6 +10,7 @@ pub mod output;
 pub mod plan;
 pub mod record;
 pub mod spec;
+pub mod trigger;
 
 #[cfg(test)]
 mod tests;

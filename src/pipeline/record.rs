@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::JobCounters;
@@ -64,6 +66,17 @@ pub struct InputRecord {
     /// Its group key; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group_key: String,
+}
+
+impl InputRecord {
+    /// Whether a filter means it: its path, or its hash in hex or base64.
+    #[must_use]
+    pub fn is_named(&self, filter: &str) -> bool {
+        let path = filter.trim_matches('/');
+        path == self.path.as_str().trim_matches('/')
+            || filter.eq_ignore_ascii_case(&self.hash.to_string())
+            || filter == BASE64.encode(self.hash.as_bytes())
+    }
 }
 
 impl DatumRecord {

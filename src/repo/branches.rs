@@ -60,18 +60,10 @@ impl Repos {
         {
             return Err(RepoError::NotFinished { commit: open.commit });
         }
-        self.check_trigger(branch, spec.trigger.as_ref()).await?;
-        self.check_provenance(branch, &provenance).await
-    }
-
-    async fn check_trigger(&self, branch: &Branch, trigger: Option<&Trigger>) -> Result<()> {
-        match trigger {
-            Some(trigger) if trigger.branch == branch.name.as_str() => {
-                let what = format!("branch {branch} cannot trigger itself");
-                Err(RepoError::refused(what, "name another branch of the repo"))
-            }
-            _ => Ok(()),
+        if let Some(trigger) = &spec.trigger {
+            self.check_trigger(branch, trigger, &provenance).await?;
         }
+        self.check_provenance(branch, &provenance).await
     }
 
     /// The open commit at the head of a branch of which there may be only one.

@@ -2,6 +2,7 @@
 
 use crate::catalog::CatalogError;
 use crate::model::{Branch, Commit, CommitId, InvalidRef};
+use crate::pipeline::trigger::InvalidTrigger;
 use crate::store::StoreError;
 
 /// The use cases' result type.
@@ -113,6 +114,12 @@ pub enum RepoError {
 
 fn list(ids: &[CommitId]) -> String {
     ids.iter().map(CommitId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl From<InvalidTrigger> for RepoError {
+    fn from(error: InvalidTrigger) -> Self {
+        Self::refused(error.rule, error.remedy)
+    }
 }
 
 impl From<CatalogError> for RepoError {

@@ -37,7 +37,7 @@ pub use fsck::{Fsck, FsckSummary, Problem, RebuildSummary};
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
 pub use sets::CommitSet;
-pub use transactions::{OpenTransaction, StageError};
+pub use transactions::{COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT};
 pub use wait::Subscription;
 
 use crate::catalog::{Catalog, CatalogError};

@@ -9,7 +9,7 @@ use super::nearest::nearest;
 use super::{Attempts, RepoError, Repos, Result};
 use crate::catalog::{
     CommitQuery, CommitRow, Job, JobChange, JobRow, JobState, Op, Origin, Pipeline, PipelineRow,
-    PipelineState, StoredRoot,
+    PipelineState, StoredRoot, Trigger,
 };
 use crate::model::{Branch, BranchName, Commit, CommitId, Repo, RepoKind};
 
@@ -28,6 +28,8 @@ pub struct PutPipeline {
     pub salt: String,
     /// The branches it reads, in input order. Their repos must exist.
     pub inputs: Vec<Branch>,
+    /// Those of them that a trigger moves.
+    pub triggers: BTreeMap<Branch, Trigger>,
     /// The branch it writes in its output repo.
     pub output_branch: BranchName,
     /// What the output repo says about itself.
@@ -115,7 +117,9 @@ impl Repos {
         let derived = self.derive(&changes, set).await?;
         let mut ops = derived.guards;
         ops.extend(self.create_repos(spec).await?);
-        ops.extend(self.create_missing(&spec.inputs).await?);
+        ops.extend(self.put_triggers(&spec.triggers).await?);
+        let plain = spec.inputs.iter().filter(|input| !spec.triggers.contains_key(input));
+        ops.extend(self.create_missing(&plain.cloned().collect::<Vec<_>>()).await?);
         ops.push(Op::CreateCommit(commit));
         let spec_row = self.catalog.branch(&spec_branch).await?;
         ops.extend(self.put_branch(&spec_branch, spec_row.as_ref(), Some(set), &[], None));
@@ -123,6 +127,9 @@ impl Repos {
         for (branch, provenance) in wiring {
             let before = self.catalog.branch(&branch).await?;
             ops.extend(self.put_branch(&branch, before.as_ref(), None, &provenance, None));
+        }
+        if let Some(before) = before {
+            ops.extend(self.drop_waiting(before, &row.inputs).await?);
         }
         ops.push(Op::PutPipeline { expected: before.map(|row| row.version), row });
         ops.extend(derived.plan.into_ops());
@@ -172,7 +179,7 @@ impl Repos {
     }
 
     /// What output and meta branch derive from; nothing when `cut`.
-    fn wiring_of(&self, row: &PipelineRow, cut: bool) -> BTreeMap<Branch, Vec<Branch>> {
+    pub(super) fn wiring_of(&self, row: &PipelineRow, cut: bool) -> BTreeMap<Branch, Vec<Branch>> {
         let mut provenance = Vec::new();
         for branch in row.inputs.iter().cloned().chain([spec_branch(&row.pipeline)]) {
             if !cut && !provenance.contains(&branch) {
@@ -351,6 +358,7 @@ impl Repos {
                 ops.push(Op::DeleteRepo(repo.clone()));
             }
         }
+        ops.extend(self.drop_waiting(row, &[]).await?);
         Ok((ops, gone))
     }
 

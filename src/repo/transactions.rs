@@ -7,7 +7,7 @@ use futures::Stream;
 use super::files::{root_of, stored};
 use super::{OneShot, RepoError, Repos, Result};
 use crate::catalog::{
-    CommitRow, Op, StoredRoot, TransactionChange, TransactionRow, TransactionState,
+    CatalogError, CommitRow, Op, StoredRoot, TransactionChange, TransactionRow, TransactionState,
 };
 use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
 use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply, merge};
@@ -51,7 +51,60 @@ const LIVE: [TransactionState; 5] = [
     TransactionState::Orphaned,
 ];
 
+/// How long a transaction that committed answers that it did, counted from
+/// the end of its lease.
+pub const COMMITTED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long one that did not commit can be looked at and gone on with.
+pub const UNCOMMITTED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many transactions of each state one sweep looks at.
+const SWEEP: usize = 100;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Transactions whose holder is gone.
+    pub orphaned: usize,
+    /// Transactions forgotten.
+    pub dropped: usize,
+    /// Whether there is more than one sweep may do.
+    pub more: bool,
+}
+
 impl Repos {
+    /// Records of open transactions whose lease has lapsed that they are
+    /// orphaned, and forgets those that ended, or lapsed, long ago. It may be
+    /// repeated at any time and looks at a few only.
+    pub async fn sweep_transactions(&self) -> Result<Swept> {
+        let now = self.clock.now();
+        let mut swept = Swept::default();
+        for state in TransactionState::ALL {
+            let (before, op): (_, fn(TransactionId) -> Op) = match state {
+                TransactionState::Open => (now, orphan),
+                TransactionState::Committed => (ago(now, COMMITTED_KEPT), Op::DeleteTransaction),
+                TransactionState::Sealing
+                | TransactionState::Sealed
+                | TransactionState::Conflict
+                | TransactionState::Orphaned
+                | TransactionState::Aborted => (ago(now, UNCOMMITTED_KEPT), Op::DeleteTransaction),
+            };
+            let lapsed = self.catalog.lapsed_transactions(*state, before, SWEEP).await?;
+            swept.more |= lapsed.len() == SWEEP;
+            for row in lapsed {
+                let batch = vec![Op::ExpectLapsed { id: row.id, before }, op(row.id)];
+                match self.catalog.apply(batch).await {
+                    Ok(()) if *state == TransactionState::Open => swept.orphaned += 1,
+                    Ok(()) => swept.dropped += 1,
+                    // Its holder came back, or ended it.
+                    Err(CatalogError::Conflict { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(swept)
+    }
+
     /// Opens a transaction on a branch, upon the newest finished commit there.
     pub async fn open_transaction(&self, spec: &OpenTransaction) -> Result<TransactionRow> {
         if let Some(id) = spec.id
@@ -279,6 +332,17 @@ impl Repos {
 
 fn one_shot(parent: Option<CommitId>, root: &Root, message: &str) -> OneShot {
     OneShot { parent, root: stored(root), description: message.to_owned(), author: String::new() }
+}
+
+fn orphan(id: TransactionId) -> Op {
+    let state = Some(TransactionState::Orphaned);
+    let change = TransactionChange { state, ..TransactionChange::default() };
+    Op::UpdateTransaction { id, expected: vec![TransactionState::Open], change }
+}
+
+fn ago(now: Timestamp, kept: Duration) -> Timestamp {
+    let nanos = i64::try_from(kept.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos))
 }
 
 fn after(now: Timestamp, lease: Duration) -> Timestamp {

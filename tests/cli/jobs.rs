@@ -1,5 +1,7 @@
 //! Pipelines, jobs and logs as the command line shows them.
 
+use serde_json::Value;
+
 use super::{json, settled, with_input};
 use crate::server::Server;
 
@@ -77,6 +79,45 @@ fn jobs_and_datums_are_named_by_either_grammar() {
 }
 
 #[test]
+fn datums_of_a_running_job_are_restarted_in_either_grammar() {
+    let server = Server::start();
+    let (ran, gate) = (server.dir("state").join("ran"), server.dir("state").join("gate"));
+    let script = "echo >> RAN; while ! test -e GATE; do sleep 0.05; done";
+    let script = script.replace("RAN", ran.to_str().unwrap());
+    let script = script.replace("GATE", gate.to_str().unwrap());
+    let spec = serde_json::json!({
+        "pipeline": {"name": "wait"},
+        "transform": {"cmd": ["/bin/sh"], "stdin": [script]},
+        "input": {"pfs": {"repo": "words", "glob": "/*"}},
+    });
+    server.pfs(&["create", "repo", "words"]);
+    with_input(&server, &["put", "file", "words@master:/a"], b"abc");
+    let made = with_input(&server, &["create-pipeline", "-f", "-"], spec.to_string().as_bytes());
+    assert!(made.status.success(), "{made:?}");
+    let started = |times: usize| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while std::fs::read_to_string(&ran).map_or(0, |ran| ran.lines().count()) < times {
+            assert!(std::time::Instant::now() < deadline, "{}", server.log_tail());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    started(1);
+    let raw = json(&server.pfs(&["list-job", "-p", "wait", "--raw"]));
+    let id = raw["job"]["id"].as_str().unwrap();
+    let named = format!("wait@{id}");
+    server.pfs(&["restart", "datum", &named, "/a"]);
+    started(2);
+    server.pfs(&["restart-datum", id, "/a"]);
+    started(3);
+    let said = server.refused(&["restart", "datum", &named, "/a,/b"]);
+    assert!(said.contains("/a, /b not found"), "{said}");
+    std::fs::write(&gate, "").unwrap();
+    server.pfs(&["wait", "job", &named]);
+    let said = server.refused(&["restart-datum", id, "/a"]);
+    assert!(said.contains("only datums of a running job") && said.contains("hint: "), "{said}");
+}
+
+#[test]
 fn a_pipeline_is_changed_and_stopped() {
     let server = Server::start();
     chain(&server);
@@ -98,6 +139,41 @@ fn a_pipeline_is_changed_and_stopped() {
     NAME CREATED SIZE
     words AGE 3B
     ");
+}
+
+#[test]
+fn history_shows_jobs_and_pipelines_of_earlier_versions() {
+    let server = Server::start();
+    chain(&server);
+    server.pfs(&["flush-commit", "words/master"]);
+    with_input(&server, &["put", "file", "words@master:/a"], b"abcd");
+    server.pfs(&["flush-commit", "words/master"]);
+    let old = json(&server.pfs(&["inspect", "commit", "words@master", "--raw"]));
+    let old = old["commit"]["id"].as_str().unwrap();
+    let edited = server
+        .command(&["edit", "pipeline", "count", "--editor", "sed -i s/\"2\"/\"3\"/"])
+        .output()
+        .unwrap();
+    assert!(edited.status.success(), "{edited:?}");
+    server.pfs(&["wait", "commit", "count@master"]);
+    let count = |arguments: &[&str]| server.pfs(arguments).lines().count() - 1;
+    assert_eq!(count(&["list", "job", "-p", "count"]), 1);
+    assert_eq!(count(&["list", "job", "-p", "count", "--history", "1"]), 3);
+    assert_eq!(count(&["list", "job", "-p", "count", "--history", "all"]), 3);
+    // There was one kind of history then.
+    assert_eq!(count(&["list-job", "-p", "count"]), 3);
+    assert_eq!(count(&["list", "pipeline", "count", "--history", "all"]), 2);
+    let then = server.pfs(&["list", "pipeline", "--commit", old, "--raw"]);
+    let then: Vec<Value> =
+        serde_json::Deserializer::from_str(&then).into_iter().map(Result::unwrap).collect();
+    let versions = then.iter().map(|info| (&info["pipeline"]["name"], &info["version"]));
+    assert_eq!(
+        versions.collect::<Vec<_>>(),
+        [(&"copy".into(), &"1".into()), (&"count".into(), &"1".into())]
+    );
+    let none =
+        server.refused(&["list", "pipeline", "--commit", "00000000000000000000000000000000"]);
+    assert!(none.contains("not found"), "{none}");
 }
 
 #[test]

@@ -4,3 +4,4 @@
 mod full;
 mod kill;
 mod ledger;
+mod outlive;

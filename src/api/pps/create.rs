@@ -1,6 +1,5 @@
 //! Creating and updating pipelines from specs.
 
-use bytes::Bytes;
 use tonic::Status;
 
 use super::Pps;
@@ -10,9 +9,8 @@ use crate::api::proto::pps_v2 as pb;
 use crate::api::status::{Result, catalog, controller, invalid, refused, with_hint};
 use crate::catalog::PipelineRow;
 use crate::controller::CreatePipeline;
-use crate::model::{BranchName, ProjectName, Ref, TreePath};
-use crate::pipeline::spec::{self, CronInput, KeyStyle, Leaf, PipelineSpec, SecretTarget};
-use crate::repo::ChangeNote;
+use crate::model::ProjectName;
+use crate::pipeline::spec::{self, KeyStyle, PipelineSpec, SecretTarget};
 
 impl Pps {
     pub(super) async fn create_pipeline(&self, request: pb::CreatePipelineRequest) -> Result<()> {
@@ -76,33 +74,7 @@ impl Pps {
     /// A tick, now, of every schedule that a pipeline reads.
     pub(super) async fn run_cron(&self, request: pb::RunCronRequest) -> Result<()> {
         let pipeline = convert::pipeline(request.pipeline.as_ref())?;
-        let row = self.services.repos.inspect_pipeline(&pipeline).await.map_err(refused)?;
-        let spec = stored(&row)?;
-        let mut ticked = false;
-        for leaf in spec.input.leaves() {
-            if let Leaf::Cron(cron) = leaf {
-                self.tick(cron).await?;
-                ticked = true;
-            }
-        }
-        match ticked {
-            true => Ok(()),
-            false => Err(invalid(format!("pipeline {pipeline} has no cron input"))),
-        }
-    }
-
-    async fn tick(&self, cron: &CronInput) -> Result<()> {
-        let repos = &self.services.repos;
-        let master = Ref::branch(BranchName::master());
-        let begun = repos.change_files(&cron.repo, &master, ChangeNote::default()).await;
-        let mut changes = begun.map_err(refused)?;
-        if cron.overwrite {
-            changes.delete(&TreePath::root()).await.map_err(refused)?;
-        }
-        let seconds = repos.clock().now().to_parts().0;
-        let name = jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string();
-        changes.write(&convert::path(&name)?, Bytes::new()).await.map_err(refused)?;
-        changes.finish().await.map_err(refused)?;
+        self.services.controller.run_cron(&pipeline).await.map_err(controller)?;
         Ok(())
     }
 }

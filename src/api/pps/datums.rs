@@ -28,6 +28,13 @@ impl Pps {
         Ok(datum_info(Some(&job), found.state, &found.record))
     }
 
+    /// Interrupts datums of a running job and processes them again.
+    pub(super) async fn restart_datum(&self, request: pb::RestartDatumRequest) -> Result<()> {
+        let job = convert::job(request.job.as_ref())?;
+        let restarted = self.services.controller.restart_datums(&job, &request.data_filters);
+        restarted.await.map_err(controller)
+    }
+
     pub(super) async fn list_datum(
         &self,
         request: pb::ListDatumRequest,

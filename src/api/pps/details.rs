@@ -165,7 +165,12 @@ fn pin(input: &mut pb::Input, job: &JobRow) {
         let branch = if pfs.branch.is_empty() { "master" } else { &pfs.branch };
         let read = job.inputs.iter().find(|read| {
             let repo = &read.branch.repo;
-            repo.name.as_str() == pfs.repo && read.branch.name.as_str() == branch
+            let project = match pfs.project.as_str() {
+                "" => job.job.pipeline.project.as_str(),
+                project => project,
+            };
+            let same = repo.project.as_str() == project && repo.name.as_str() == pfs.repo;
+            same && read.branch.name.as_str() == branch
         });
         pfs.commit = read.map(|read| read.commit.to_string()).unwrap_or_default();
     }

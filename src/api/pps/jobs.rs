@@ -24,6 +24,8 @@ struct Filter {
     inputs: Vec<Commit>,
     mark: Option<Timestamp>,
     reverse: bool,
+    /// The oldest version of each pipeline whose jobs are shown; `None`: all.
+    since: Option<HashMap<Pipeline, u64>>,
 }
 
 impl Filter {
@@ -39,7 +41,10 @@ impl Filter {
             true => row.created > mark,
             false => row.created < mark,
         });
-        in_project && after_mark && self.inputs.iter().all(reads)
+        let in_history = self.since.as_ref().is_none_or(|since| {
+            since.get(&row.job.pipeline).is_some_and(|since| row.version >= *since)
+        });
+        in_project && in_history && after_mark && self.inputs.iter().all(reads)
     }
 }
 
@@ -94,6 +99,7 @@ impl Pps {
             inputs: self.input_commits(&request.input_commit).await?,
             mark: request.pagination_marker.as_ref().map(convert::timestamp),
             reverse: request.reverse,
+            since: self.oldest_versions(request.history).await?,
         };
         let limit = convert::limit(request.number)?.unwrap_or(usize::MAX);
         let rows = self.jobs(pipeline.map(|row| row.pipeline), filter, limit).await?;
@@ -104,6 +110,14 @@ impl Pps {
                 yield pps.job_info(&row, details, &mut versions).await?;
             }
         }))
+    }
+
+    /// The oldest version of each pipeline with `history` earlier ones; `None`
+    /// when that is negative: all versions.
+    async fn oldest_versions(&self, history: i64) -> Result<Option<HashMap<Pipeline, u64>>> {
+        let Ok(history) = u64::try_from(history) else { return Ok(None) };
+        let rows = self.pipelines(&[]).await?.into_iter();
+        Ok(Some(rows.map(|row| (row.pipeline, row.version.saturating_sub(history))).collect()))
     }
 
     /// Jobs that pass the filter: newest first, oldest first when reversed.
@@ -149,6 +163,7 @@ impl Pps {
             inputs: Vec::new(),
             mark: request.pagination_marker.as_ref().map(convert::timestamp),
             reverse: request.reverse,
+            since: None,
         };
         let limit = convert::limit(request.number)?.unwrap_or(usize::MAX);
         let mut ids: Vec<CommitId> = Vec::new();

@@ -38,6 +38,7 @@ service! {
         stop_job: pb::StopJobRequest => (),
         delete_job: pb::DeleteJobRequest => (),
         inspect_datum: pb::InspectDatumRequest => pb::DatumInfo,
+        restart_datum: pb::RestartDatumRequest => (),
         create_secret: pb::CreateSecretRequest => (),
         inspect_secret: pb::InspectSecretRequest => pb::SecretInfo,
         list_secret: () => pb::SecretInfos,

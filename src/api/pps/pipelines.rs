@@ -12,7 +12,7 @@ use crate::api::proto::pps_v2 as pb;
 use crate::api::service::all;
 use crate::api::status::{Result, catalog, controller, invalid, missing, refused};
 use crate::catalog::{JobQuery, Pipeline, PipelineRow, PipelineState};
-use crate::model::ProjectName;
+use crate::model::{CommitId, ProjectName};
 use crate::repo::RepoError;
 
 impl Pps {
@@ -30,10 +30,20 @@ impl Pps {
         request: pb::ListPipelineRequest,
     ) -> Result<BoxStream<pb::PipelineInfo>> {
         unfiltered(&request.jq_filter)?;
-        if request.commit_set.is_some() {
-            return Err(Status::unimplemented("listing pipelines of a commit set"));
-        }
         let projects = convert::projects(&request.projects)?;
+        if let Some(set) = &request.commit_set {
+            let rows = self.pipelines_of_set(convert::parse(&set.id)?).await?;
+            let named = request.pipeline.as_ref().filter(|p| !p.name.is_empty());
+            let named = named.map(|one| convert::pipeline(Some(one))).transpose()?;
+            let mut infos = Vec::new();
+            for row in rows {
+                let within = projects.is_empty() || projects.contains(&row.pipeline.project);
+                if within && named.as_ref().is_none_or(|named| *named == row.pipeline) {
+                    infos.push(self.info(&row).await?);
+                }
+            }
+            return Ok(all(infos));
+        }
         let pipelines = match request.pipeline.as_ref().filter(|p| !p.name.is_empty()) {
             Some(one) => vec![convert::pipeline(Some(one))?],
             None => self.pipelines(&projects).await?.into_iter().map(|row| row.pipeline).collect(),
@@ -50,6 +60,25 @@ impl Pps {
             })
             .try_flatten();
         Ok(Box::pin(infos))
+    }
+
+    /// Pipelines as they were in a commit set, newest first: the versions that
+    /// ran in it, and the one whose spec it made.
+    async fn pipelines_of_set(&self, id: CommitId) -> Result<Vec<PipelineRow>> {
+        let repos = &self.services.repos;
+        repos.inspect_commit_set(id).await.map_err(refused)?;
+        let jobs = repos.catalog().job_set(id).await.map_err(|e| catalog(&e))?;
+        let mut found = Vec::new();
+        for current in self.pipelines(&[]).await? {
+            let ran = jobs.iter().find(|row| row.job.pipeline == current.pipeline);
+            let versions = repos.catalog().pipeline_versions(&current.pipeline).await;
+            let then = versions.map_err(|e| catalog(&e))?.into_iter().find(|version| match ran {
+                Some(job) => job.version == version.version,
+                None => version.spec_commit == id,
+            });
+            found.extend(then);
+        }
+        Ok(found)
     }
 
     /// The current version and so many older ones; all when negative.

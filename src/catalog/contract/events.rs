@@ -143,6 +143,24 @@ pub async fn transactions_go_through_their_states(catalog: Fresh) {
     refused(&catalog, renew(1)).await;
     let open = catalog.transactions(&[TransactionState::Open]).await.unwrap();
     assert_eq!(open, [row(2)]);
+    let lapsed = |before| catalog.lapsed_transactions(TransactionState::Open, time(before), 9);
+    assert_eq!(lapsed(10).await.unwrap(), []);
+    assert_eq!(lapsed(11).await.unwrap(), [row(2)]);
+    let orphaned = || {
+        let state = Some(TransactionState::Orphaned);
+        let change = TransactionChange { state, ..TransactionChange::default() };
+        let expected = vec![TransactionState::Open];
+        Op::UpdateTransaction { id: row(2).id, expected, change }
+    };
+    let expect = |n, before| Op::ExpectLapsed { id: row(n).id, before: time(before) };
+    for guard in [expect(2, 10), expect(3, 99)] {
+        assert!(catalog.apply(vec![guard, orphaned()]).await.is_err());
+    }
+    catalog.apply(vec![expect(2, 11), orphaned()]).await.unwrap();
+    assert_eq!(lapsed(11).await.unwrap(), []);
+    catalog.apply(vec![renew(2)]).await.unwrap();
+    let renewed = catalog.transaction(row(2).id).await.unwrap().unwrap();
+    assert_eq!((renewed.state, renewed.lease_until), (TransactionState::Open, time(99)));
     assert_eq!(catalog.transactions(&[]).await.unwrap().len(), 2);
     catalog.apply(vec![Op::DeleteTransaction(row(1).id)]).await.unwrap();
     assert_eq!(catalog.transaction(row(1).id).await.unwrap(), None);

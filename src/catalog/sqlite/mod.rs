@@ -154,6 +154,10 @@ impl Catalog for Sqlite {
         self.read(move |conn| read::repos::branches_at(conn, &commit)).await
     }
 
+    async fn triggered_branches(&self) -> Result<Vec<BranchRow>> {
+        self.read(read::repos::triggered_branches).await
+    }
+
     async fn downstream(&self, branches: &[Branch]) -> Result<Vec<BranchRow>> {
         let branches = branches.to_vec();
         self.read(move |conn| read::repos::downstream(conn, &branches)).await
@@ -274,6 +278,15 @@ impl Catalog for Sqlite {
     async fn transactions(&self, states: &[TransactionState]) -> Result<Vec<TransactionRow>> {
         let states = states.to_vec();
         self.read(move |conn| read::records::transactions(conn, &states)).await
+    }
+
+    async fn lapsed_transactions(
+        &self,
+        state: TransactionState,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TransactionRow>> {
+        self.read(move |conn| read::records::lapsed_transactions(conn, state, before, limit)).await
     }
 
     async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>> {

@@ -7,7 +7,9 @@ use crate::cli::prelude::*;
 #[command(after_help = "Examples:
   pfs create branch images@staging
   pfs create branch images@master --head staging
-  pfs create branch model@master --provenance images@master")]
+  pfs create branch model@master --provenance images@master
+  pfs create branch images@nightly --trigger master --trigger-cron @daily
+  pfs create branch images@tenth --trigger master --trigger-commits 10")]
 pub struct Args {
     /// The branch
     #[arg(value_name = "REPO@BRANCH")]
@@ -21,10 +23,15 @@ pub struct Args {
     /// Move the branch when this branch of the same repo has changed enough
     #[arg(short, long, value_name = "BRANCH")]
     trigger: Option<String>,
-    /// With --trigger: move at these times
+    /// With --trigger: move at these times, and at no others
     #[arg(long, value_name = "CRON", requires = "trigger", default_value = "")]
     #[arg(hide_default_value = true)]
     trigger_cron: String,
+    /// With --trigger: move when one of these times has come since the last
+    /// move
+    #[arg(long, value_name = "CRON", requires = "trigger", default_value = "")]
+    #[arg(hide_default_value = true)]
+    trigger_rate_limit: String,
     /// With --trigger: move after this many bytes
     #[arg(long, value_name = "SIZE", requires = "trigger", default_value = "")]
     #[arg(hide_default_value = true)]
@@ -49,10 +56,10 @@ impl Args {
         let trigger = self.trigger.map(|branch| pfs::Trigger {
             branch,
             all: self.trigger_all,
-            rate_limit_spec: self.trigger_cron,
+            cron_spec: self.trigger_cron,
+            rate_limit_spec: self.trigger_rate_limit,
             size: self.trigger_size,
             commits: self.trigger_commits,
-            ..Default::default()
         });
         let request = pfs::CreateBranchRequest {
             head,

@@ -5,6 +5,7 @@ use super::super::pipeline::create::read;
 use super::super::show::datum_state;
 use crate::cli::output::span;
 use crate::cli::prelude::*;
+use crate::model::ProjectName;
 use crate::pipeline::spec::KeyStyle;
 
 /// List the datums of a job, or those a spec would make
@@ -54,7 +55,9 @@ impl Args {
         let mut requests = Vec::new();
         if let Some(file) = &self.file {
             for parsed in read(cx, file).await? {
-                let json = parsed.spec.input.to_json(KeyStyle::Snake);
+                // The server takes a project that is left out for the default one.
+                let own = ProjectName::default_project();
+                let json = parsed.spec.input.to_json(KeyStyle::Snake, &own);
                 let input = api::json::from_json(&json)
                     .map_err(|error| Failure::new(format!("{file}: {error}")))?;
                 let input = Some(input);

@@ -18,13 +18,21 @@ pub struct Args {
 }
 
 impl Args {
-    /// Restarts the datums.
+    /// Restarts the datums; of a job set, those of every job that has some.
     pub async fn run(self, cx: &Context) -> Outcome {
+        let mut client = cx.client().await?.pps();
+        let (mut restarted, mut refused) = (false, Ok(()));
         for job in job::keys(cx, &self.job).await? {
             let request =
                 pps::RestartDatumRequest { job: Some(job), data_filters: self.filters.clone() };
-            cx.client().await?.pps().restart_datum(request).await?;
+            match client.restart_datum(request).await {
+                Ok(_) => restarted = true,
+                Err(status) => refused = refused.and(Err(status.into())),
+            }
         }
-        Ok(())
+        match restarted {
+            true => Ok(()),
+            false => refused,
+        }
     }
 }

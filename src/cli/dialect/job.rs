@@ -27,6 +27,7 @@ impl List {
     pub(super) fn words(self) -> Words {
         Words::new("list job")
             .flag("--expand", true)
+            .option("--history", Some("all"))
             .option("--pipeline", self.pipeline)
             .option("--input", self.commits.iter().chain(&self.input).map(|text| slashed(text)))
             .option("--output-commit", self.output.as_deref().map(slashed))

@@ -1,5 +1,6 @@
 //! Running the program of a datum.
 
+mod init;
 pub mod order;
 pub mod process;
 pub mod runner;
@@ -44,7 +45,6 @@ pub trait Executor: Send + Sync {
     /// Why a program cannot be run this way, if it cannot.
     fn refuses(&self, transform: &Transform) -> Option<String>;
 
-    /// Runs a program to its end. No process of it is left afterwards, except
-    /// those that moved to a session of their own.
+    /// Runs a program to its end. No process of it is left afterwards.
     async fn run(&self, run: Run<'_>) -> RunEnd;
 }

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -17,9 +17,12 @@ use crate::controller::logs::{LineSplitter, LogStream, Spool};
 use crate::pipeline::job::Attempt;
 use crate::pipeline::spec::Transform;
 
-/// How long output may still come after the program has ended: from children
-/// that left its process group.
+/// How long output may still come after the program has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How long a runner may take to end its program; longer only when the kernel
+/// is stuck.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Runs programs on this machine.
 pub struct ProcessExecutor {
@@ -111,6 +114,7 @@ fn stand_apart() -> bool {
 fn spawn(runner: &std::path::Path) -> std::io::Result<Child> {
     Command::new(runner)
         .arg(ARGUMENT)
+        .arg(std::process::id().to_string())
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -152,7 +156,7 @@ enum Over {
 impl ProcessExecutor {
     async fn run_child(&self, run: &Run<'_>) -> std::io::Result<RunEnd> {
         let mut child = self.spawn().await?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let runner = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let order = serde_json::to_vec(&run.order)?;
         if let Some(mut stdin) = child.stdin.take() {
             // A runner that is gone already says why in its failure file.
@@ -175,12 +179,13 @@ impl ProcessExecutor {
                 }
             }
         };
-        if let Some(group) = group {
-            // Children the program left behind; usually there are none.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
         if !matches!(over, Over::Exited(_)) {
-            child.wait().await?;
+            // It ends once all of its program is gone. One that has ended by
+            // now is not reaped yet, so nobody else is meant.
+            runner.map(|runner| kill(runner, Signal::SIGTERM));
+            if tokio::time::timeout(LAST_WORDS, child.wait()).await.is_err() {
+                child.kill().await?;
+            }
         }
         if !silent {
             // Reading is cut off rather than waited for without end.

@@ -1,8 +1,10 @@
-//! The process between the server and a datum's program.
+//! The processes between the server and a datum's program.
 //!
-//! It builds the program's view of the machine in a mount namespace of its
-//! own and becomes the program. Nothing of it is left on the host: when the
-//! last process of the namespace ends, its mounts are gone.
+//! The runner builds the program's view of the machine in a mount namespace
+//! of its own and starts an init in a process namespace of its own, which
+//! starts the program. The kernel ends each when the one above it ends, and
+//! with the init all that is left in its namespace: nothing of a program is on
+//! the host once its runner has ended, however that came about.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -17,6 +19,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Gid, Uid, User};
 
+use super::init;
 use super::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
 
 /// The first argument that makes this process a runner.
@@ -28,12 +31,12 @@ pub const COULD_NOT_START: u8 = 125;
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {cause}")]
-struct StartError {
+pub(super) struct StartError {
     step: String,
     cause: std::io::Error,
 }
 
-trait Step<T> {
+pub(super) trait Step<T> {
     fn step(self, what: impl FnOnce() -> String) -> Result<T, StartError>;
 }
 
@@ -51,12 +54,20 @@ pub fn is_called(arguments: &[std::ffi::OsString]) -> bool {
     arguments.get(1).is_some_and(|first| first == ARGUMENT)
 }
 
-/// Reads a [`RunOrder`] from standard input and becomes its program.
+/// Reads a [`RunOrder`] from standard input, runs its program and ends as the
+/// program ended.
 ///
 /// Returns only when that fails; the reason is then in the order's failure
 /// file. The result is the exit code.
 #[must_use]
 pub fn main() -> u8 {
+    // From here on the server's end is this process's end; it may have ended
+    // before.
+    let server = std::env::args().nth(2).and_then(|id| id.parse().ok());
+    let parent = Some(nix::unistd::getppid().as_raw());
+    if end_with_parent().is_err() || server != parent {
+        return COULD_NOT_START;
+    }
     let mut text = Vec::new();
     if std::io::stdin().lock().read_to_end(&mut text).is_err() {
         return COULD_NOT_START;
@@ -76,26 +87,33 @@ pub fn main() -> u8 {
 }
 
 fn start(order: &RunOrder) -> Result<std::convert::Infallible, StartError> {
-    end_with_server().step(|| "cannot follow the server's end".to_owned())?;
-    // A setting of the Rust runtime that programs do not expect.
-    // SAFETY: the default action is not a handler, so nothing runs in it.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
-        .step(|| "cannot reset SIGPIPE".to_owned())?;
-    let user = Identity::of(&order.user)?;
-    enter_namespace()?;
-    build_view(order, user.as_ref())?;
-    if let Some(user) = &user {
-        user.assume()?;
-        // Changing the user has undone it.
-        end_with_server().step(|| "cannot follow the server's end".to_owned())?;
+    // SIGPIPE is a setting of the Rust runtime that programs do not expect;
+    // without SIGCHLD nobody would hear of their end.
+    for kind in [Signal::SIGPIPE, Signal::SIGCHLD] {
+        // SAFETY: the default action is not a handler, so nothing runs in it.
+        unsafe { signal(kind, SigHandler::SigDfl) }.step(|| format!("cannot reset {kind}"))?;
     }
+    let user = Identity::of(&order.user)?;
+    enter_namespaces()?;
+    // Changing credentials may have undone it.
+    end_with_parent().step(|| "cannot follow the server's end".to_owned())?;
+    build_view(order, user.as_ref())?;
+    init::start_program(|| become_program(order, user.as_ref()))
+}
+
+/// What is left to do in the program's own process.
+fn become_program(
+    order: &RunOrder,
+    user: Option<&Identity>,
+) -> Result<std::convert::Infallible, StartError> {
+    user.map_or(Ok(()), Identity::assume)?;
     let dir = if order.working_dir.is_empty() { "/" } else { &order.working_dir };
     std::env::set_current_dir(dir).step(|| format!("cannot enter working_dir {dir}"))?;
     connect_stdin(order.stdin.as_deref())?;
     execute(order)
 }
 
-fn end_with_server() -> nix::Result<()> {
+pub(super) fn end_with_parent() -> nix::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
@@ -159,14 +177,16 @@ impl Identity {
     }
 }
 
-/// Enters a mount namespace; without root rights in a user namespace first.
-fn enter_namespace() -> Result<(), StartError> {
+/// Enters a mount namespace, and a process namespace for what is started from
+/// now on; without root rights in a user namespace first.
+fn enter_namespaces() -> Result<(), StartError> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    let what = || "cannot make a mount namespace (are user namespaces allowed?)".to_owned();
+    let what = || "cannot make namespaces (are user namespaces allowed?)".to_owned();
+    let own = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
     if uid.is_root() {
-        unshare(CloneFlags::CLONE_NEWNS).step(what)?;
+        unshare(own).step(what)?;
     } else {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).step(what)?;
+        unshare(own | CloneFlags::CLONE_NEWUSER).step(what)?;
         fs::write("/proc/self/setgroups", "deny").step(what)?;
         fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).step(what)?;
         fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).step(what)?;

@@ -147,17 +147,16 @@ impl Schedule {
     /// has come. What was missed before it is missed.
     #[must_use]
     pub fn due(&self, after: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let mut due = self.next_after(after).filter(|next| *next <= now)?;
-        if let Self::Every(every) = self {
-            let nanos = i64::try_from(every.as_nanos()).ok()?;
-            let more = (now.as_nanos() - due.as_nanos()) / nanos;
-            return Some(Timestamp::from_nanos(due.as_nanos() + more * nanos));
+        match self {
+            Self::Every(every) => {
+                let first = self.next_after(after).filter(|next| *next <= now)?;
+                let nanos = i64::try_from(every.as_nanos()).ok()?;
+                let more = (now.as_nanos() - first.as_nanos()) / nanos;
+                Some(Timestamp::from_nanos(first.as_nanos() + more * nanos))
+            }
+            // A long absence costs a look at each day at most.
+            Self::At(fields) => fields.last_by(now).filter(|last| *last > after),
         }
-        // A long absence costs a look at each day at most.
-        while let Some(next) = self.next_after(due).filter(|next| *next <= now) {
-            due = next;
-        }
-        Some(due)
     }
 }
 
@@ -169,6 +168,17 @@ impl Fields {
         (day..day + HORIZON_DAYS).filter(|day| self.has_day(*day)).find_map(|day| {
             let from = first.max(day * DAY) - day * DAY;
             let minute = (from / MINUTE..DAY / MINUTE).find(|minute| self.has_minute(*minute))?;
+            Some(Timestamp::from_parts(day * DAY + minute * MINUTE, 0))
+        })
+    }
+
+    /// The last time that is not after `now`.
+    fn last_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let (seconds, _) = now.to_parts();
+        let day = seconds.div_euclid(DAY);
+        (day - HORIZON_DAYS..=day).rev().filter(|day| self.has_day(*day)).find_map(|day| {
+            let until = (seconds - day * DAY).min(DAY - 1) / MINUTE;
+            let minute = (0..=until).rev().find(|minute| self.has_minute(*minute))?;
             Some(Timestamp::from_parts(day * DAY + minute * MINUTE, 0))
         })
     }

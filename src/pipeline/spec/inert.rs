@@ -82,18 +82,6 @@ pub(super) const OF_PFS: &[(&str, Shape, &str)] = &[
     ("lazy", Scalar, "files are always read on demand"),
     ("propagation_spec", Object(&[("never", Scalar)]), NOT_HERE),
     ("s3", Scalar, "the files are under /pfs"),
-    (
-        "trigger",
-        Object(&[
-            ("branch", Scalar),
-            ("all", Scalar),
-            ("cron_spec", Scalar),
-            ("rate_limit_spec", Scalar),
-            ("size", Scalar),
-            ("commits", Scalar),
-        ]),
-        "every commit starts a job",
-    ),
 ];
 
 /// Takes every field of `table`; those that say something become notices.

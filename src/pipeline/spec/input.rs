@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json};
 
 use super::Notice;
 use super::fields::{Fields, ReadError, fail};
-use super::inert;
+use super::{inert, trigger};
+use crate::catalog::Trigger;
 use crate::model::{BranchName, ProjectName, Repo, RepoKind, RepoName};
 use crate::pipeline::document::Node;
 use crate::pipeline::glob::Glob;
@@ -35,7 +36,8 @@ pub struct PfsInput {
     pub repo: Repo,
     /// The branch.
     pub branch: BranchName,
-    /// A fixed commit instead of the branch's head; empty for none.
+    /// The commit a job read, where the spec was taken from one; without
+    /// effect.
     pub commit: String,
     /// What is one datum.
     pub glob: Glob,
@@ -49,6 +51,8 @@ pub struct PfsInput {
     pub empty_files: bool,
     /// Whether the content is left out of the datum's hash.
     pub reference: bool,
+    /// What moves the branch, if it is one that waits.
+    pub trigger: Option<Trigger>,
     /// Known fields that have no effect here.
     pub inert: Map<String, Json>,
 }
@@ -68,6 +72,7 @@ impl PfsInput {
             group_by: String::new(),
             empty_files: false,
             reference: false,
+            trigger: None,
             inert: Map::new(),
         }
     }
@@ -156,6 +161,17 @@ impl<'s> Leaf<'s> {
         }
     }
 
+    /// The branch whose commits set it off: the watched one of an input with
+    /// a trigger.
+    #[must_use]
+    pub fn watched(self) -> BranchName {
+        let watched = match self {
+            Self::Pfs(pfs) => pfs.trigger.as_ref().and_then(|trigger| trigger.branch.parse().ok()),
+            Self::Cron(_) => None,
+        };
+        watched.unwrap_or_else(|| self.branch())
+    }
+
     /// What is one datum: ticks are files at the root.
     #[must_use]
     pub fn glob(self) -> Glob {
@@ -170,6 +186,8 @@ impl<'s> Leaf<'s> {
 pub(super) struct Around<'a> {
     pub project: &'a ProjectName,
     pub pipeline: &'a str,
+    /// Inputs with a trigger read so far.
+    pub triggers: usize,
     pub notices: &'a mut Vec<Notice>,
 }
 
@@ -233,9 +251,19 @@ fn pfs(node: &Node, around: &mut Around<'_>) -> Result<PfsInput, ReadError> {
         let hint = "\"/\" makes the whole repo one datum, \"/*\" each entry".to_owned();
         return Err(ReadError { hint: missing.hint.or(Some(hint)), ..missing });
     };
+    let branch = fields.parsed("branch")?;
+    let (branch, trigger) = match fields.take("trigger").map(trigger::read).transpose()?.flatten() {
+        None => (branch, None),
+        Some(trigger) => {
+            around.triggers += 1;
+            let place = trigger::place(around.pipeline, around.triggers, branch, trigger);
+            (place.0, Some(place.1))
+        }
+    };
     let pfs = PfsInput {
-        branch: fields.parsed("branch")?.unwrap_or_else(BranchName::master),
-        commit: fields.text("commit")?.unwrap_or_default(),
+        branch: branch.unwrap_or_else(BranchName::master),
+        trigger,
+        commit: commit(&mut fields, around)?,
         join_on: fields.text("join_on")?.unwrap_or_default(),
         outer_join: fields.flag("outer_join")?,
         group_by: fields.text("group_by")?.unwrap_or_default(),
@@ -248,6 +276,17 @@ fn pfs(node: &Node, around: &mut Around<'_>) -> Result<PfsInput, ReadError> {
     };
     fields.finish()?;
     Ok(pfs)
+}
+
+/// A commit is written into the inputs of jobs; in a spec it pins nothing.
+fn commit(fields: &mut Fields<'_>, around: &mut Around<'_>) -> Result<String, ReadError> {
+    let Some(node) = fields.take("commit") else { return Ok(String::new()) };
+    let commit = super::fields::text(node, "commit")?;
+    if !commit.is_empty() {
+        let message = "commit is ignored: a pipeline reads the head of the branch".to_owned();
+        around.notices.push(Notice { at: node.at, message });
+    }
+    Ok(commit)
 }
 
 fn repo_kind(node: Option<&Node>) -> Result<RepoKind, ReadError> {

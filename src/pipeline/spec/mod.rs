@@ -8,6 +8,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod transform;
+mod trigger;
 mod validate;
 mod write;
 
@@ -20,6 +21,7 @@ pub use duration::{format_duration, parse_duration};
 pub use input::{CronInput, Input, Leaf, PfsInput};
 pub use read::{Parsed, parse};
 pub use transform::{Secret, SecretTarget, Transform};
+pub use trigger::is_of_input;
 pub use validate::InvalidSpec;
 pub use write::KeyStyle;
 

@@ -98,8 +98,12 @@ fn read(node: &Node, project: &ProjectName) -> Result<Parsed, ReadError> {
     let Some(source) = fields.take("input") else {
         return Err(fields.missing("input"));
     };
-    let mut around =
-        input::Around { project: &project, pipeline: name.as_str(), notices: &mut notices };
+    let mut around = input::Around {
+        project: &project,
+        pipeline: name.as_str(),
+        triggers: 0,
+        notices: &mut notices,
+    };
     let input = input::read(source, &mut around)?;
     let mut spec = PipelineSpec { project, ..PipelineSpec::new(name, transform, input) };
     settings(&mut fields, &mut spec)?;

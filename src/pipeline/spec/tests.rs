@@ -211,6 +211,70 @@ fn canonical_json_reads_back() {
 }
 
 #[test]
+fn inputs_with_a_trigger_read_a_branch_of_their_own() {
+    let input = |branch: &str, trigger: &str| {
+        let text =
+            format!(r#"{{"pfs":{{"repo":"r","glob":"/",{branch}"trigger":{{{trigger}}}}}}}"#);
+        one(&with("", &text))
+    };
+    let placed = |branch: &str, trigger: &str| {
+        let spec = input(branch, trigger);
+        assert_eq!(
+            PipelineSpec::from_json(&spec.to_json(KeyStyle::Snake).to_string()),
+            Ok(spec.clone())
+        );
+        let leaf = spec.input.leaves()[0];
+        (leaf.branch().to_string(), leaf.watched().to_string())
+    };
+    let hidden = |watched: &str| ("p-trigger-1".to_owned(), watched.to_owned());
+    assert_eq!(placed("", r#""commits":"5""#), hidden("master"));
+    assert_eq!(placed(r#""branch":"dev","#, r#""size":"10M""#), hidden("dev"));
+    assert_eq!(placed("", r#""branch":"dev","cronSpec":"@daily""#), hidden("dev"));
+    let named = placed(r#""branch":"slow","#, r#""branch":"dev","all":true,"size":5"#);
+    assert_eq!(named, ("slow".to_owned(), "dev".to_owned()));
+    assert_eq!(placed("", ""), ("master".to_owned(), "master".to_owned()));
+    let trigger =
+        |trigger: &str| format!(r#"{{"pfs":{{"repo":"r","glob":"/","trigger":{trigger}}}}}"#);
+    refused(&with("", &trigger(r#"{"cron_spec":"soon"}"#)), "cron spec \"soon\" is invalid");
+    refused(&with("", &trigger(r#"{"size":"big"}"#)), "must be a number of bytes");
+    refused(&with("", &trigger(r#"{"comits":1}"#)), "unknown field \"comits\" in trigger");
+    refused(&with("", &trigger(r#"{"cron_spec":"@daily","all":true}"#)), "no other condition");
+    let two = |branch: &str, commits: u8| {
+        format!(
+            r#"{{"pfs":{{"name":"n{commits}","repo":"r","branch":"{branch}","glob":"/",
+                 "trigger":{{"branch":"master","commits":{commits}}}}}}}"#
+        )
+    };
+    let pair =
+        |a: &str, b: &str| with("", &format!(r#"{{"cross":[{},{}]}}"#, two(a, 1), two(b, 2)));
+    assert!(read(&pair("x", "y")).is_ok());
+    refused(&pair("x", "x"), "two different triggers");
+}
+
+#[test]
+fn inputs_of_other_projects_and_times_are_kept_as_given() {
+    let text = with(
+        "",
+        r#"{"cross":[
+        {"pfs":{"repo":"a","project":"default","glob":"/"}},
+        {"pfs":{"repo":"b","glob":"/"}},
+        {"cron":{"name":"t","spec":"@daily","start":"2026-01-01T00:00:00Z"}}]}"#,
+    );
+    let text = text.replace(r#""name":"p""#, r#""name":"p","project":{"name":"own"}"#);
+    let spec = one(&text);
+    let projects: Vec<_> =
+        spec.input.leaves().iter().map(|l| l.repo().project.to_string()).collect();
+    assert_eq!(projects, ["default", "own", "own"]);
+    let written = spec.to_json(KeyStyle::Snake).to_string();
+    assert_eq!(PipelineSpec::from_json(&written).unwrap(), spec, "{written}");
+    let start = r#"{"cron":{"name":"t","spec":"@daily","start":"tomorrow"}}"#;
+    refused(&with("", start), "start \"tomorrow\" is no time");
+    let pinned = r#"{"pfs":{"repo":"r","glob":"/","commit":"7f0f3c3a5ae14b0c9b4bd38a2d4b2f11"}}"#;
+    let notices = read(&with("", pinned)).unwrap().remove(0).notices;
+    assert!(notices[0].message.starts_with("commit is ignored"), "{notices:?}");
+}
+
+#[test]
 fn durations_read_and_print() {
     let parsed = |text: &str| parse_duration(text).map(format_duration);
     assert_eq!(parsed("1h30m").as_deref(), Some("5400s"));

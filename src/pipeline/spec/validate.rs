@@ -1,6 +1,7 @@
 //! Rules a spec must keep, whichever way it came in.
 
 use crate::pipeline::cron::Schedule;
+use crate::pipeline::trigger;
 
 use super::{Input, Leaf, PfsInput, PipelineSpec, Secret, SecretTarget};
 
@@ -41,9 +42,28 @@ impl PipelineSpec {
         self.validate_transform()?;
         self.validate_egress()?;
         self.input.validate("input", Within::Nothing)?;
+        self.validate_triggers()?;
         if let Some(leaf) = self.input.leaves().into_iter().find(|leaf| self.is_own_output(*leaf)) {
             let message = format!("pipeline {} reads its own output repo", self.name);
             return fail(&format!("input.{}", leaf.name()), message);
+        }
+        Ok(())
+    }
+
+    /// A branch has one trigger.
+    fn validate_triggers(&self) -> Result<(), InvalidSpec> {
+        let mut seen: Vec<&PfsInput> = Vec::new();
+        for leaf in self.input.leaves() {
+            let Leaf::Pfs(pfs) = leaf else { continue };
+            let place = |other: &&&PfsInput| other.repo == pfs.repo && other.branch == pfs.branch;
+            if seen.iter().find(place).is_some_and(|other| other.trigger != pfs.trigger) {
+                let message = format!(
+                    "branch {} of {} is read with two different triggers",
+                    pfs.branch, pfs.repo
+                );
+                return fail(&format!("input.{}", pfs.name), message);
+            }
+            seen.push(pfs);
         }
         Ok(())
     }
@@ -119,6 +139,15 @@ impl Input {
                 alone(field, "cron", within)?;
                 if let Err(error) = cron.spec.parse::<Schedule>() {
                     return fail(&format!("{field}.cron.spec"), error.to_string());
+                }
+                if !cron.start.is_empty() && cron.start.parse::<jiff::Timestamp>().is_err() {
+                    let message = format!("start {:?} is no time", cron.start);
+                    let hint = Some("write it as 2026-11-20T10:00:00Z".to_owned());
+                    return Err(InvalidSpec {
+                        field: format!("{field}.cron.start"),
+                        message,
+                        hint,
+                    });
                 }
                 check_name(&cron.name, &format!("{field}.cron.name"))
             }
@@ -218,6 +247,13 @@ impl PfsInput {
                 return fail(field, format!("input {} in a group lacks group_by", self.name));
             }
             Within::Nothing | Within::Join | Within::Group => {}
+        }
+        if let Some(Err(broken)) = self.trigger.as_ref().map(trigger::check) {
+            return Err(InvalidSpec {
+                field: format!("{field}.trigger"),
+                message: broken.rule,
+                hint: Some(broken.remedy.to_owned()),
+            });
         }
         if !self.commit.is_empty() && self.commit.parse::<crate::model::CommitId>().is_err() {
             return fail(&format!("{field}.commit"), format!("{:?} is no commit id", self.commit));

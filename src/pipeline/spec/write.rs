@@ -5,9 +5,9 @@ use serde_json::{Map, Value as Json, json};
 use super::duration::format_duration;
 use super::{
     CronInput, Input, OnConflict, PfsInput, PipelineSpec, ReprocessPolicy, Secret, SecretTarget,
-    Transform,
+    Transform, trigger,
 };
-use crate::model::{BranchName, RepoKind};
+use crate::model::{BranchName, ProjectName, RepoKind};
 
 /// How keys are spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl PipelineSpec {
         if self.parallelism != 1 {
             object.set("parallelism_spec", json!({"constant": self.parallelism.to_string()}));
         }
-        object.set("input", self.input.to_json(style));
+        object.set("input", self.input.to_json(style, &self.project));
         if self.output_branch != BranchName::master() {
             object.text("output_branch", self.output_branch.as_str());
         }
@@ -195,29 +195,32 @@ impl Secret {
 }
 
 impl Input {
-    /// The input as JSON, fields at their defaults left out.
+    /// The input as JSON, fields at their defaults left out: the project where
+    /// it is that of the pipeline, `own`.
     #[must_use]
-    pub fn to_json(&self, style: KeyStyle) -> Json {
+    pub fn to_json(&self, style: KeyStyle, own: &ProjectName) -> Json {
         let all = |members: &[Self]| -> Json {
-            members.iter().map(|member| member.to_json(style)).collect()
+            members.iter().map(|member| member.to_json(style, own)).collect()
         };
         match self {
-            Self::Pfs(pfs) if style == KeyStyle::Camel => json!({"atom": pfs.to_json(style)}),
-            Self::Pfs(pfs) => json!({"pfs": pfs.to_json(style)}),
+            Self::Pfs(pfs) if style == KeyStyle::Camel => {
+                json!({"atom": pfs.to_json(style, own)})
+            }
+            Self::Pfs(pfs) => json!({"pfs": pfs.to_json(style, own)}),
             Self::Cross(members) => json!({"cross": all(members)}),
             Self::Union(members) => json!({"union": all(members)}),
             Self::Join(members) => json!({"join": all(members)}),
             Self::Group(members) => json!({"group": all(members)}),
-            Self::Cron(cron) => json!({"cron": cron.to_json(style)}),
+            Self::Cron(cron) => json!({"cron": cron.to_json(style, own)}),
         }
     }
 }
 
 impl PfsInput {
-    fn to_json(&self, style: KeyStyle) -> Json {
+    fn to_json(&self, style: KeyStyle, own: &ProjectName) -> Json {
         let mut object = Object::new(style);
         object.text("name", &self.name);
-        if !self.repo.project.is_default() {
+        if self.repo.project != *own {
             object.text("project", self.repo.project.as_str());
         }
         object.text("repo", self.repo.name.as_str());
@@ -233,16 +236,19 @@ impl PfsInput {
         object.text("group_by", &self.group_by);
         object.flag("empty_files", self.empty_files);
         object.flag("reference", self.reference);
+        if let Some(trigger) = &self.trigger {
+            object.set("trigger", trigger::write(trigger, |name| key(name, style)));
+        }
         object.inert(&self.inert);
         object.done()
     }
 }
 
 impl CronInput {
-    fn to_json(&self, style: KeyStyle) -> Json {
+    fn to_json(&self, style: KeyStyle, own: &ProjectName) -> Json {
         let mut object = Object::new(style);
         object.text("name", &self.name);
-        if !self.repo.project.is_default() {
+        if self.repo.project != *own {
             object.text("project", self.repo.project.as_str());
         }
         object.text("repo", self.repo.name.as_str());

@@ -4,6 +4,8 @@ mod dag;
 mod history;
 mod lifecycle;
 mod refs;
+mod transactions;
+mod triggers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,6 +21,12 @@ use crate::model::{Branch, Commit, ProjectName, Repo, RepoKind, SystemClock, Tim
 /// A clock that goes on by a second whenever somebody looks.
 pub struct SteppingClock(AtomicI64);
 
+impl SteppingClock {
+    pub fn forward(&self, by: std::time::Duration) {
+        self.0.fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::Relaxed);
+    }
+}
+
 impl Clock for SteppingClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_parts(self.0.fetch_add(1, Ordering::Relaxed), 0)
@@ -32,6 +40,7 @@ impl Clock for SteppingClock {
 /// Use cases over a fresh catalog and a store in memory.
 pub struct Fixture {
     pub repos: Repos,
+    pub stepping: Arc<SteppingClock>,
     _dir: TempDir,
 }
 
@@ -45,12 +54,13 @@ impl std::ops::Deref for Fixture {
 
 pub async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(SteppingClock(AtomicI64::new(1000)));
+    let stepping = Arc::new(SteppingClock(AtomicI64::new(1000)));
+    let clock: Arc<dyn Clock> = Arc::clone(&stepping) as Arc<dyn Clock>;
     let url = format!("sqlite://{}", dir.path().join("catalog.db").display());
     let catalog = crate::catalog::open(&url, Arc::clone(&clock)).await.unwrap();
     let store = Store::memory();
     let blobs = Blobs::new(store, Arc::clone(&clock), BlobConfig::default());
-    Fixture { repos: Repos::new(catalog, blobs, clock), _dir: dir }
+    Fixture { repos: Repos::new(catalog, blobs, clock), stepping, _dir: dir }
 }
 
 pub fn repo(name: &str) -> Repo {
@@ -125,6 +135,7 @@ impl Fixture {
             spec_root: root(2),
             salt: "salt".into(),
             inputs: inputs.iter().map(|text| branch(text)).collect(),
+            triggers: Default::default(),
             output_branch: "master".parse().unwrap(),
             description: String::new(),
         }

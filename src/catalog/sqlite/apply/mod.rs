@@ -78,6 +78,7 @@ impl Batch<'_> {
                 self.update_transaction(id, &expected, &change)
             }
             Op::RenewTransaction { id, until } => self.renew_transaction(id, until),
+            Op::ExpectLapsed { id, before } => self.expect_lapsed(id, before),
             Op::DeleteTransaction(id) => self.delete_transaction(id),
             Op::PutSecret(row) => self.put_secret(&row),
             Op::DeleteSecret(name) => self.delete_secret(&name),

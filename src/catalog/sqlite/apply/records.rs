@@ -61,9 +61,27 @@ impl Batch<'_> {
 
     pub(super) fn renew_transaction(&self, id: TransactionId, until: Timestamp) -> Result<()> {
         let ended = [TransactionState::Committed.as_str(), TransactionState::Aborted.as_str()];
-        let sql = "UPDATE transactions SET lease_until = ? WHERE id = ? AND state NOT IN (?, ?)";
-        let values = params![until.as_nanos(), id.as_bytes(), ended[0], ended[1]];
+        let sql = "UPDATE transactions SET lease_until = ?,
+            state = CASE state WHEN ? THEN ? ELSE state END
+            WHERE id = ? AND state NOT IN (?, ?)";
+        let (orphaned, open) = (TransactionState::Orphaned, TransactionState::Open);
+        let values = params![
+            until.as_nanos(),
+            orphaned.as_str(),
+            open.as_str(),
+            id.as_bytes(),
+            ended[0],
+            ended[1],
+        ];
         self.run_one(sql, values, format_args!("transaction {id} has ended"))
+    }
+
+    pub(super) fn expect_lapsed(&self, id: TransactionId, before: Timestamp) -> Result<()> {
+        let row = read::records::transaction(self.conn, id)?;
+        match row.is_some_and(|row| row.lease_until < before) {
+            true => Ok(()),
+            false => Err(conflict(format_args!("transaction {id} was renewed or is gone"))),
+        }
     }
 
     pub(super) fn delete_transaction(&self, id: TransactionId) -> Result<()> {

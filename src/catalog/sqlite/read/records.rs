@@ -11,7 +11,7 @@ use crate::catalog::sqlite::decode::{
 use crate::catalog::{
     EventRow, LeaseRow, PackRow, Result, SecretRow, StoredRoot, TransactionRow, TransactionState,
 };
-use crate::model::{PackId, TransactionId};
+use crate::model::{PackId, Timestamp, TransactionId};
 
 const TRANSACTION: &str = "SELECT id, branch, base, state, host, staging, root, files, bytes,
     message, reason, outcome, created, lease_until FROM transactions";
@@ -24,6 +24,17 @@ pub fn transactions(conn: &Connection, states: &[TransactionState]) -> Result<Ve
     let sql = format!("{TRANSACTION} {only} ORDER BY created, id");
     let values = states.iter().map(|s| Value::Text(s.as_str().to_owned()));
     all(conn, &sql, params_from_iter(values), transaction_row)
+}
+
+pub fn lapsed_transactions(
+    conn: &Connection,
+    state: TransactionState,
+    before: Timestamp,
+    most: usize,
+) -> Result<Vec<TransactionRow>> {
+    let sql =
+        format!("{TRANSACTION} WHERE state = ? AND lease_until < ? ORDER BY lease_until LIMIT ?");
+    all(conn, &sql, params![state.as_str(), before.as_nanos(), limit(most)], transaction_row)
 }
 
 pub fn transaction(conn: &Connection, id: TransactionId) -> Result<Option<TransactionRow>> {

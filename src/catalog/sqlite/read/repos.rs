@@ -63,6 +63,11 @@ pub fn branches_at(conn: &Connection, commit: &Commit) -> Result<Vec<BranchRow>>
     all(conn, &sql, [seq], |row| branch_row(conn, row))
 }
 
+pub fn triggered_branches(conn: &Connection) -> Result<Vec<BranchRow>> {
+    let sql = format!("{BRANCH} WHERE b.rule IS NOT NULL ORDER BY b.key");
+    all(conn, &sql, [], |row| branch_row(conn, row))
+}
+
 pub fn downstream(conn: &Connection, branches: &[Branch]) -> Result<Vec<BranchRow>> {
     let mut keys = Vec::new();
     for branch in branches {

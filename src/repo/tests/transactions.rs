@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+use super::*;
+use crate::catalog::{TransactionRow, TransactionState};
+use crate::model::TransactionId;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Fixture {
+    async fn open(&self, lease: Duration) -> TransactionId {
+        let branch = branch("a@master");
+        let spec = OpenTransaction { branch, lease, owner: "test".into(), id: None };
+        self.open_transaction(&spec).await.unwrap().id
+    }
+
+    async fn stored(&self, id: TransactionId) -> Option<TransactionRow> {
+        self.catalog.transaction(id).await.unwrap()
+    }
+
+    async fn state(&self, id: TransactionId) -> Option<TransactionState> {
+        self.stored(id).await.map(|row| row.state)
+    }
+}
+
+#[tokio::test]
+async fn lapsed_transactions_are_stored_as_orphaned_and_come_back_when_renewed() {
+    let f = fixture().await;
+    f.repo("a").await;
+    let (lapsed, live) = (f.open(HOUR).await, f.open(3 * HOUR).await);
+    assert_eq!(f.sweep_transactions().await.unwrap(), Swept::default());
+    f.stepping.forward(2 * HOUR);
+    // Whoever looks before the sweep sees the same.
+    assert_eq!(f.transaction(lapsed).await.unwrap().state, TransactionState::Orphaned);
+    assert_eq!(f.state(lapsed).await, Some(TransactionState::Open));
+    let swept = f.sweep_transactions().await.unwrap();
+    assert_eq!((swept.orphaned, swept.dropped), (1, 0));
+    assert_eq!(f.state(lapsed).await, Some(TransactionState::Orphaned));
+    assert_eq!(f.state(live).await, Some(TransactionState::Open));
+    assert_eq!(f.sweep_transactions().await.unwrap(), Swept::default());
+    f.renew_transaction(lapsed, HOUR).await.unwrap();
+    assert_eq!(f.state(lapsed).await, Some(TransactionState::Open));
+    f.commit_transaction(lapsed, "").await.unwrap();
+    assert_eq!(f.state(lapsed).await, Some(TransactionState::Committed));
+}
+
+#[tokio::test]
+async fn transactions_are_kept_for_their_retention_and_then_forgotten() {
+    let f = fixture().await;
+    f.repo("a").await;
+    let (orphaned, aborted, committed) =
+        (f.open(HOUR).await, f.open(HOUR).await, f.open(HOUR).await);
+    f.abort_transaction(aborted, "no").await.unwrap();
+    f.commit_transaction(committed, "").await.unwrap();
+    f.stepping.forward(2 * HOUR);
+    f.sweep_transactions().await.unwrap();
+    let there = async || {
+        let mut there = Vec::new();
+        for id in [orphaned, aborted, committed] {
+            there.push(f.stored(id).await.is_some());
+        }
+        there
+    };
+    assert_eq!(there().await, [true, true, true]);
+    f.stepping.forward(COMMITTED_KEPT);
+    assert_eq!(f.sweep_transactions().await.unwrap().dropped, 1);
+    assert_eq!(there().await, [true, true, false]);
+    f.stepping.forward(UNCOMMITTED_KEPT);
+    assert_eq!(f.sweep_transactions().await.unwrap().dropped, 2);
+    assert_eq!(there().await, [false, false, false]);
+}
+
+#[tokio::test]
+async fn one_sweep_does_a_bounded_part() {
+    let f = fixture().await;
+    f.repo("a").await;
+    for _ in 0..130 {
+        f.open(Duration::from_secs(1)).await;
+    }
+    f.stepping.forward(HOUR);
+    let first = f.sweep_transactions().await.unwrap();
+    assert_eq!((first.orphaned, first.more), (100, true));
+    let second = f.sweep_transactions().await.unwrap();
+    assert_eq!((second.orphaned, second.more), (30, false));
+}

@@ -1,0 +1,46 @@
+//! Programs do not outlive their server.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::machine;
+use crate::server::Server;
+
+/// Nothing here takes longer unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `done` says so.
+#[track_caller]
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn no_process_of_a_datum_outlives_a_killed_server() {
+    let mut server = Server::start();
+    let marker = machine::marker("outlive");
+    // One child in the program's own session, one in another and stubborn.
+    let script = format!(
+        "sh -c 'sleep 600; : {marker}' &
+         setsid sh -c 'trap \"\" HUP TERM INT; while sleep 1; do :; done; : {marker}' &
+         wait"
+    );
+    let spec = serde_json::json!({
+        "pipeline": {"name": "p"},
+        "transform": {"cmd": ["/bin/sh"], "stdin": script.lines().collect::<Vec<_>>()},
+        "input": {"pfs": {"repo": "in", "glob": "/"}},
+    });
+    let file = server.dir("specs").join("p.json");
+    fs::write(&file, spec.to_string()).unwrap();
+    server.pfs(&["create", "repo", "in"]);
+    server.pfs(&["put", "file", "in@master:/spec", "-f", file.to_str().unwrap()]);
+    server.pfs(&["create", "pipeline", "-f", file.to_str().unwrap()]);
+    until("the program does not run", || machine::processes(&marker).len() >= 2);
+    server.kill();
+    until("a process is left", || machine::processes(&marker).is_empty());
+}
