@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Controller;
-use super::collect::{Collected, Collector, LinkTarget};
+use super::collect::{Collected, Collector, Files, Input};
 use super::edits::apply_all;
 use super::error::{ControllerError, Result};
 use super::executor::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
@@ -57,11 +57,20 @@ pub(super) struct Work {
     pub interrupt: CancellationToken,
 }
 
+/// What to run of a transform.
+#[derive(Clone, Copy)]
+struct Program<'a> {
+    cmd: &'a [String],
+    stdin: &'a [String],
+    /// Whether anybody wants what it leaves in `/pfs/out`.
+    has_outputs: bool,
+}
+
 /// The directories of one try.
 struct Try {
     dir: PathBuf,
     inputs: Vec<InputMount>,
-    links: Vec<LinkTarget>,
+    shown: Vec<Input>,
 }
 
 impl Try {
@@ -103,12 +112,16 @@ impl Work {
         leaf.map_or(Root::empty(), |leaf| *self.job.trees[leaf].root())
     }
 
+    fn view_of(&self, source: &InputSource) -> ViewSource {
+        ViewSource { root: self.root_of(source), paths: source.paths.clone() }
+    }
+
     /// Shows the inputs that can be shown without copies, in their order.
     async fn open_views(&self, dirs: &[InputDirectory]) -> Result<Option<OpenViews>> {
         let Some(views) = self.controller.views() else { return Ok(None) };
         let shared = dirs.iter().filter(|dir| is_shared(dir)).flat_map(|dir| &dir.sources);
         let sources = shared
-            .map(|source| ViewSource { root: self.root_of(source), paths: source.paths.clone() })
+            .map(|source| self.view_of(source))
             .collect();
         Ok(Some(views.open(sources).await?))
     }
@@ -152,7 +165,8 @@ impl Work {
             self.record.tries += 1;
             let job = Arc::clone(&self.job);
             let spec = &job.spec.transform;
-            let (attempt, outputs) = self.attempt(dirs, views, log, &spec.cmd, &spec.stdin).await?;
+            let program = Program { cmd: &spec.cmd, stdin: &spec.stdin, has_outputs: true };
+            let (attempt, outputs) = self.attempt(dirs, views, log, program).await?;
             match judge(spec, allowed, self.record.tries, &attempt) {
                 Verdict::Success => {
                     self.record.state = DatumState::Success;
@@ -167,8 +181,9 @@ impl Work {
                 Verdict::RunErrCmd => {
                     log.write(LogStream::Server, &format!("{attempt}; running err_cmd"));
                     self.record.reason = attempt.to_string();
-                    let (end, _) =
-                        self.attempt(dirs, views, log, &spec.err_cmd, &spec.err_stdin).await?;
+                    let (cmd, stdin) = (&spec.err_cmd, &spec.err_stdin);
+                    let program = Program { cmd, stdin, has_outputs: false };
+                    let (end, _) = self.attempt(dirs, views, log, program).await?;
                     self.record.state = judge_recovery(&end);
                     return Ok(Collected::default());
                 }
@@ -188,19 +203,24 @@ impl Work {
         dirs: &[InputDirectory],
         views: Option<&OpenViews>,
         log: &Spool,
-        cmd: &[String],
-        stdin: &[String],
+        program: Program<'_>,
     ) -> Result<(Attempt, Collected)> {
         self.record.stats.started = self.controller.clock().now();
         let started = Instant::now();
         let try_ = self.prepare(dirs, views).boxed().await?;
         let shown = Instant::now();
-        let ended = self.execute(&try_, log, cmd, stdin).boxed().await;
+        let ended = self.execute(&try_, log, program).boxed().await;
         let over = Instant::now();
         let result = match ended {
-            Ok(attempt @ Attempt::Exited(code)) if self.job.spec.transform.accepts(code) => {
+            Ok(attempt @ Attempt::Exited(code))
+                if program.has_outputs && self.job.spec.transform.accepts(code) =>
+            {
                 match self.collect(&try_).boxed().await {
-                    Ok(outputs) => Ok((attempt, outputs)),
+                    Ok(outputs) => {
+                        let remark = |text: &String| log.write(LogStream::Server, text);
+                        outputs.remarks.iter().for_each(remark);
+                        Ok((attempt, outputs))
+                    }
                     Err(ControllerError::Job(why)) => {
                         Ok((Attempt::Broken(why), Collected::default()))
                     }
@@ -227,44 +247,45 @@ impl Work {
         for sub in ["out", "stage"] {
             make(dir.join(sub))?;
         }
-        let mut shown = views.map(|views| views.dirs.iter()).into_iter().flatten();
-        let (mut inputs, mut links) = (Vec::new(), Vec::new());
+        let mut dirs_of = views.map(|views| views.dirs.iter()).into_iter().flatten();
+        let (mut inputs, mut shown) = (Vec::new(), Vec::new());
         for input in dirs {
             let own = dir.join("in").join(&input.name);
-            let roots: Vec<Root> = input.sources.iter().map(|s| self.root_of(s)).collect();
-            let (files, target) = if views.is_some() && is_shared(input) {
-                let lowers = shown.by_ref().take(input.sources.len()).cloned().collect();
+            let (files, changes) = if views.is_some() && is_shared(input) {
+                let lowers = dirs_of.by_ref().take(input.sources.len()).cloned().collect();
                 let (upper, work) = (own.join("upper"), own.join("work"));
                 make(upper.clone())?;
                 make(work.clone())?;
-                let changes = upper.clone();
-                (InputFiles::Shared { lowers, upper, work }, (roots, changes))
+                let changes = Files::Changes(upper.clone());
+                (InputFiles::Shared { lowers, upper, work }, changes)
             } else {
                 make(own.clone())?;
-                for (source, root) in input.sources.iter().zip(&roots) {
-                    let tree = crate::tree::Tree::new(self.controller.nodes(), *root);
-                    let blobs = self.controller.repos().blobs();
-                    materialise(blobs, &tree, &source.paths, &own, source.empty_files).await?;
-                }
-                // Files of empty inputs stand for what they are empty of.
-                let empty = input.sources.iter().all(|source| source.empty_files);
-                let changes = if empty { dir.join("none") } else { own.clone() };
-                let trees = if empty { roots } else { Vec::new() };
-                (InputFiles::Private(own), (trees, changes))
+                self.copy_input(input, &own).await?;
+                let is_empty = input.sources.iter().all(|source| source.empty_files);
+                let files = if is_empty { Files::StandIns } else { Files::Copies };
+                (InputFiles::Private(own.clone()), files(own))
             };
             inputs.push(InputMount { name: input.name.clone(), files });
-            let (trees, changes) = target;
-            links.push(LinkTarget { name: input.name.clone(), trees, changes });
+            let sources = input.sources.iter().map(|source| self.view_of(source)).collect();
+            shown.push(Input { name: input.name.clone(), sources, files: changes });
         }
-        Ok(Try { dir, inputs, links })
+        Ok(Try { dir, inputs, shown })
+    }
+
+    async fn copy_input(&self, input: &InputDirectory, to: &Path) -> Result<()> {
+        let blobs = self.controller.repos().blobs();
+        for source in &input.sources {
+            let tree = crate::tree::Tree::new(self.controller.nodes(), self.root_of(source));
+            materialise(blobs, &tree, &source.paths, to, source.empty_files).await?;
+        }
+        Ok(())
     }
 
     async fn execute(
         &self,
         try_: &Try,
         log: &Spool,
-        cmd: &[String],
-        stdin: &[String],
+        Program { cmd, stdin, .. }: Program<'_>,
     ) -> Result<Attempt> {
         let transform = &self.job.spec.transform;
         let order = RunOrder {
@@ -325,7 +346,7 @@ impl Work {
     async fn collect(&self, try_: &Try) -> Result<Collected> {
         let collector = Collector {
             out: &try_.path("out"),
-            inputs: &try_.links,
+            inputs: &try_.shown,
             nodes: self.controller.nodes(),
             writer: &self.writer,
         };

@@ -31,19 +31,22 @@ impl Filter {
     }
 
     /// Whether `path` and everything below it are shown.
-    pub(super) fn covers(&self, path: &TreePath) -> bool {
+    #[must_use]
+    pub fn covers(&self, path: &TreePath) -> bool {
         let after = self.0.partition_point(|shown| shown <= path);
         after > 0 && path.starts_with(&self.0[after - 1])
     }
 
     /// Whether `path` leads to something shown without being covered.
-    pub(super) fn leads(&self, path: &TreePath) -> bool {
+    #[must_use]
+    pub fn leads(&self, path: &TreePath) -> bool {
         let at = self.0.partition_point(|shown| shown < path);
         self.0.get(at).is_some_and(|shown| shown.starts_with(path))
     }
 
     /// Names in `dir`, which only leads to shown paths, after `after`.
-    pub(super) fn names(&self, dir: &TreePath, after: Option<&str>, limit: usize) -> Vec<String> {
+    #[must_use]
+    pub fn names(&self, dir: &TreePath, after: Option<&str>, limit: usize) -> Vec<String> {
         let from = self.0.partition_point(|shown| shown < dir);
         let below = self.0[from..].iter().map_while(|shown| shown.strip_prefix(dir));
         let mut names: Vec<String> = Vec::new();
