@@ -1,8 +1,12 @@
 //! Pipelines end to end: a real catalog, real trees, real processes.
 
 mod base;
+mod logs;
+mod outputs;
 mod restart;
+mod stopping;
 mod triggers;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -245,6 +249,12 @@ impl Server {
             }
         }
         found
+    }
+
+    /// The lines of a log.
+    async fn log(&self, query: LogQuery) -> Vec<String> {
+        let lines = self.controller.read_logs(query);
+        lines.map(|line| line.unwrap().line.text).collect().await
     }
 
     async fn states(&self, job: &Job) -> Vec<DatumState> {
@@ -576,6 +586,7 @@ async fn secrets_reach_programs_as_files_and_variables() {
     let lines = server.controller.read_logs(LogQuery { job: Some(job.job), ..LogQuery::default() });
     let lines: Vec<_> = lines.map(|line| line.unwrap().line.text).collect().await;
     assert_eq!(lines, ["me", "pw"]);
+    assert!(!at.exists(), "the mount point of the secret stays");
 }
 
 /// Prints what a datum and a start cost; asserts nothing about time.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::catalog;
 use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
+use crate::controller::executor::overlay;
 use crate::controller::executor::process::ProcessExecutor;
 use crate::controller::{Controller, ControllerConfig, InputViews, MountedViews};
 use crate::model::{Clock, SystemClock};
@@ -163,7 +165,11 @@ impl Args {
         };
         let root = root
             .ok_or_else(|| Failure::new("there is no directory for state").hint("give --root"))?;
-        let made = fs::create_dir_all(&root).and_then(|()| fs::canonicalize(&root));
+        // What is in it is nobody else's business; where it was made by others,
+        // what is secret of it is private all the same.
+        let mut make = fs::DirBuilder::new();
+        let made = make.recursive(true).mode(0o700).create(&root);
+        let made = made.and_then(|()| fs::canonicalize(&root));
         made.map_err(|error| {
             Failure::new(format!("cannot use the directory {}: {error}", root.display()))
                 .hint("name another with --root or PFS_ROOT")
@@ -208,6 +214,9 @@ impl Args {
         if let Some(workers) = self.workers {
             config.max_workers = workers.get();
         }
+        fs::create_dir_all(&config.dir)
+            .and_then(|()| fs::set_permissions(&config.dir, fs::Permissions::from_mode(0o700)))
+            .map_err(failed)?;
         let views = match shown_inputs(&executor, repos, &config.dir.join("views")).await {
             Ok(views) => views,
             Err(error) => {
@@ -244,6 +253,8 @@ async fn shown_inputs(
         return Ok(None);
     }
     fs::create_dir_all(dir)?;
+    let scratch = dir.to_owned();
+    executor.call_apart(move || overlay::probe(&scratch)).await??;
     let (at, runtime) = (dir.to_owned(), tokio::runtime::Handle::current());
     let views = DatumViews::new(repos.nodes().clone());
     let files = Arc::new(Files::of_datums(views.clone(), repos.clock().now()));

@@ -14,6 +14,7 @@ use super::Controller;
 use super::collect::{Collected, Collector, Files, Input};
 use super::edits::apply_all;
 use super::error::{ControllerError, Result};
+use super::executor::account::Account;
 use super::executor::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
 use super::executor::{Run, RunEnd};
 use super::logs::{LogStream, Spool};
@@ -29,13 +30,16 @@ use crate::pipeline::job::{Attempt, DatumState, Verdict, judge, judge_recovery};
 use crate::pipeline::record::{DatumRecord, datum_path, log_path, outputs_path};
 use crate::pipeline::spec::SecretTarget;
 use crate::tree::{ApplyOptions, Edit, Entry, Root};
+use crate::vfs::Owner;
 
 /// Variables of the server's own environment that programs get, too.
-const PASSED_ON: [&str; 9] =
-    ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR"];
+const PASSED_ON: [&str; 5] = ["PATH", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
-/// How much of a log is read at a time.
-const PIECE: usize = 64 << 10;
+/// Those that are about its user, for programs that run as that user.
+const OF_USER: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+
+/// How much of a log is moved at a time.
+const LOG_PIECE: usize = 64 << 10;
 
 /// What became of a datum, as the catalog keeps it until the job ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,8 +116,16 @@ impl Work {
         leaf.map_or(Root::empty(), |leaf| *self.job.trees[leaf].root())
     }
 
+    /// The user its program runs as, unless it is the server's. One that does
+    /// not exist is found out when the program is started.
+    fn account(&self) -> Option<Account> {
+        let user = &self.job.spec.transform.user;
+        Account::named(user).ok().filter(|_| !user.is_empty())
+    }
+
     fn view_of(&self, source: &InputSource) -> ViewSource {
-        ViewSource { root: self.root_of(source), paths: source.paths.clone() }
+        let owner = self.account().map(|user| Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+        ViewSource { root: self.root_of(source), paths: source.paths.clone(), owner }
     }
 
     /// Shows the inputs that can be shown without copies, in their order.
@@ -300,9 +312,21 @@ impl Work {
             user: transform.user.clone(),
             secrets: self.secret_directories(),
         };
+        let mut held = Vec::new();
+        for secret in &order.secrets {
+            match self.controller.mount_points().hold(&secret.path) {
+                Ok(points) => held.push(points),
+                Err(error) => {
+                    let at = secret.path.display();
+                    return Ok(Attempt::Broken(format!("cannot show a secret at {at}: {error}")));
+                }
+            }
+        }
         let timeout = self.job.spec.datum_timeout;
         let run = Run { order, timeout, log, cancel: &self.interrupt };
-        match self.controller.executor().run(run).await {
+        let end = self.controller.executor().run(run).await;
+        drop(held);
+        match end {
             RunEnd::Ended(attempt) => Ok(attempt),
             RunEnd::Cancelled => Err(ControllerError::Cancelled),
         }
@@ -317,12 +341,14 @@ impl Work {
             spec_commit: job.spec_commit,
             commits: &self.job.commits,
         };
-        let own = PASSED_ON
-            .iter()
+        let transform = &self.job.spec.transform;
+        let of_user = if transform.user.is_empty() { &OF_USER[..] } else { &[] };
+        let passed_on = PASSED_ON.iter().chain(of_user);
+        let own = passed_on
             .filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value)));
         let datum = self.record.identified().datum;
-        let transform = &self.job.spec.transform;
         let mut all: Vec<(String, String)> = own.collect();
+        all.extend(self.account().iter().flat_map(Account::environment));
         all.extend(variables(transform, &facts, &self.job.origins, &datum, self.record.id));
         for secret in &transform.secrets {
             if let SecretTarget::Variable { env_var, key } = &secret.target {
@@ -360,7 +386,7 @@ impl Work {
         let below = outputs_path(id);
         let mut edits: Vec<(TreePath, Edit)> = Vec::with_capacity(outputs.edits.len() + 3);
         let file = |content| Edit::Put(Entry::file(content, now));
-        edits.push((log_path(id), file(self.content_of(log.path()).await?)));
+        edits.push((log_path(id), file(kept_log(log.path(), &self.writer).await?)));
         let record = serde_json::to_vec(&self.record)
             .map_err(|error| ControllerError::Job(format!("a datum's record: {error}")))?;
         edits.push((datum_path(id), file(self.content(record.into()).await?)));
@@ -374,23 +400,23 @@ impl Work {
         Ok(DatumOutcome { record: self.record, tree: hex::encode(root.encode()) })
     }
 
-    /// The content of a file of any size.
-    async fn content_of(&self, path: &Path) -> Result<crate::chunk::Content> {
-        let mut file = tokio::fs::File::open(path).await.map_err(ControllerError::io(path))?;
-        let mut writer = FileWriter::new(&self.writer, &[]);
-        loop {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            if file.read_buf(&mut piece).await.map_err(ControllerError::io(path))? == 0 {
-                return Ok(writer.finish().await?);
-            }
-            writer.write(piece.freeze()).await?;
-        }
-    }
-
     async fn content(&self, bytes: Bytes) -> Result<crate::chunk::Content> {
         let mut writer = FileWriter::new(&self.writer, &[]);
         writer.write(bytes).await?;
         Ok(writer.finish().await?)
+    }
+}
+
+/// The contents of a log, from its spool.
+pub(super) async fn kept_log(spool: &Path, writer: &PackWriter) -> Result<crate::chunk::Content> {
+    let mut file = tokio::fs::File::open(spool).await.map_err(ControllerError::io(spool))?;
+    let mut content = FileWriter::new(writer, &[]);
+    loop {
+        let mut piece = BytesMut::with_capacity(LOG_PIECE);
+        if file.read_buf(&mut piece).await.map_err(ControllerError::io(spool))? == 0 {
+            return Ok(content.finish().await?);
+        }
+        content.write(piece.freeze()).await?;
     }
 }
 

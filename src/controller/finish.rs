@@ -100,7 +100,7 @@ impl Controller {
         if let (Some(root), Some(url)) = (&output, &job.spec.egress) {
             let change = JobChange { state: Some(JobState::Egressing), ..JobChange::default() };
             self.change_job(&job.row.job, JobState::Egressing, change).await?;
-            super::egress::push(self, root, url).boxed().await?;
+            super::egress::push(self, &job.row.job, root, url).boxed().await?;
         }
         let counters = ending.counters();
         let meta = ending.meta(&counters).boxed().await?;
@@ -133,14 +133,15 @@ impl Controller {
         }
     }
 
-    /// Ends a job without outputs, and without a datum table of its own.
+    /// Ends a job without outputs; its datum table has what ran until then.
     pub(super) async fn end_job(&self, job: &Job, state: JobState, reason: String) -> Result<()> {
+        let meta = self.remains(job, &reason).await;
         let finished = Some(self.clock().now());
         let (state, reason) = (Some(state), Some(reason));
         let end = FinishJob {
             change: JobChange { state, reason, finished, ..JobChange::default() },
             output: None,
-            meta: None,
+            meta,
             also: vec![Op::DeleteDatums(job.clone())],
         };
         self.end(job, &end).await
@@ -175,7 +176,7 @@ pub(super) fn stored(root: &Root) -> StoredRoot {
 const PLACES: usize = 3;
 
 /// Everything a meta tree has of a datum.
-fn places(id: DatumId) -> [TreePath; PLACES] {
+pub(super) fn places(id: DatumId) -> [TreePath; PLACES] {
     // The record and the outputs have a directory of their own.
     let whole = |path: TreePath| path.parent().unwrap_or(path);
     [log_path(id), whole(datum_path(id)), whole(outputs_path(id))]

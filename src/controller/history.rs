@@ -1,23 +1,21 @@
-//! Looking back: the datums of a job and what they printed.
+//! Looking back: the datums of a job.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use async_stream::try_stream;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::Controller;
 use super::datum::decode_outcome;
 use super::error::{ControllerError, Result};
 use super::leaves::root_of;
-use super::logs::{DatumLine, parse_lines};
 use super::planning::meta_of;
-use crate::catalog::{DatumState as RowState, Job, JobQuery, JobRow, Pipeline};
+use crate::catalog::{DatumState as RowState, Job, JobRow};
 use crate::model::{DatumId, TreePath};
 use crate::pipeline::job::DatumState;
-use crate::pipeline::record::{DatumRecord, log_path};
-use crate::tree::{Root, Tree, diff};
+use crate::pipeline::record::DatumRecord;
+use crate::tree::{Root, Tree};
 
 /// How many datums are looked at together.
 const PAGE: usize = 500;
@@ -29,30 +27,6 @@ pub struct DatumInfo {
     pub state: DatumState,
     /// Its record; of a skipped datum, that of the job that ran it.
     pub record: DatumRecord,
-}
-
-/// Which lines to read.
-#[derive(Debug, Clone, Default)]
-pub struct LogQuery {
-    /// Only of this pipeline.
-    pub pipeline: Option<Pipeline>,
-    /// Only of this job.
-    pub job: Option<Job>,
-    /// Only of this datum.
-    pub datum: Option<DatumId>,
-    /// Go on with what is printed from now on; never ends by itself unless
-    /// the job named is over.
-    pub follow: bool,
-    /// Only so many of the lines there are; `None`: all.
-    pub tail: Option<usize>,
-}
-
-impl LogQuery {
-    fn wants(&self, line: &DatumLine) -> bool {
-        self.pipeline.as_ref().is_none_or(|pipeline| *pipeline == line.job.pipeline)
-            && self.job.as_ref().is_none_or(|job| *job == line.job)
-            && self.datum.is_none_or(|datum| datum == line.datum)
-    }
 }
 
 impl Controller {
@@ -99,7 +73,7 @@ impl Controller {
     }
 
     /// The datum table of a job; while it runs, that of its base.
-    async fn datum_table(&self, row: &JobRow) -> Result<Root> {
+    pub(super) async fn datum_table(&self, row: &JobRow) -> Result<Root> {
         let output = match row.state.is_terminal() {
             true => Some(row.output.clone()),
             false => row.base.map(|base| row.output.repo.commit(base)),
@@ -137,94 +111,6 @@ impl Controller {
                 }
             }
         })
-    }
-
-    /// What datums printed: oldest job first, each datum's lines together.
-    #[must_use]
-    pub fn read_logs(&self, query: LogQuery) -> BoxStream<'static, Result<DatumLine>> {
-        let controller = self.clone();
-        Box::pin(try_stream! {
-            let mut live = controller.logs().follow();
-            let mut read: BTreeMap<(Job, DatumId), u64> = BTreeMap::new();
-            let mut lines = controller.past_lines(&query).await?;
-            if let Some(tail) = query.tail {
-                lines.drain(..lines.len().saturating_sub(tail));
-            }
-            for line in lines {
-                read.insert((line.job.clone(), line.datum), line.index + 1);
-                yield line;
-            }
-            while query.follow && !controller.is_over(&query).await? {
-                let next = tokio::time::timeout(std::time::Duration::from_secs(1), live.recv());
-                match next.await {
-                    Ok(Ok(line)) => {
-                        let known = read.get(&(line.job.clone(), line.datum));
-                        if query.wants(&line) && known.is_none_or(|known| line.index >= *known) {
-                            yield DatumLine::clone(&line);
-                        }
-                    }
-                    Ok(Err(RecvError::Lagged(_))) | Err(_) => {}
-                    Ok(Err(RecvError::Closed)) => break,
-                }
-            }
-        })
-    }
-
-    /// Whether nothing more can be printed for a query.
-    async fn is_over(&self, query: &LogQuery) -> Result<bool> {
-        let Some(job) = &query.job else { return Ok(false) };
-        let row = self.catalog().job(job).await?;
-        Ok(row.is_none_or(|row| row.state.is_terminal()))
-    }
-
-    async fn past_lines(&self, query: &LogQuery) -> Result<Vec<DatumLine>> {
-        let mut rows = match &query.job {
-            Some(job) => vec![self.repos().inspect_job(job).await?],
-            None => {
-                let pipeline = query.pipeline.clone();
-                self.catalog().jobs(&JobQuery { pipeline, ..JobQuery::default() }).await?
-            }
-        };
-        rows.sort_by_key(|row| row.seq);
-        let mut lines = Vec::new();
-        for row in rows {
-            let of_job = match row.state.is_terminal() {
-                true => self.kept_lines(&row).await?,
-                false => {
-                    let dir = self.logs().job_dir(&row.job);
-                    self.logs().spooled(&row.job).map_err(ControllerError::io(dir))?
-                }
-            };
-            lines.extend(of_job.into_iter().filter(|line| query.wants(line)));
-        }
-        Ok(lines)
-    }
-
-    /// The lines printed in a job that is over: those of logs its base does
-    /// not have.
-    async fn kept_lines(&self, row: &JobRow) -> Result<Vec<DatumLine>> {
-        let table = self.datum_table(row).await?;
-        let base = match row.base {
-            Some(base) => {
-                let meta = meta_of(&row.output.repo.commit(base));
-                let meta = self.catalog().commit(&meta).await?;
-                meta.map_or(Ok(Root::empty()), |meta| root_of(&meta.root))?
-            }
-            None => Root::empty(),
-        };
-        let logs = log_path(DatumId::new([0; 32])).parent().unwrap_or_else(TreePath::root);
-        let mut lines = Vec::new();
-        let mut changed = diff(self.nodes(), &base, &table, &logs);
-        while let Some(change) = changed.next().await {
-            let change = change?;
-            let Ok(datum) = change.path.file_name().parse::<DatumId>() else { continue };
-            let Some(text) = self.read_small(&table, &change.path).await? else { continue };
-            for (index, line) in parse_lines(&text).into_iter().enumerate() {
-                let index = index as u64;
-                lines.push(DatumLine { job: row.job.clone(), datum, index, line });
-            }
-        }
-        Ok(lines)
     }
 }
 

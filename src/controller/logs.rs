@@ -1,21 +1,19 @@
 //! What programs print: kept on disk while they run, then in the meta repo.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 
 use crate::catalog::Job;
 use crate::model::{Clock, DatumId, Timestamp};
 
 /// The longest line kept whole, in bytes; longer ones are cut into several.
 const LINE_MAX: usize = 64 << 10;
-
-/// How many lines a follower may lag before it loses some.
-const LAG_MAX: usize = 4096;
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,8 +45,6 @@ pub struct DatumLine {
     pub job: Job,
     /// The datum.
     pub datum: DatumId,
-    /// Which line of the datum's log, from 0.
-    pub index: u64,
     /// The line.
     pub line: LogLine,
 }
@@ -58,20 +54,20 @@ pub struct DatumLine {
 pub struct Logs {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
-    live: broadcast::Sender<Arc<DatumLine>>,
+    written: watch::Sender<()>,
 }
 
 impl Logs {
     /// Spools below `dir`.
     #[must_use]
     pub fn new(dir: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { dir, clock, live: broadcast::channel(LAG_MAX).0 }
+        Self { dir, clock, written: watch::Sender::new(()) }
     }
 
-    /// Follows every line of every running datum from now on.
+    /// Tells whenever some running datum has printed something.
     #[must_use]
-    pub fn follow(&self) -> broadcast::Receiver<Arc<DatumLine>> {
-        self.live.subscribe()
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
     }
 
     /// Where the spools of a job are.
@@ -89,35 +85,38 @@ impl Logs {
         let dir = self.job_dir(job);
         std::fs::create_dir_all(&dir)?;
         let path = dir.join(datum.to_hex());
-        let file = Mutex::new((File::create(&path)?, 0));
-        Ok(Spool { path, file, logs: self.clone(), job: job.clone(), datum })
+        let file = Mutex::new(File::create(&path)?);
+        Ok(Spool { path, file, logs: self.clone() })
     }
 
-    /// The lines spooled for a job so far, datum by datum.
+    /// The spools of a job, by datum.
     ///
     /// # Errors
-    /// When a spool cannot be read.
-    pub fn spooled(&self, job: &Job) -> std::io::Result<Vec<DatumLine>> {
-        let mut lines = Vec::new();
+    /// When their directory cannot be read.
+    pub fn spools(&self, job: &Job) -> std::io::Result<Vec<(DatumId, PathBuf)>> {
         let entries = match std::fs::read_dir(self.job_dir(job)) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(lines),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        let mut spools = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let name = entry.file_name();
-            let Some(datum) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let text = std::fs::read(entry.path())?;
-            let parsed = parse_lines(&text).into_iter().enumerate();
-            lines.extend(parsed.map(|(index, line)| DatumLine {
-                job: job.clone(),
-                datum,
-                index: index as u64,
-                line,
-            }));
+            let datum = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            spools.extend(datum.map(|datum| (datum, entry.path())));
         }
-        Ok(lines)
+        spools.sort();
+        Ok(spools)
+    }
+
+    /// Removes the spools of all jobs but those whose directories are named.
+    pub fn retain(&self, live: &HashSet<PathBuf>) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if !live.contains(&entry.path()) {
+                // What stays behind is found again at the next start.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Removes the spools of a job whose logs are kept elsewhere by now.
@@ -136,10 +135,8 @@ pub fn parse_lines(text: &[u8]) -> Vec<LogLine> {
 /// The log of a datum while it runs.
 pub struct Spool {
     path: PathBuf,
-    file: Mutex<(File, u64)>,
+    file: Mutex<File>,
     logs: Logs,
-    job: Job,
-    datum: DatumId,
 }
 
 impl Spool {
@@ -155,14 +152,10 @@ impl Spool {
         let Ok(mut encoded) = serde_json::to_vec(&line) else { return };
         encoded.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.0.write_all(&encoded) {
+        if let Err(error) = file.write_all(&encoded) {
             tracing::warn!(path = %self.path.display(), %error, "a log line is lost");
         }
-        let index = file.1;
-        file.1 += 1;
-        let live = DatumLine { job: self.job.clone(), datum: self.datum, index, line };
-        // An error means that nobody follows.
-        let _ = self.logs.live.send(Arc::new(live));
+        self.logs.written.send_replace(());
     }
 }
 

@@ -16,9 +16,12 @@ mod finish;
 mod history;
 mod job;
 mod leaves;
+mod log_reader;
 pub mod logs;
+mod mount_points;
 mod pipelines;
 mod planning;
+mod remains;
 mod restart;
 mod sweeps;
 mod ticks;
@@ -35,8 +38,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::{ControllerError, Result};
-pub use history::{DatumInfo, LogQuery};
+pub use history::DatumInfo;
 pub use leaves::{match_at, root_of, scan};
+pub use log_reader::LogQuery;
 pub use pipelines::{CreatePipeline, DatumPreview};
 pub use views::{InputViews, MountedViews, OpenViews, ViewSource};
 
@@ -46,6 +50,7 @@ use crate::repo::Repos;
 use crate::tree::Nodes;
 use executor::Executor;
 use logs::Logs;
+use mount_points::MountPoints;
 
 /// How long a job rests after something that is not its fault went wrong.
 const REST: Duration = Duration::from_secs(2);
@@ -92,6 +97,7 @@ struct Inner {
     executor: Arc<dyn Executor>,
     views: Option<Arc<dyn InputViews>>,
     logs: Logs,
+    mount_points: MountPoints,
     config: ControllerConfig,
     permits: Arc<Semaphore>,
     active: Mutex<HashMap<Pipeline, Active>>,
@@ -118,6 +124,7 @@ impl Controller {
         config: ControllerConfig,
     ) -> Self {
         let logs = Logs::new(config.dir.join("logs"), Arc::clone(repos.clock()));
+        let mount_points = MountPoints::new(config.dir.join("mount-points"));
         let permits = Arc::new(Semaphore::new(config.max_workers.max(1)));
         Self(Arc::new(Inner {
             repos,
@@ -125,6 +132,7 @@ impl Controller {
             executor,
             views,
             logs,
+            mount_points,
             config,
             permits,
             active: Mutex::default(),
@@ -160,6 +168,17 @@ impl Controller {
 
     fn config(&self) -> &ControllerConfig {
         &self.0.config
+    }
+
+    fn mount_points(&self) -> &MountPoints {
+        &self.0.mount_points
+    }
+
+    /// What ends the programs of a job that runs here.
+    fn cancel_of(&self, job: &Job) -> CancellationToken {
+        let active = self.active();
+        let running = active.get(&job.pipeline).filter(|active| active.job == *job);
+        running.map_or_else(CancellationToken::new, |active| active.cancel.clone())
     }
 
     /// The logs of running datums.
@@ -243,7 +262,9 @@ impl Controller {
             }
             Ok(()) | Err(_) => {}
         }
-        tokio::fs::create_dir_all(&dir).await.map_err(ControllerError::io(dir))
+        tokio::fs::create_dir_all(&dir).await.map_err(ControllerError::io(dir))?;
+        self.mount_points().clear_left();
+        self.clear_logs().await
     }
 
     /// Starts what can be started, and stops what is over.
@@ -256,6 +277,7 @@ impl Controller {
         for active in self.active().values().filter(|active| !live.contains(&active.job)) {
             active.cancel.cancel();
         }
+        self.pause_stopped().await?;
         let mut first = HashSet::new();
         for row in &rows {
             let pipeline = &row.job.pipeline;
@@ -264,6 +286,19 @@ impl Controller {
             }
             if self.is_ready(row).await? {
                 self.start(row.clone(), tasks, shutdown);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the programs of pipelines that were stopped. Their jobs go on with
+    /// what they have not done when the pipeline is started again.
+    async fn pause_stopped(&self) -> Result<()> {
+        let running: Vec<Pipeline> = self.active().keys().cloned().collect();
+        for pipeline in running {
+            let stopped = self.catalog().pipeline(&pipeline).await?.is_some_and(|row| row.stopped);
+            if let Some(active) = self.active().get(&pipeline).filter(|_| stopped) {
+                active.cancel.cancel();
             }
         }
         Ok(())
@@ -286,7 +321,7 @@ impl Controller {
             self.end_replaced(&row.job, pipeline.version).await?;
             return Ok(false);
         }
-        if pipeline.stopped && row.state == JobState::Created {
+        if pipeline.stopped {
             return Ok(false);
         }
         for input in &row.inputs {
@@ -335,6 +370,7 @@ impl Controller {
                     }
                 }
             }
+            controller.discard_ended(&job).await;
             controller.active().remove(&job.pipeline);
             controller.0.changed.notify_one();
         });

@@ -6,14 +6,15 @@ use super::edits::apply_all;
 use super::error::{ControllerError, Result};
 use super::finish::stored;
 use super::planning::recorded;
+use super::ticks::crons;
 use super::{Controller, root_of};
 use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState, Trigger};
 use crate::chunk::FileWriter;
-use crate::model::{Branch, CommitId};
+use crate::model::{Branch, CommitId, Repo};
 use crate::pipeline::datum::Origins;
 use crate::pipeline::record::DatumRecord;
 use crate::pipeline::spec::{Leaf, PipelineSpec};
-use crate::repo::PutPipeline;
+use crate::repo::{PutPipeline, RepoError};
 use crate::tree::{ApplyOptions, Edit, Entry, Root, Tree};
 
 /// A pipeline to create or to update.
@@ -53,7 +54,6 @@ impl Controller {
             false => None,
         };
         let salt = self.salt(request, before.as_ref());
-        self.create_cron_repos(spec).await?;
         let spec = PipelineSpec { salt: salt.clone(), ..spec.clone() };
         let text = recorded(&spec).to_string();
         let put = PutPipeline {
@@ -64,6 +64,7 @@ impl Controller {
             salt,
             inputs: input_branches(&spec),
             triggers: triggers(&spec),
+            own_repos: cron_repos(&spec),
             output_branch: spec.output_branch.clone(),
             description: spec.description.clone(),
         };
@@ -83,16 +84,6 @@ impl Controller {
             None if !request.spec.salt.is_empty() => request.spec.salt.clone(),
             Some(_) | None => hex::encode(self.clock().random()),
         }
-    }
-
-    async fn create_cron_repos(&self, spec: &PipelineSpec) -> Result<()> {
-        for leaf in spec.input.leaves() {
-            if let Leaf::Cron(cron) = leaf {
-                let description = format!("ticks of the cron input {} of {}", cron.name, spec.name);
-                self.repos().create_repo(&cron.repo, &description, true).await?;
-            }
-        }
-        Ok(())
     }
 
     /// The tree of a spec commit: one file, `spec`.
@@ -143,8 +134,9 @@ impl Controller {
         Ok(rows)
     }
 
-    /// Stops a pipeline: commits start no jobs until it is started again. A
-    /// job that runs goes on to its end.
+    /// Stops a pipeline: commits start no jobs until it is started again. The
+    /// programs of a job that runs are ended; it goes on with the datums that
+    /// are left when the pipeline is started again.
     pub async fn stop_pipeline(&self, pipeline: &Pipeline) -> Result<()> {
         Ok(self.repos().stop_pipeline(pipeline).await?)
     }
@@ -162,10 +154,25 @@ impl Controller {
         force: bool,
         keep_repo: bool,
     ) -> Result<()> {
+        let crons = crons(&self.repos().inspect_pipeline(pipeline).await?);
         self.repos().delete_pipeline(pipeline, force, keep_repo).await?;
+        // A spec that cannot be read any more names none.
+        for cron in crons.unwrap_or_default() {
+            if cron.own_repo(pipeline.name.as_str()).as_ref() == Some(&cron.repo) {
+                self.delete_ticks(&cron.repo).await?;
+            }
+        }
         // The loop finds the jobs gone and ends their programs.
         self.0.changed.notify_one();
         Ok(())
+    }
+
+    /// Deletes a repo of ticks, unless somebody else reads them.
+    async fn delete_ticks(&self, repo: &Repo) -> Result<()> {
+        match self.repos().delete_repo(repo, false).await {
+            Ok(_) | Err(RepoError::NotFound { .. } | RepoError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Runs a pipeline once more on the present heads.
@@ -196,6 +203,18 @@ impl Controller {
         let record = |one| DatumRecord::planned(CommitId::new([0; 16]), one, &origins, &commits);
         Ok(DatumPreview { datums: datums.iter().map(record).collect() })
     }
+}
+
+/// The repos that the cron inputs of a spec tick in.
+fn cron_repos(spec: &PipelineSpec) -> Vec<(Repo, String)> {
+    let repo = |leaf: Leaf<'_>| match leaf {
+        Leaf::Cron(cron) => {
+            let description = format!("ticks of the cron input {} of {}", cron.name, spec.name);
+            Some((cron.repo.clone(), description))
+        }
+        Leaf::Pfs(_) => None,
+    };
+    spec.input.leaves().into_iter().filter_map(repo).collect()
 }
 
 /// The branches a spec reads, each once, in input order.

@@ -57,18 +57,32 @@ impl Controller {
 
     /// Ticks what is due of a pipeline; how long nothing else is.
     async fn tick_of(&self, row: &PipelineRow) -> Result<Duration> {
-        let mut wait = NOTICE;
+        let (mut wait, mut failed) = (NOTICE, None);
         for cron in crons(row)? {
-            let Ok(schedule) = cron.spec.parse::<Schedule>() else { continue };
-            let since = self.last_tick(row, &cron).await?;
-            let now = self.clock().now();
-            if schedule.due(since, now).is_some() {
-                self.tick(&cron, now).await?;
-            } else if let Some(next) = schedule.next_after(since) {
-                wait = wait.min(until(now, next));
+            match self.tick_on_time(&cron).await {
+                Ok(next) => wait = wait.min(next),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(wait)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(wait),
+        }
+    }
+
+    /// Ticks when it is time; how long it is not the next time.
+    async fn tick_on_time(&self, cron: &CronInput) -> Result<Duration> {
+        // What does not parse was accepted by another version: it never ticks.
+        let Ok(schedule) = cron.spec.parse::<Schedule>() else { return Ok(NOTICE) };
+        let start = self.start_of(cron).await?;
+        let branch = cron.repo.branch(BranchName::master());
+        let last = self.repos().newest_finished(&branch).await?.map_or(start, |row| row.started);
+        let now = self.clock().now();
+        if let Some(due) = schedule.due_since(start, last, now) {
+            self.tick(cron, due).await?;
+        }
+        let next = schedule.next_since(start, now);
+        Ok(next.map_or(NOTICE, |next| until(self.clock().now(), next)))
     }
 
     /// Moves the branches whose time has come; how long none else is to move.
@@ -98,26 +112,25 @@ impl Controller {
         Ok(wait)
     }
 
-    /// When a cron input ticked last; before its first tick, when it started.
-    async fn last_tick(&self, row: &PipelineRow, cron: &CronInput) -> Result<Timestamp> {
-        let branch = cron.repo.branch(BranchName::master());
-        if let Some(newest) = self.repos().newest_finished(&branch).await? {
-            return Ok(newest.started);
-        }
+    /// When a schedule started: its times are counted from there, not from
+    /// the last tick, which may have been late.
+    async fn start_of(&self, cron: &CronInput) -> Result<Timestamp> {
         let start = cron.start.parse::<jiff::Timestamp>().ok();
-        let start = start.and_then(|start| i64::try_from(start.as_nanosecond()).ok());
-        Ok(start.map_or(row.created, Timestamp::from_nanos))
+        match start.and_then(|start| i64::try_from(start.as_nanosecond()).ok()) {
+            Some(start) => Ok(Timestamp::from_nanos(start)),
+            None => Ok(self.repos().inspect_repo(&cron.repo).await?.row.created),
+        }
     }
 
-    /// Commits a file named after the moment.
-    async fn tick(&self, cron: &CronInput, now: Timestamp) -> Result<CommitRow> {
+    /// Commits a file named after the time of the tick.
+    async fn tick(&self, cron: &CronInput, at: Timestamp) -> Result<CommitRow> {
         let master = Ref::branch(BranchName::master());
         let note = ChangeNote::default();
         let mut changes = self.repos().change_files(&cron.repo, &master, note).await?;
         if cron.overwrite {
             changes.delete(&TreePath::root()).await?;
         }
-        let path = rfc3339(now)
+        let path = rfc3339(at)
             .parse()
             .map_err(|error: crate::model::InvalidPath| ControllerError::Job(error.to_string()))?;
         changes.create(&path, NewFile::default()).await?;
@@ -151,7 +164,7 @@ fn until(now: Timestamp, then: Timestamp) -> Duration {
 }
 
 /// The cron inputs of a pipeline.
-fn crons(row: &PipelineRow) -> Result<Vec<CronInput>> {
+pub(super) fn crons(row: &PipelineRow) -> Result<Vec<CronInput>> {
     // Most pipelines have none, and then the spec need not be read.
     if !row.spec.contains("\"cron\"") {
         return Ok(Vec::new());

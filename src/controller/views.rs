@@ -11,7 +11,7 @@ use super::error::{ControllerError, Result};
 use crate::chunk::Blobs;
 use crate::model::{Clock, TreePath};
 use crate::tree::{Entry, EntryKind, Root, Tree};
-use crate::vfs::{DatumViews, InputView};
+use crate::vfs::{DatumViews, InputView, Owner};
 
 /// Part of a tree to show.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct ViewSource {
     pub root: Root,
     /// What of it: files, and directories with everything below them.
     pub paths: Vec<TreePath>,
+    /// Whose the files are; `None` for the server's user.
+    pub owner: Option<Owner>,
 }
 
 /// Directories that show parts of trees, as long as it is open.
@@ -63,6 +65,7 @@ impl InputViews for MountedViews {
             name: index.to_string(),
             root: source.root,
             paths: source.paths,
+            owner: source.owner,
         };
         let count = sources.len();
         let inputs = sources.into_iter().enumerate().map(input).collect();

@@ -30,6 +30,9 @@ pub struct PutPipeline {
     pub inputs: Vec<Branch>,
     /// Those of them that a trigger moves.
     pub triggers: BTreeMap<Branch, Trigger>,
+    /// Repos of its own among those, with what they say about themselves:
+    /// created with it where they are missing.
+    pub own_repos: Vec<(Repo, String)>,
     /// The branch it writes in its output repo.
     pub output_branch: BranchName,
     /// What the output repo says about itself.
@@ -85,7 +88,23 @@ impl Repos {
             let name = output.to_string();
             return Err(RepoError::Exists { kind: "repo", name });
         }
-        self.check_provenance(&output.branch(spec.output_branch.clone()), &spec.inputs).await
+        let missing = self.missing_repos(spec).await?;
+        let is_there = |branch: &&Branch| missing.iter().all(|(repo, _)| *repo != branch.repo);
+        let inputs: Vec<Branch> = spec.inputs.iter().filter(is_there).cloned().collect();
+        self.check_provenance(&output.branch(spec.output_branch.clone()), &inputs).await
+    }
+
+    /// The pipeline's own repos that are not there yet.
+    async fn missing_repos(&self, spec: &PutPipeline) -> Result<Vec<(Repo, String)>> {
+        let mut missing: Vec<(Repo, String)> = Vec::new();
+        for (repo, description) in &spec.own_repos {
+            let known = missing.iter().any(|(other, _)| other == repo);
+            if !known && self.catalog.repo(repo).await?.is_none() {
+                self.inspect_project(&repo.project).await?;
+                missing.push((repo.clone(), description.clone()));
+            }
+        }
+        Ok(missing)
     }
 
     /// Whether a repo exists that is not merely the output another pipeline of
@@ -191,7 +210,9 @@ impl Repos {
 
     async fn create_repos(&self, spec: &PutPipeline) -> Result<Vec<Op>> {
         let Pipeline { project, name } = &spec.pipeline;
-        let mut ops = Vec::new();
+        let own = self.missing_repos(spec).await?.into_iter();
+        let create = |(repo, description)| Op::CreateRepo(self.new_repo(&repo, description));
+        let mut ops: Vec<Op> = own.map(create).collect();
         for kind in [RepoKind::User, RepoKind::Spec, RepoKind::Meta] {
             let repo = Repo::of_pipeline(project, name, kind);
             let description = match kind {
@@ -249,7 +270,8 @@ impl Repos {
     }
 
     /// Cuts a pipeline's output branch from its inputs: commits open no jobs
-    /// until it is started again. Running jobs go on.
+    /// until it is started again. What becomes of jobs that run is up to who
+    /// runs them.
     pub async fn stop_pipeline(&self, pipeline: &Pipeline) -> Result<()> {
         let mut attempts = Attempts::new();
         loop {

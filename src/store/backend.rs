@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    WriteMultipart,
 };
 
 use super::StoreError;
@@ -58,6 +59,12 @@ pub trait Backend: Debug + Display + Send + Sync + 'static {
     /// Writes an object from its parts in order.
     async fn put(&self, key: &str, parts: &[Bytes], kind: PutKind) -> Result<(), StoreError>;
 
+    /// Starts to write an object of any size, piece by piece.
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let reason = "it takes whole objects only".to_owned();
+        Err(StoreError::Denied { store: self.to_string(), key: key.to_owned(), reason })
+    }
+
     /// Reads an object or a part of it.
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes, StoreError>;
 
@@ -69,6 +76,53 @@ pub trait Backend: Debug + Display + Send + Sync + 'static {
 
     /// Removes an object; one that is not there counts as removed.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// An object on its way: nothing of it is there before the end. Holds a few
+/// parts in memory.
+#[async_trait]
+pub trait Upload: Send {
+    /// Adds the next piece; waits while many are on their way.
+    async fn add(&mut self, piece: Bytes) -> Result<(), StoreError>;
+
+    /// Makes it the object, in the place of one that is there.
+    async fn finish(self: Box<Self>) -> Result<(), StoreError>;
+
+    /// Gives it up.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Bytes of an uploaded part: stores take at most 10,000 of them.
+const PART: usize = 16 << 20;
+
+/// Parts that are on their way at the same time.
+const PARTS_UNDERWAY: usize = 2;
+
+struct Multipart {
+    write: WriteMultipart,
+    store: String,
+    key: String,
+}
+
+#[async_trait]
+impl Upload for Multipart {
+    async fn add(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        let room = self.write.wait_for_capacity(PARTS_UNDERWAY).await;
+        room.map_err(|error| classify(&self.store, &self.key, &error))?;
+        self.write.put(piece);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        let Self { write, store, key } = *self;
+        let finished = write.finish().await;
+        finished.map(|_| ()).map_err(|error| classify(&store, &key, &error))
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        let Self { write, store, key } = *self;
+        write.abort().await.map_err(|error| classify(&store, &key, &error))
+    }
 }
 
 /// A [`Backend`] over any implementation of `object_store`.
@@ -165,6 +219,13 @@ impl Backend for ObjectBackend {
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.inner.put_opts(&self.path(key), payload, options).await;
         put.map(|_| ()).map_err(|e| self.error(key, &e))
+    }
+
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let begun = self.inner.put_multipart(&self.path(key)).await;
+        let upload = begun.map_err(|e| self.error(key, &e))?;
+        let write = WriteMultipart::new_with_chunk_size(upload, PART);
+        Ok(Box::new(Multipart { write, store: self.name.clone(), key: key.to_owned() }))
     }
 
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes, StoreError> {

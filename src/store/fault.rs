@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::{Backend, ByteRange, ObjectInfo, PutKind, StoreError};
+use super::{Backend, ByteRange, ObjectInfo, PutKind, StoreError, Upload};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +126,13 @@ impl Backend for FaultStore {
         self.before(key, fault).await?;
         self.inner.put(key, parts, kind).await?;
         self.after(key, fault, ())
+    }
+
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
+        let fault = self.next(Operation::Put);
+        self.before(key, fault).await?;
+        let upload = self.inner.upload(key).await?;
+        self.after(key, fault, upload)
     }
 
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes, StoreError> {

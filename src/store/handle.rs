@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 
-use super::{Backend, ByteRange, ObjectInfo, PutKind, RetryPolicy, StoreError};
+use super::{Backend, ByteRange, ObjectInfo, PutKind, RetryPolicy, StoreError, Upload};
 
 /// Objects by key. A cheap clone; clones share counters.
 #[derive(Clone)]
@@ -110,6 +110,13 @@ impl Store {
     /// unknown is success: that attempt had been applied.
     pub async fn put_new(&self, key: &str, body: impl Into<Bytes>) -> Result<(), StoreError> {
         self.put_as(key, &[body.into()], PutKind::Create).await
+    }
+
+    /// Starts to write an object of any size. Unlike the others it is tried
+    /// once: only the caller has its bytes.
+    pub async fn upload(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
+        add(&self.shared.counters.put, 1);
+        self.shared.backend.upload(key).await
     }
 
     async fn put_as(&self, key: &str, parts: &[Bytes], kind: PutKind) -> Result<(), StoreError> {

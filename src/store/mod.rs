@@ -11,7 +11,7 @@ mod handle;
 mod location;
 mod retry;
 
-pub use backend::{Backend, ByteRange, ObjectBackend, ObjectInfo, PutKind};
+pub use backend::{Backend, ByteRange, ObjectBackend, ObjectInfo, PutKind, Upload};
 pub use error::StoreError;
 pub use fault::{Fault, FaultStore, Operation};
 pub use handle::{Store, StoreStats};

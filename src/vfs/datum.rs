@@ -10,7 +10,7 @@ use super::VfsError;
 use super::place::{Group, Place, Top};
 use super::transaction::TransactionView;
 use super::types::{InodeNo, Invalidation};
-use super::view::{Filter, PlacedView, View};
+use super::view::{Filter, Owner, PlacedView, View};
 use crate::model::{Timestamp, TreePath};
 use crate::tree::{Nodes, Root, Tree};
 
@@ -23,6 +23,8 @@ pub struct InputView {
     pub root: Root,
     /// The paths that are shown, with everything below them.
     pub paths: Vec<TreePath>,
+    /// Whose the files are; `None` for the mount's.
+    pub owner: Option<Owner>,
 }
 
 /// The datum views that are open at the moment; a cheap clone.
@@ -55,9 +57,9 @@ impl DatumViews {
         let mut views = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
         views.next += 1;
         let name = format!("{:08x}", views.next);
-        let places = inputs.into_iter().map(|InputView { name: input, root, paths }| {
+        let places = inputs.into_iter().map(|InputView { name: input, root, paths, owner }| {
             let tree = Tree::new(&self.0.nodes, root);
-            let view = View { tree, filter: Filter::new(paths), commit: None, mtime };
+            let view = View { tree, filter: Filter::new(paths), commit: None, mtime, owner };
             let placed = PlacedView::pinned(format!("{name}/{input}"), view);
             (Arc::from(input), Place::View(Arc::new(placed)))
         });

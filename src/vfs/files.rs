@@ -148,10 +148,10 @@ impl Files {
         if entry.is_dir() {
             let identity = placed.directory(&path);
             let ino = self.inodes.remember(identity, || Node::Dir(Arc::clone(placed), path));
-            return view::attr(ino, entry);
+            return view.attr(ino, entry);
         }
-        let attr = view::attr(InodeNo::ROOT, entry);
-        let identity = view::leaf(&path, entry);
+        let attr = view.attr(InodeNo::ROOT, entry);
+        let identity = view.leaf(&path, entry);
         let leaf = || Node::Leaf(Arc::clone(view), path, attr);
         let ino = self.inodes.remember(identity, leaf);
         if let Some(content) = view::content(entry) {
@@ -190,10 +190,13 @@ impl Files {
     async fn attr_of(&self, ino: InodeNo, node: &Node) -> Result<Attr, VfsError> {
         match node {
             Node::Top | Node::Group(_) => Ok(Attr::directory(ino, self.mounted)),
-            Node::Dir(placed, path) => match placed.now().get(path).await? {
-                Some(entry) => Ok(view::attr(ino, &entry)),
-                None => Err(VfsError::Stale),
-            },
+            Node::Dir(placed, path) => {
+                let view = placed.now();
+                match view.get(path).await? {
+                    Some(entry) => Ok(view.attr(ino, &entry)),
+                    None => Err(VfsError::Stale),
+                }
+            }
             Node::Leaf(_, _, attr) => Ok(attr.at(ino)),
             Node::Transaction(transaction, id) => Ok(transaction.attr(*id)?.at(ino)),
         }

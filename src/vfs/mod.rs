@@ -32,7 +32,7 @@ pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
     SetAttr, SetTime, Statfs, Validity,
 };
-pub use view::Filter;
+pub use view::{Filter, Owner};
 
 #[cfg(test)]
 mod tests;

@@ -73,11 +73,36 @@ pub(super) struct View {
     pub(super) commit: Option<CommitId>,
     /// The time the root directory shows.
     pub(super) mtime: Timestamp,
+    /// Whose the files are, unless they are the mount's.
+    pub(super) owner: Option<Owner>,
+}
+
+/// The user and the group that files belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 impl View {
     pub(super) fn whole(tree: Tree, commit: Option<CommitId>, mtime: Timestamp) -> Self {
-        Self { tree, filter: Filter::all(), commit, mtime }
+        Self { tree, filter: Filter::all(), commit, mtime, owner: None }
+    }
+
+    /// The attributes of an entry.
+    pub(super) fn attr(&self, ino: InodeNo, entry: &Entry) -> Attr {
+        let (uid, gid) = (self.owner.map(|owner| owner.uid), self.owner.map(|owner| owner.gid));
+        Attr { uid, gid, ..attr(ino, entry) }
+    }
+
+    /// The identity of a file or symlink: its path and all that stat and read
+    /// tell, so that views share what is equal and a changed file is another
+    /// one.
+    pub(super) fn leaf(&self, path: &TreePath, entry: &Entry) -> Identity {
+        let owner = self.owner.map(|Owner { uid, gid }| [uid.to_le_bytes(), gid.to_le_bytes()]);
+        leaf(path, entry, owner.as_ref().map(|bytes| bytes.as_flattened()))
     }
 
     /// The entry at `path`, unless it is absent or not shown.
@@ -164,26 +189,29 @@ impl PlacedView {
     }
 }
 
-/// The identity of a file or symlink: its path and all that stat and read
-/// tell, so that views share what is equal and a changed file is another one.
-pub(super) fn leaf(path: &TreePath, entry: &Entry) -> Identity {
+fn leaf(path: &TreePath, entry: &Entry, owner: Option<&[u8]>) -> Identity {
     let mode = entry.mode.to_le_bytes();
     let mtime = entry.mtime.as_nanos().to_le_bytes();
-    let path = path.as_str().as_bytes();
-    match &entry.kind {
-        EntryKind::Dir => Identity::of("pfs inode unplaced v1", &[path, &mode, &mtime]),
+    let mut parts: Vec<&[u8]> = vec![path.as_str().as_bytes(), &mode, &mtime];
+    let hash;
+    let purpose = match &entry.kind {
+        EntryKind::Dir => "pfs inode unplaced v1",
         EntryKind::File(content) => {
-            let hash = content.hash();
-            Identity::of("pfs inode file v1", &[path, &mode, &mtime, hash.as_bytes()])
+            hash = content.hash();
+            parts.push(hash.as_bytes());
+            "pfs inode file v1"
         }
         EntryKind::Symlink(target) => {
-            Identity::of("pfs inode symlink v1", &[path, &mode, &mtime, target.as_bytes()])
+            parts.push(target.as_bytes());
+            "pfs inode symlink v1"
         }
-    }
+    };
+    parts.extend(owner);
+    Identity::of(purpose, &parts)
 }
 
 /// The attributes of an immutable entry.
-pub(super) fn attr(ino: InodeNo, entry: &Entry) -> Attr {
+fn attr(ino: InodeNo, entry: &Entry) -> Attr {
     let (kind, size, nlink) = match &entry.kind {
         // One link says that directories are not counted.
         EntryKind::Dir => (Kind::Directory, 0, 1),

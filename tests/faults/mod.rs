@@ -5,3 +5,4 @@ mod full;
 mod kill;
 mod ledger;
 mod outlive;
+mod overlaid;

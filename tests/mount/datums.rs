@@ -32,7 +32,8 @@ async fn sample(fake: &Fake) {
 
 fn input(fake: &Fake, name: &str, paths: &[&str]) -> InputView {
     let root = fake.head("r").unwrap().root;
-    InputView { name: name.into(), root, paths: paths.iter().map(|p| path(p)).collect() }
+    let paths = paths.iter().map(|p| path(p)).collect();
+    InputView { name: name.into(), root, paths, owner: None }
 }
 
 #[test]

@@ -19,41 +19,22 @@ use crate::pipeline::record::DatumRecord;
 /// How far back the logs of a pipeline go unless asked otherwise, in seconds.
 const SINCE: i64 = 24 * 3600;
 
-/// Which lines are wanted, besides what the controller selects by.
-struct Filter {
-    data: Vec<String>,
-    /// Only what the server says, not the programs.
-    server: bool,
-    since: Option<Timestamp>,
-}
-
 impl Pps {
     pub(super) async fn get_logs(
         &self,
         request: pb::GetLogsRequest,
     ) -> Result<BoxStream<pb::LogMessage>> {
-        let query = self.log_query(&request).await?;
         if request.data_filters.iter().any(String::is_empty) {
             return Err(invalid("a data filter is empty"));
         }
-        let filter = Filter {
-            data: request.data_filters.clone(),
-            server: request.master,
-            since: self.since(&request, query.job.is_some()),
-        };
+        let query = self.log_query(&request).await?;
         let pps = self.clone();
         let lines = try_stream! {
             let mut lines = pps.services.controller.read_logs(query);
             let mut records = HashMap::new();
             while let Some(line) = lines.try_next().await.map_err(controller)? {
-                let of_server = line.line.stream == LogStream::Server;
-                if filter.server && !of_server || filter.since.is_some_and(|at| line.line.at < at) {
-                    continue;
-                }
                 let record = pps.record_of(&line, &mut records).await;
-                if filter.data.is_empty() || record.is_some_and(|r| saw(r, &filter.data)) {
-                    yield message(&line, record);
-                }
+                yield message(&line, record);
             }
         };
         Ok(self.services.while_running(lines))
@@ -64,6 +45,8 @@ impl Pps {
         let job = datum.and_then(|datum| datum.job.as_ref()).or(request.job.as_ref());
         let mut query = LogQuery {
             datum: datum.map(|datum| convert::parse(&datum.id)).transpose()?,
+            inputs: request.data_filters.clone(),
+            of_server: request.master,
             follow: request.follow,
             tail: convert::limit(request.tail)?,
             ..LogQuery::default()
@@ -81,6 +64,7 @@ impl Pps {
             }
             (None, None) => return Err(missing("pipeline or job")),
         }
+        query.since = self.since(request, query.job.is_some());
         Ok(query)
     }
 
@@ -105,17 +89,6 @@ impl Pps {
         }
         records.get(&key)
     }
-}
-
-/// Whether a datum saw every file that the filters name, by path or hash.
-fn saw(record: &DatumRecord, filters: &[String]) -> bool {
-    let named = |filter: &String| {
-        record.inputs.iter().any(|input| {
-            let path = input.path.as_str();
-            filter.strip_prefix('/').unwrap_or(filter) == path || *filter == input.hash.to_string()
-        })
-    };
-    filters.iter().all(named)
 }
 
 fn message(line: &DatumLine, record: Option<&DatumRecord>) -> pb::LogMessage {

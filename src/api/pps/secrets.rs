@@ -97,16 +97,29 @@ fn valid_name(name: &str) -> Result<String> {
     }
 }
 
+/// Kubernetes' rule for the keys of secrets, which become names of files.
+fn valid_key(key: String) -> Result<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let named = !key.is_empty() && key.len() <= 253 && key != "." && key != "..";
+    match named && key.bytes().all(allowed) {
+        true => Ok(key),
+        false => Err(invalid(format!(
+            "key {key:?} of the secret is invalid: only letters, digits, '-', '_' and '.' are allowed"
+        ))),
+    }
+}
+
 fn values(object: Object) -> Result<BTreeMap<String, Bytes>> {
     let mut values = BTreeMap::new();
     for (key, text) in object.data.unwrap_or_default() {
+        let key = valid_key(key)?;
         let value = STANDARD.decode(text.trim()).map_err(|error| {
             invalid(format!("the value of {key:?} is no base64: {error}; use stringData for text"))
         })?;
         values.insert(key, Bytes::from(value));
     }
     for (key, text) in object.string_data.unwrap_or_default() {
-        values.insert(key, Bytes::from(text));
+        values.insert(valid_key(key)?, Bytes::from(text));
     }
     Ok(values)
 }

@@ -1,6 +1,7 @@
 //! Opening a database: lock, settings, migrations.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -40,8 +41,30 @@ pub fn lock(path: &Path) -> Result<Lock> {
     }
 }
 
+/// The database holds secrets: nobody but its owner may read it, nor the
+/// files beside it, which take their mode from it.
+fn keep_private(path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| CatalogError::Failed {
+        message: format!("cannot create {}: {e}", path.display()),
+    };
+    let mut open = File::options();
+    open.create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
+    for beside in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(beside);
+        match std::fs::set_permissions(PathBuf::from(name), Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Opens the one connection that writes, creating or migrating the database.
 pub fn writer(path: &Path) -> Result<Connection> {
+    keep_private(path)?;
     let mut conn = Connection::open(path)?;
     configure(&conn)?;
     // WAL syncs its log at every commit in FULL mode: what was acknowledged

@@ -33,7 +33,7 @@ const PIECE: usize = 1 << 20;
 
 /// Links to directories can stand for more files than anybody has: no more
 /// than this many entries are taken through links.
-const LINKED_MAX: u64 = 1 << 20;
+const LINKED_MAX: u64 = 1 << 18;
 
 /// How many remarks are made about one datum's outputs.
 const REMARKS_MAX: usize = 20;
@@ -130,6 +130,8 @@ impl Walk<'_> {
     /// Takes one entry of a directory; answers the directory to go on in, if
     /// it is one.
     async fn entry(&mut self, dir: &OpenDir, name: &OsString) -> Result<Option<OpenDir>> {
+        // Others have their turn, however much there is.
+        tokio::task::consume_budget().await;
         let Some(text) = name.to_str() else {
             return refuse(&dir.to, &format!("a name in it is not UTF-8: {}", name.display()));
         };

@@ -1,7 +1,9 @@
 //! Running the program of a datum.
 
+pub mod account;
 mod init;
 pub mod order;
+pub mod overlay;
 pub mod process;
 pub mod runner;
 

@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::{Gid, Uid, User};
+use nix::sys::stat::{Mode, umask};
 
+use super::account::Account;
 use super::init;
 use super::order::{InputFiles, InputMount, RunOrder, SecretDirectory};
+use super::overlay::mount_overlay;
 
 /// The first argument that makes this process a runner.
 pub const ARGUMENT: &str = "__run-datum";
@@ -118,62 +120,48 @@ pub(super) fn end_with_parent() -> nix::Result<()> {
 }
 
 /// The user a program runs as.
-struct Identity {
-    name: Option<CString>,
-    uid: Uid,
-    gid: Gid,
-}
+struct Identity(Account);
 
 impl Identity {
     /// `None` when the spec names no user.
     fn of(text: &str) -> Result<Option<Self>, StartError> {
-        if text.is_empty() {
-            return Ok(None);
+        match text.is_empty() {
+            true => Ok(None),
+            false => Account::named(text).step(|| format!("user {text:?}")).map(Self).map(Some),
         }
-        let (user, group) = match text.split_once(':') {
-            Some((user, group)) => (user, Some(group)),
-            None => (text, None),
-        };
-        let missing = |what: &str| StartError {
-            step: format!("user {text:?}"),
-            cause: std::io::Error::other(format!("there is no such {what} on this machine")),
-        };
-        let found = match user.parse::<u32>() {
-            Ok(uid) => User::from_uid(Uid::from_raw(uid)),
-            Err(_) => User::from_name(user),
-        };
-        let found = found.step(|| format!("cannot look up user {user}"))?;
-        let (name, uid, own_group) = match (found, user.parse::<u32>()) {
-            (Some(found), _) => (CString::new(found.name).ok(), found.uid, found.gid),
-            (None, Ok(uid)) => (None, Uid::from_raw(uid), Gid::from_raw(uid)),
-            (None, Err(_)) => return Err(missing("user")),
-        };
-        let gid = match group.map(|group| (group, group.parse::<u32>())) {
-            None => own_group,
-            Some((_, Ok(gid))) => Gid::from_raw(gid),
-            Some((group, Err(_))) => {
-                nix::unistd::Group::from_name(group)
-                    .step(|| format!("cannot look up group {group}"))?
-                    .ok_or_else(|| missing("group"))?
-                    .gid
-            }
-        };
-        Ok(Some(Self { name, uid, gid }))
     }
 
     fn assume(&self) -> Result<(), StartError> {
+        let Account { name, uid, gid, .. } = &self.0;
         let become_it = || -> nix::Result<()> {
-            match &self.name {
-                Some(name) => nix::unistd::initgroups(name, self.gid)?,
-                None => nix::unistd::setgroups(&[self.gid])?,
+            match name {
+                Some(name) => nix::unistd::initgroups(name, *gid)?,
+                None => nix::unistd::setgroups(&[*gid])?,
             }
-            nix::unistd::setgid(self.gid)?;
-            nix::unistd::setuid(self.uid)
+            nix::unistd::setgid(*gid)?;
+            nix::unistd::setuid(*uid)
         };
-        match self.uid == nix::unistd::geteuid() && self.gid == nix::unistd::getegid() {
+        match *uid == nix::unistd::geteuid() && *gid == nix::unistd::getegid() {
             true => Ok(()),
-            false => become_it().step(|| format!("cannot become user {}", self.uid)),
+            false => become_it().step(|| format!("cannot become user {uid}")),
         }
+    }
+
+    /// Makes a directory the user's own, with all that is in it when `deep`.
+    fn own(&self, dir: &Path, deep: bool) -> std::io::Result<()> {
+        let (uid, gid) = (self.0.uid.as_raw(), self.0.gid.as_raw());
+        std::os::unix::fs::lchown(dir, Some(uid), Some(gid))?;
+        let mut dirs = if deep { vec![dir.to_owned()] } else { Vec::new() };
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                std::os::unix::fs::lchown(entry.path(), Some(uid), Some(gid))?;
+                if entry.file_type()?.is_dir() {
+                    dirs.push(entry.path());
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -199,9 +187,11 @@ fn enter_namespaces() -> Result<(), StartError> {
 /// Makes `/pfs`: over the host's where there is one, else in a new root that
 /// has everything of the host's and `/pfs` besides.
 fn build_view(order: &RunOrder, user: Option<&Identity>) -> Result<(), StartError> {
+    // What is made here, and by the program, others can read, whatever the
+    // server keeps to itself.
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
     if let Some(user) = user.filter(|_| nix::unistd::geteuid().is_root()) {
-        nix::unistd::chown(&order.out, Some(user.uid), Some(user.gid))
-            .step(|| "cannot give /pfs/out to the user".to_owned())?;
+        give(order, user)?;
     }
     mount_tmpfs(&order.stage)?;
     let host_has_pfs = fs::symlink_metadata("/pfs").is_ok_and(|found| found.is_dir());
@@ -225,6 +215,19 @@ fn build_view(order: &RunOrder, user: Option<&Identity>) -> Result<(), StartErro
         false => change_root(&order.stage)?,
     }
     order.secrets.iter().try_for_each(show_secret)
+}
+
+/// Gives a program's directories to the user it runs as.
+fn give(order: &RunOrder, user: &Identity) -> Result<(), StartError> {
+    user.own(&order.out, false).step(|| "cannot give /pfs/out to the user".to_owned())?;
+    for input in &order.inputs {
+        let given = match &input.files {
+            InputFiles::Private(dir) => user.own(dir, true),
+            InputFiles::Shared { upper, .. } => user.own(upper, false),
+        };
+        given.step(|| format!("cannot give input {} to the user", input.name))?;
+    }
+    Ok(())
 }
 
 fn mount_tmpfs(at: &Path) -> Result<(), StartError> {
@@ -282,33 +285,9 @@ fn mount_input(input: &InputMount, at: &Path) -> Result<(), StartError> {
     make_dir(at)?;
     match &input.files {
         InputFiles::Private(dir) => bind(dir, at),
-        InputFiles::Shared { lowers, upper, work } => {
-            let mut options = String::from("lowerdir=");
-            // The first of overlayfs's lower directories is the topmost.
-            let lowers: Vec<String> = lowers.iter().rev().map(|dir| escaped(dir, true)).collect();
-            options.push_str(&lowers.join(":"));
-            options.push_str(&format!(",upperdir={}", escaped(upper, false)));
-            options.push_str(&format!(",workdir={}", escaped(work, false)));
-            if !nix::unistd::geteuid().is_root() {
-                options.push_str(",userxattr");
-            }
-            let kind = Some("overlay");
-            mount(Some("pfs"), at, kind, MsFlags::empty(), Some(options.as_str()))
-                .step(|| format!("cannot show input {}", input.name))
-        }
+        InputFiles::Shared { lowers, upper, work } => mount_overlay(lowers, upper, work, at)
+            .step(|| format!("cannot show input {}", input.name)),
     }
-}
-
-/// A path as overlayfs's options take it.
-fn escaped(path: &Path, in_list: bool) -> String {
-    let mut text = String::new();
-    for c in path.to_string_lossy().chars() {
-        if matches!(c, '\\' | ',') || in_list && c == ':' {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
 }
 
 fn show_secret(secret: &SecretDirectory) -> Result<(), StartError> {
@@ -317,6 +296,10 @@ fn show_secret(secret: &SecretDirectory) -> Result<(), StartError> {
     make_dir(at)?;
     mount_tmpfs(at)?;
     for (name, content) in &secret.files {
+        if matches!(name.as_str(), "" | "." | "..") || name.contains('/') {
+            let cause = std::io::Error::other(format!("{name:?} is no name for a file"));
+            return Err(StartError { step: what(), cause });
+        }
         let file = at.join(name);
         fs::write(&file, content).step(what)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).step(what)?;

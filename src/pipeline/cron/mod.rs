@@ -160,6 +160,32 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// The time of a schedule begun at `start` that has come since `last`;
+    /// the newest, where there were several.
+    #[must_use]
+    pub fn due_since(
+        &self,
+        start: Timestamp,
+        last: Timestamp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        match self {
+            Self::Every(_) => self.due(start, now).filter(|due| *due > last),
+            Self::At(_) => self.due(start.max(last), now),
+        }
+    }
+
+    /// The first time after `now` of a schedule begun at `start`.
+    #[must_use]
+    pub fn next_since(&self, start: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Every(_) => self.next_after(self.due(start, now).unwrap_or(start)),
+            Self::At(_) => self.next_after(start.max(now)),
+        }
+    }
+}
+
 impl Fields {
     fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let (seconds, _) = after.to_parts();

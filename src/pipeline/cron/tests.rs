@@ -51,3 +51,21 @@ fn times_print_as_rfc_3339() {
         assert_eq!(rfc3339(at(text)), text);
     }
 }
+
+#[test]
+fn times_are_counted_from_the_start_not_from_the_last_tick() {
+    let every: Schedule = "@every 10s".parse().unwrap();
+    let at = |seconds: i64| Timestamp::from_parts(seconds, 500);
+    assert_eq!(every.due_since(at(0), at(0), at(9)), None);
+    assert_eq!(every.due_since(at(0), at(0), at(34)), Some(at(30)));
+    // The tick at 30 was made at 34, by hand there was one at 36.
+    assert_eq!(every.due_since(at(0), at(34), at(39)), None);
+    assert_eq!(every.due_since(at(0), at(36), at(41)), Some(at(40)));
+    assert_eq!(every.next_since(at(0), at(34)), Some(at(40)));
+    assert_eq!(every.next_since(at(0), at(-5)), Some(at(10)));
+    let hourly: Schedule = "@hourly".parse().unwrap();
+    let on = |seconds: i64| Timestamp::from_parts(seconds, 0);
+    assert_eq!(hourly.due_since(on(10), on(3601), on(7300)), Some(on(7200)));
+    assert_eq!(hourly.due_since(on(10), on(7201), on(7300)), None);
+    assert_eq!(hourly.next_since(on(10), on(7300)), Some(on(10800)));
+}

@@ -103,12 +103,13 @@ pub(super) fn take(
 }
 
 /// Whether the value differs from leaving the field out.
-fn says_something(value: &Json) -> bool {
+pub(super) fn says_something(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(flag) => *flag,
         Json::Number(_) => true,
-        Json::String(text) => !text.is_empty(),
+        // Words stand for flags, too.
+        Json::String(text) => !text.is_empty() && text != "false",
         Json::Array(items) => !items.is_empty(),
         Json::Object(fields) => !fields.is_empty(),
     }

@@ -93,6 +93,15 @@ pub struct CronInput {
     pub overwrite: bool,
 }
 
+impl CronInput {
+    /// The repo its ticks go to unless it names one.
+    #[must_use]
+    pub fn own_repo(&self, pipeline: &str) -> Option<Repo> {
+        let name = format!("{pipeline}_{}", self.name).parse().ok()?;
+        Some(Repo::user(self.repo.project.clone(), name))
+    }
+}
+
 impl Input {
     /// The inputs of which datums are made, in a fixed order.
     #[must_use]
@@ -315,8 +324,11 @@ fn cron(node: &Node, around: &mut Around<'_>) -> Result<CronInput, ReadError> {
             Err(error) => return fail(node.at, format!("the repo of the cron input: {error}")),
         },
     };
-    // A commit is filled in by other servers' extracts; it has no meaning in a spec.
-    fields.take("commit");
+    // Other servers fill one in where they write out the spec of a job.
+    if let Some(node) = fields.take("commit") {
+        let message = "commit is ignored: a cron input reads its newest tick".to_owned();
+        around.notices.push(Notice { at: node.at, message });
+    }
     let cron = CronInput {
         start: fields.text("start")?.unwrap_or_default(),
         overwrite: fields.flag("overwrite")?,

@@ -106,7 +106,7 @@ fn read(node: &Node, project: &ProjectName) -> Result<Parsed, ReadError> {
     };
     let input = input::read(source, &mut around)?;
     let mut spec = PipelineSpec { project, ..PipelineSpec::new(name, transform, input) };
-    settings(&mut fields, &mut spec)?;
+    settings(&mut fields, &mut spec, &mut notices)?;
     spec.inert = inert::take(&mut fields, inert::OF_PIPELINE, &mut notices)?;
     fields.finish()?;
     notices.sort_by_key(|notice| notice.at);
@@ -142,7 +142,8 @@ fn pipeline(
 fn refuse(fields: &mut Fields<'_>) -> Result<(), ReadError> {
     for (name, instead) in REFUSED {
         match fields.take(name) {
-            None | Some(Node { value: Value::Bool(false), .. }) => {}
+            None => {}
+            Some(node) if !inert::says_something(&inert::plain(node)) => {}
             Some(node) => {
                 return Err(ReadError {
                     at: node.at,
@@ -155,9 +156,13 @@ fn refuse(fields: &mut Fields<'_>) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn settings(fields: &mut Fields<'_>, spec: &mut PipelineSpec) -> Result<(), ReadError> {
+fn settings(
+    fields: &mut Fields<'_>,
+    spec: &mut PipelineSpec,
+    notices: &mut Vec<Notice>,
+) -> Result<(), ReadError> {
     spec.description = fields.text("description")?.unwrap_or_default();
-    spec.parallelism = parallelism(fields.take("parallelism_spec"))?;
+    spec.parallelism = parallelism(fields.take("parallelism_spec"), notices)?;
     spec.output_branch = fields.parsed("output_branch")?.unwrap_or_else(BranchName::master);
     spec.egress = fields.take("egress").map(egress).transpose()?.flatten();
     spec.datum_timeout = fields.duration("datum_timeout")?;
@@ -204,13 +209,16 @@ fn word<T: Copy + Default>(
 }
 
 /// `constant`, or the old `coefficient`: workers per node, and there is one.
-fn parallelism(node: Option<&Node>) -> Result<u64, ReadError> {
+fn parallelism(node: Option<&Node>, notices: &mut Vec<Notice>) -> Result<u64, ReadError> {
     let Some(node) = node else { return Ok(1) };
     let mut fields = Fields::of(node, "parallelism_spec")?;
     let constant = fields.take("constant");
     let coefficient = fields.take("coefficient");
     // Before 1.5 a strategy stood beside the numbers.
-    fields.take("strategy");
+    if let Some(node) = fields.take("strategy") {
+        let message = "parallelism_spec.strategy is ignored: the numbers say it all".to_owned();
+        notices.push(Notice { at: node.at, message });
+    }
     fields.finish()?;
     match (constant, coefficient) {
         (None, None) => Ok(1),

@@ -136,6 +136,7 @@ impl Fixture {
             salt: "salt".into(),
             inputs: inputs.iter().map(|text| branch(text)).collect(),
             triggers: Default::default(),
+            own_repos: Vec::new(),
             output_branch: "master".parse().unwrap(),
             description: String::new(),
         }
