@@ -188,14 +188,27 @@ async fn transactions_take_only_content_that_is_there() {
     let client = server.client().await;
     create_repo(&client, "r").await;
     let open = open(&client, "r").await;
-    let chunk = v1::ChunkRef { id: vec![1; 32], pack: vec![2; 16], offset: 0, stored: 9, len: 8 };
-    let content = v1::Content { chunks: vec![chunk], ..Default::default() };
-    let kind = Some(v1::entry::Kind::File(content));
-    let put = v1::Entry { mode: 0o644, mtime: None, kind };
-    let edit = v1::EntryEdit { path: "a".to_owned(), edit: Some(v1::entry_edit::Edit::Put(put)) };
-    let staged = stream::iter([edits(&open, vec![edit])]);
-    let refused = client.native().stage_transaction(staged).await.unwrap_err();
-    assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    let refused = async |(pack, offset, stored, len): (u8, u32, u32, u32)| {
+        let (id, pack) = (vec![1; 32], vec![pack; 16]);
+        let chunk = v1::ChunkRef { id, pack, offset, stored, len };
+        let content = v1::Content { chunks: vec![chunk], ..Default::default() };
+        let kind = Some(v1::entry::Kind::File(content));
+        let put = v1::Entry { mode: 0o644, mtime: None, kind };
+        let put = Some(v1::entry_edit::Edit::Put(put));
+        let edit = v1::EntryEdit { path: "a".to_owned(), edit: put };
+        let staged = stream::iter([edits(&open, vec![edit])]);
+        client.native().stage_transaction(staged).await.unwrap_err().code()
+    };
+    assert_eq!(refused((2, 0, 9, 8)).await, Code::NotFound);
+    let key = format!("packs/03/{}", "03".repeat(16));
+    let pack = v1::PutObjectRequest { key, data: vec![0; 100].into() };
+    client.native().put_object(stream::iter([pack])).await.unwrap();
+    for (offset, stored, len) in
+        [(92, 9, 8), (0, 0, 8), (0, 10, 8), (u32::MAX, 9, 8), (0, 9, u32::MAX)]
+    {
+        let code = refused((3, offset, stored, len)).await;
+        assert_eq!(code, Code::InvalidArgument, "{offset} {stored} {len}");
+    }
     server.stop().await;
 }
 

@@ -236,6 +236,13 @@ pub enum Op {
         /// What changes.
         change: TransactionChange,
     },
+    /// A guard alone: what the transaction has uploaded is this tree.
+    ExpectStaged {
+        /// The transaction.
+        id: TransactionId,
+        /// The tree it must have.
+        root: Bytes,
+    },
     /// Extends the lease of a transaction that is neither committed nor
     /// aborted; an orphaned one is open again. Records no event.
     RenewTransaction {
@@ -292,11 +299,13 @@ pub enum Op {
         /// The last event it is done with.
         seq: u64,
     },
-    /// Drops events that every consumer has acknowledged, but keeps the
-    /// newest `keep`.
+    /// Drops the oldest events that every consumer has acknowledged, but keeps
+    /// the newest `keep`.
     TrimEvents {
         /// How many to keep.
         keep: u64,
+        /// How many to drop at most.
+        most: u64,
     },
     /// Sets a value of the installation itself, e.g. its id.
     PutSetting {

@@ -431,6 +431,9 @@ pub struct TransactionRow {
     pub branch: Branch,
     /// The finished commit it shows under its changes.
     pub base: Option<CommitId>,
+    /// That commit's tree, which outlives the commit; `None` in rows of
+    /// versions that did not note it.
+    pub base_root: Option<Bytes>,
     /// What has become of it.
     pub state: TransactionState,
     /// The host that holds its staging directory.

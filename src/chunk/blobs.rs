@@ -1,6 +1,6 @@
 //! The store of blobs: one per process, shared by all readers and writers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,13 @@ use super::budget::Room;
 use super::disk::DiskCache;
 use super::fetch::Fetcher;
 use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
+use super::presence::Presence;
 use super::{ChunkError, ChunkRef, PackWriter, lock};
 use crate::model::{ChunkId, Clock, PackId};
 use crate::store::{Store, StoreError};
+
+/// Bytes kept in memory by [`Blobs::afresh`].
+const AFRESH: usize = 16 << 20;
 
 /// Budgets and sizes of a [`Blobs`].
 #[derive(Debug, Clone)]
@@ -64,6 +68,7 @@ pub(super) struct Inner {
     /// How many large chunks are hashed and compressed at a time.
     pub cpu: Arc<Semaphore>,
     pub fetcher: Fetcher,
+    pub presence: Arc<Presence>,
 }
 
 impl Inner {
@@ -79,6 +84,16 @@ impl Inner {
             index.put(place.id, *place);
         }
     }
+
+    /// Forgets the chunks of packs that are gone.
+    pub fn forget(&self, gone: &HashSet<PackId>) {
+        let mut index = lock(&self.index);
+        let lost: Vec<ChunkId> =
+            index.iter().filter(|(_, p)| gone.contains(&p.pack)).map(|(id, _)| *id).collect();
+        for id in lost {
+            index.pop(&id);
+        }
+    }
 }
 
 impl Blobs {
@@ -87,6 +102,24 @@ impl Blobs {
     /// A cache directory that cannot be used is logged and done without.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, config: BlobConfig) -> Self {
+        Self::with_presence(store, clock, config, Arc::new(Presence::new()))
+    }
+
+    /// The same store, read past every cache of this one: for checking what is
+    /// really there. What it finds missing or damaged is known here, too.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        let Inner { store, clock, presence, .. } = &*self.inner;
+        let config = BlobConfig { memory: AFRESH, index_entries: 1, ..BlobConfig::default() };
+        Self::with_presence(store.clone(), Arc::clone(clock), config, Arc::clone(presence))
+    }
+
+    fn with_presence(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        config: BlobConfig,
+        presence: Arc<Presence>,
+    ) -> Self {
         let entries = NonZeroUsize::new(config.index_entries).unwrap_or(NonZeroUsize::MIN);
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let disk = config.disk.as_ref().and_then(|(dir, budget)| {
@@ -102,6 +135,7 @@ impl Blobs {
             cpu: Arc::new(Semaphore::new(cores + 1)),
             index: Mutex::new(LruCache::new(entries)),
             live: Mutex::default(),
+            presence,
             store,
             clock,
             config,
@@ -216,13 +250,14 @@ impl Blobs {
 
     /// Forgets chunks of packs that are about to be removed, so that nothing
     /// new refers to them.
-    pub fn forget_packs(&self, gone: &std::collections::HashSet<PackId>) {
-        let mut index = lock(&self.inner.index);
-        let lost: Vec<ChunkId> =
-            index.iter().filter(|(_, p)| gone.contains(&p.pack)).map(|(id, _)| *id).collect();
-        for id in lost {
-            index.pop(&id);
-        }
+    pub fn forget_packs(&self, gone: &HashSet<PackId>) {
+        self.inner.forget(gone);
+    }
+
+    /// Whether new content may refer to a place: its pack is there, and no
+    /// reading of it failed. Asks the store once a minute for each pack.
+    pub async fn holds(&self, place: &ChunkRef) -> Result<bool, ChunkError> {
+        self.inner.holds(place).await
     }
 }
 

@@ -41,15 +41,20 @@ impl Frame {
     }
 }
 
-/// Compresses `plain` where that saves at least a twentieth.
-pub(super) fn encode(plain: Bytes) -> Frame {
-    let raw = |payload| Frame { codec: RAW, payload };
+/// Compresses `plain` where that saves at least a twentieth; copies it where
+/// it is `alone` in a larger buffer.
+pub(super) fn encode(plain: Bytes, alone: bool) -> Frame {
+    let raw = |plain: Bytes| {
+        let payload = if alone { Bytes::copy_from_slice(&plain) } else { plain };
+        Frame { codec: RAW, payload }
+    };
     if plain.len() < TOO_SMALL || looks_incompressible(&plain) {
         return raw(plain);
     }
     match compress(&plain) {
         Ok(packed) if packed.len() < plain.len() - plain.len() / 20 => {
-            Frame { codec: ZSTD, payload: packed.into() }
+            // Without the room that the worst case would have needed.
+            Frame { codec: ZSTD, payload: packed.into_boxed_slice().into() }
         }
         // Not smaller, or no memory for it: plain bytes always work.
         Ok(_) | Err(_) => raw(plain),

@@ -33,6 +33,19 @@ impl Extent {
     }
 }
 
+/// Whether a file of this name is one of the cache's.
+fn is_extent(name: &str) -> bool {
+    let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let parts: Vec<&str> = name.split('-').collect();
+    parts.iter().map(|part| part.len()).eq([32, 8, 8]) && parts.into_iter().all(hex)
+}
+
+/// Whether a file of this name is one of the cache's that is being written.
+fn is_unfinished(name: &str) -> bool {
+    let name = name.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
+    name.is_some_and(|(name, process)| is_extent(name) && process.parse::<u32>().is_ok())
+}
+
 /// The directory and what is known to be in it. Calls block on the disk.
 pub(super) struct DiskCache {
     dir: PathBuf,
@@ -47,7 +60,8 @@ struct Known {
 }
 
 impl DiskCache {
-    /// Opens or creates the directory and counts what it holds.
+    /// Opens or creates the directory and counts what it holds. Only files
+    /// named as this cache names its own are ever counted or removed.
     pub fn open(dir: &Path, budget: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let mut found = Vec::new();
@@ -56,9 +70,11 @@ impl DiskCache {
             let (name, meta) = (file.file_name(), file.metadata()?);
             match name.to_str() {
                 // Left by a process that died while writing.
-                Some(name) if name.ends_with(".new") => drop(fs::remove_file(file.path())),
-                Some(name) => found.push((meta.modified()?, name.to_owned(), meta.len())),
-                None => {}
+                Some(name) if is_unfinished(name) => drop(fs::remove_file(file.path())),
+                Some(name) if is_extent(name) => {
+                    found.push((meta.modified()?, name.to_owned(), meta.len()));
+                }
+                Some(_) | None => {}
             }
         }
         found.sort();

@@ -32,6 +32,9 @@ const LARGE: u32 = 256 << 10;
 const RUN: u32 = 4 << 20;
 /// How many bytes are being fetched at a time, all readers together.
 const IN_FLIGHT: usize = 48 << 20;
+/// How many fetched bytes wait at a time to be written to the disk cache; what
+/// comes when there is no room is not kept.
+const KEEPING: usize = 16 << 20;
 
 type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkError>>>;
 
@@ -45,6 +48,8 @@ pub(super) struct Fetcher {
     /// Who wants an extent takes the given part of the flight's result.
     flights: Mutex<HashMap<Extent, (Flight, usize)>>,
     window: Arc<Semaphore>,
+    /// Room for what waits for the disk, in KiB.
+    pub(super) keeping: Arc<Semaphore>,
 }
 
 impl Fetcher {
@@ -55,6 +60,7 @@ impl Fetcher {
             disk: disk.map(Arc::new),
             flights: Mutex::default(),
             window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
+            keeping: Arc::new(Semaphore::new(KEEPING >> 10)),
         }
     }
 }
@@ -119,9 +125,10 @@ impl Inner {
     /// The plain bytes of a chunk in a durable pack.
     pub async fn read(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
         let plain = match place.stored >= LARGE {
-            true => self.read_large(place).await?,
-            false => self.read_small(place).await?,
+            true => self.read_large(place).await,
+            false => self.read_small(place).await,
         };
+        let plain = plain.inspect_err(|error| self.distrust(error))?;
         self.remember([place]);
         Ok(plain)
     }
@@ -298,7 +305,8 @@ impl Inner {
                 outcome => outcome,
             }
         });
-        let plain = futures::future::try_join_all(decoded).await?;
+        let plain = futures::future::try_join_all(decoded).await;
+        let plain = plain.inspect_err(|error| self.distrust(error))?;
         self.remember(run);
         Ok(plain)
     }
@@ -338,7 +346,8 @@ impl Inner {
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; extents.len()])
     }
 
-    /// Keeps fetched bytes on disk, in the background.
+    /// Keeps fetched bytes on disk, in the background; not when the disk is
+    /// behind already.
     fn keep_on_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
         let Some(disk) = self.fetcher.disk.clone() else { return };
         let kept: Vec<_> = extents
@@ -347,7 +356,13 @@ impl Inner {
             .filter_map(|(extent, part)| Some((*extent, part.clone()?)))
             .filter(|(_, bytes)| !bytes.is_empty())
             .collect();
+        let bytes: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
+        let room = Arc::clone(&self.fetcher.keeping);
+        let Ok(room) = room.try_acquire_many_owned((bytes.div_ceil(1 << 10)) as u32) else {
+            return;
+        };
         drop(tokio::task::spawn_blocking(move || {
+            let _room = room;
             kept.iter().for_each(|(extent, bytes)| disk.put(extent, bytes));
         }));
     }

@@ -10,6 +10,9 @@ use super::{ChunkError, ChunkRef, ChunkSizes, Chunker, Content, INLINE_MAX, Pack
 
 /// How many chunks of one file are encoded at a time.
 const PARALLEL: usize = 4;
+/// New chunks in a row after which those around a chunk count as new, too:
+/// about as many as share a buffer of the chunker's.
+const DENSE: usize = 16;
 
 /// Turns a stream of bytes into [`Content`], in memory bounded by a few chunks.
 pub struct FileWriter {
@@ -18,6 +21,8 @@ pub struct FileWriter {
     chunker: Chunker,
     encoding: VecDeque<Encoding>,
     chunks: Vec<ChunkRef>,
+    /// Chunks that came after the last one that was stored already.
+    new_in_a_row: usize,
 }
 
 impl FileWriter {
@@ -37,6 +42,7 @@ impl FileWriter {
             chunker: Chunker::with_sizes(sizes),
             encoding: VecDeque::new(),
             chunks: Vec::new(),
+            new_in_a_row: DENSE,
         }
     }
 
@@ -114,7 +120,8 @@ impl FileWriter {
         if self.encoding.len() >= PARALLEL {
             self.land().await?;
         }
-        self.encoding.push_back(self.writer.encode(chunk, &self.known).await?);
+        let alone = self.new_in_a_row < DENSE;
+        self.encoding.push_back(self.writer.encode(chunk, &self.known, alone).await?);
         Ok(())
     }
 
@@ -122,7 +129,9 @@ impl FileWriter {
     /// was one.
     async fn land(&mut self) -> Result<bool, ChunkError> {
         let Some(encoding) = self.encoding.pop_front() else { return Ok(false) };
-        self.chunks.push(self.writer.place(encoding).await?);
+        let placed = self.writer.place(encoding).await?;
+        self.new_in_a_row = if placed.known { 0 } else { self.new_in_a_row.saturating_add(1) };
+        self.chunks.push(placed.place);
         Ok(true)
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod fetch;
 mod file;
 mod pack;
+mod presence;
 mod reference;
 mod upload;
 mod writer;

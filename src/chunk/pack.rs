@@ -181,18 +181,20 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
     if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN) {
         return Err(corrupt("its index does not match its checksum"));
     }
-    Ok(Footer::Whole(index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry)).collect()))
+    let entries = index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry));
+    let whole = entries.collect::<Option<_>>().map(Footer::Whole);
+    whole.ok_or_else(|| corrupt("its index names a frame that cannot be"))
 }
 
 /// Reads one entry of the index; `entry` has [`ENTRY_LEN`] bytes.
-fn parse_entry(pack: PackId, entry: &[u8]) -> ChunkRef {
+fn parse_entry(pack: PackId, entry: &[u8]) -> Option<ChunkRef> {
     let (id, numbers) = entry.split_at(ChunkId::LEN);
     let mut bytes = [0; ChunkId::LEN];
     bytes.copy_from_slice(id);
     let number = |at: usize| {
         u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]])
     };
-    ChunkRef { id: ChunkId::new(bytes), pack, offset: number(0), stored: number(4), len: number(8) }
+    ChunkRef::checked(ChunkId::new(bytes), pack, (number(0), number(4)), number(8))
 }
 
 /// The key of a pack in the store.

@@ -1,5 +1,6 @@
 //! Where a chunk is.
 
+use super::BLOB_MAX;
 use crate::model::{ChunkId, PackId};
 
 /// A chunk by content and by place: all a reader needs.
@@ -21,6 +22,17 @@ pub struct ChunkRef {
 }
 
 impl ChunkRef {
+    /// A reference that somebody else made, unless no pack could hold it.
+    #[must_use]
+    pub fn checked(id: ChunkId, pack: PackId, span: (u32, u32), len: u32) -> Option<Self> {
+        let (offset, stored) = span;
+        let sound = stored >= 2
+            && offset.checked_add(stored).is_some()
+            && len as usize <= BLOB_MAX
+            && stored - 1 <= len;
+        sound.then_some(Self { id, pack, offset, stored, len })
+    }
+
     /// The bytes of the pack that the frame covers.
     #[must_use]
     pub fn span(&self) -> std::ops::Range<u64> {

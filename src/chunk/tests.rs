@@ -74,7 +74,7 @@ fn golden_pack() {
     for plain in [&b"hello"[..], b"world!"] {
         let plain = Bytes::from_static(plain);
         let (id, len) = (chunk_id(&plain), plain.len());
-        pack.add(id, len, codec::encode(plain));
+        pack.add(id, len, codec::encode(plain, false));
     }
     let (parts, refs) = pack.seal();
     insta::assert_snapshot!(hex::encode(parts.concat()));
@@ -84,7 +84,7 @@ fn golden_pack() {
 #[test]
 fn golden_zstd_frames_stay_readable() {
     let plain = text(300);
-    let frame = codec::encode(plain.clone());
+    let frame = codec::encode(plain.clone(), false);
     assert_eq!(frame.codec, ZSTD);
     let stored = "0128b52ffd60";
     let encoded = hex::encode([&[frame.codec][..], &frame.payload].concat());
@@ -113,9 +113,9 @@ fn golden_boundaries_and_hashes() {
 
 #[test]
 fn noise_is_kept_plain_and_text_is_compressed() {
-    assert_eq!(codec::encode(noise(3, 1 << 20)).codec, RAW);
-    assert_eq!(codec::encode(noise(3, 1000)).codec, RAW);
-    let packed = codec::encode(text(1 << 20));
+    assert_eq!(codec::encode(noise(3, 1 << 20), false).codec, RAW);
+    assert_eq!(codec::encode(noise(3, 1000), false).codec, RAW);
+    let packed = codec::encode(text(1 << 20), false);
     assert_eq!(packed.codec, ZSTD);
     assert!(packed.payload.len() < 1 << 18);
 }
@@ -357,10 +357,12 @@ fn the_disk_cache_survives_a_restart_and_damage() {
             bytes[50] ^= 1;
             std::fs::write(&path, bytes).unwrap();
         }
-        std::fs::write(dir.path().join("x.1.new"), "left behind").unwrap();
+        let left = format!("{}-00000000-00100000.1.new", PackId::new([1; 16]));
+        let left = dir.path().join(left);
+        std::fs::write(&left, "left behind").unwrap();
         both(cached()).await;
         assert!(store.stats().get > before, "damage is a miss");
-        assert!(!dir.path().join("x.1.new").exists());
+        assert!(!left.exists());
     });
 }
 
@@ -379,6 +381,126 @@ fn the_disk_cache_keeps_to_its_budget() {
     let reopened = DiskCache::open(dir.path(), 2500).unwrap();
     assert!(reopened.used() <= 2500);
     assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
+}
+
+#[test]
+fn the_disk_cache_touches_only_files_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let pack = PackId::new([1; 16]);
+    let foreign =
+        ["thesis.tex", "x.1.new", &format!("{pack}-0-0"), &format!("{pack}-0000000g-00000001")];
+    for name in foreign {
+        std::fs::write(dir.path().join(name), noise(1, 10_000)).unwrap();
+    }
+    let cache = DiskCache::open(dir.path(), 5000).unwrap();
+    assert_eq!(cache.used(), 0);
+    for start in 0..20 {
+        cache.put(&Extent { pack, start, len: 1000 }, &noise(1, 1000));
+    }
+    assert!(foreign.iter().all(|name| dir.path().join(name).exists()));
+}
+
+#[test]
+fn a_slow_cache_disk_takes_bounded_memory() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::memory();
+        let writer = blobs_on(&store).writer();
+        let places = [noise(1, 500_000), noise(2, 500_000)].map(|bytes| writer.append(bytes));
+        let places = futures::future::try_join_all(places).await.unwrap();
+        writer.flush().await.unwrap();
+        let disk = Some((dir.path().to_owned(), 10 << 20));
+        let config = BlobConfig { disk, ..BlobConfig::default() };
+        let blobs = Blobs::new(store, Arc::new(SystemClock), config);
+        let keeping = &blobs.inner.fetcher.keeping;
+        let full = keeping.try_acquire_many(keeping.available_permits() as u32).unwrap();
+        blobs.read(&places[0]).await.unwrap();
+        drop(full);
+        blobs.read(&places[1]).await.unwrap();
+        while std::fs::read_dir(dir.path()).unwrap().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let kept = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().file_name();
+        let offset = format!("-{:08x}-", places[1].offset);
+        assert!(kept.to_str().unwrap().contains(&offset), "the first was not kept: {kept:?}");
+    });
+}
+
+#[test]
+fn what_the_store_lost_is_stored_anew_at_one_question_per_pack() {
+    run(async {
+        let blobs = blobs_on(&Store::memory());
+        let bytes = noise(4, 9 << 20);
+        let first = blobs.writer();
+        let content = write(&first, &bytes).await;
+        first.flush().await.unwrap();
+        let other = blobs_on(blobs.store());
+        let base = content.chunks();
+        let again = async |blobs: &Blobs| {
+            let writer = blobs.writer();
+            let mut file = FileWriter::new(&writer, base);
+            file.write(bytes.clone()).await.unwrap();
+            let content = file.finish().await.unwrap();
+            writer.flush().await.unwrap();
+            content
+        };
+        let asked = blobs.store().stats().get;
+        assert_eq!(again(&other).await, content);
+        assert!(base.len() > 2);
+        assert_eq!(blobs.store().stats().get - asked, 1, "one question for all chunks");
+        blobs.store().delete(&pack_key(base[0].pack)).await.unwrap();
+        let third = blobs_on(blobs.store());
+        let anew = again(&third).await;
+        assert_eq!((anew.hash(), layout(&anew)), (content.hash(), layout(&content)));
+        assert_ne!(anew.chunks()[0].pack, base[0].pack);
+        assert_eq!(read(&blobs_on(blobs.store()), &anew).await, bytes);
+        assert!(!third.holds(&base[0]).await.unwrap());
+        assert!(third.holds(&anew.chunks()[0]).await.unwrap());
+    });
+}
+
+#[test]
+fn damaged_chunks_are_stored_anew_once_that_is_known() {
+    run(async {
+        let blobs = blobs_on(&Store::memory());
+        let writer = blobs.writer();
+        let place = writer.append(noise(1, 9000)).await.unwrap();
+        writer.flush().await.unwrap();
+        let mut pack = blobs.store().get(&pack_key(place.pack)).await.unwrap().to_vec();
+        pack[place.offset as usize + 100] ^= 1;
+        blobs.store().put(&pack_key(place.pack), pack).await.unwrap();
+        assert!(blobs.afresh().read(&place).await.is_err());
+        let anew = writer.append(noise(1, 9000)).await.unwrap();
+        writer.flush().await.unwrap();
+        assert_ne!(anew, place);
+        assert_eq!(blobs.afresh().read(&anew).await.unwrap(), noise(1, 9000));
+    });
+}
+
+#[test]
+fn a_chunk_alone_in_a_large_buffer_is_copied_out_of_it() {
+    let buffer = noise(1, 4 << 20);
+    let plain = buffer.slice(1 << 20..2 << 20);
+    assert_eq!(codec::encode(plain.clone(), false).payload.as_ptr(), plain.as_ptr());
+    let copied = codec::encode(plain.clone(), true).payload;
+    assert!(copied == plain && copied.as_ptr() != plain.as_ptr());
+}
+
+#[test]
+fn references_that_no_pack_can_hold_are_refused() {
+    let checked = |span, len| {
+        ChunkRef::checked(ChunkId::new([1; 32]), PackId::new([2; 16]), span, len).is_some()
+    };
+    assert!(checked((25, 101), 100) && checked((25, 2), BLOB_MAX as u32));
+    for (span, len) in [
+        ((25, 0), 100),
+        ((25, 1), 0),
+        ((25, 102), 100),
+        ((u32::MAX - 5, 101), 100),
+        ((25, 101), BLOB_MAX as u32 + 1),
+    ] {
+        assert!(!checked(span, len), "{span:?} {len}");
+    }
 }
 
 #[test]
@@ -542,7 +664,7 @@ proptest! {
     fn frames_and_footers_survive_a_round_trip(bytes in mixed()) {
         let plain = Bytes::from(bytes);
         let mut pack = PackBuilder::new(PackId::new([1; 16]));
-        let place = pack.add(chunk_id(&plain), plain.len(), codec::encode(plain.clone()));
+        let place = pack.add(chunk_id(&plain), plain.len(), codec::encode(plain.clone(), false));
         prop_assert_eq!(codec::decode(&pack.frame(&place).unwrap(), plain.len()), Ok(plain));
         let (parts, refs) = pack.seal();
         let object = parts.concat();
@@ -554,7 +676,7 @@ proptest! {
         let mut pack = PackBuilder::new(PackId::new([1; 16]));
         for n in 0..5 {
             let plain = noise(n, 30);
-            pack.add(chunk_id(&plain), 30, codec::encode(plain));
+            pack.add(chunk_id(&plain), 30, codec::encode(plain, false));
         }
         let end = parse_end(&mut pack);
         let mut flipped = end.clone();

@@ -190,6 +190,8 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.outcome.is_ok() {
+            let end = self.places.iter().map(|place| place.span().end).max();
+            self.inner.presence.saw(self.id, self.inner.clock.now(), end);
             self.inner.remember(&self.places);
         }
         lock(&self.inner.live).remove(&self.id);

@@ -26,7 +26,7 @@ pub struct PackWriter {
 
 /// A blob hashed and, unless it is stored already, ready to be laid down.
 pub(super) enum Encoded {
-    Known(ChunkRef),
+    Known { place: ChunkRef, plain: Bytes },
     New { id: ChunkId, len: usize, frame: Frame },
 }
 
@@ -34,6 +34,13 @@ pub(super) enum Encoded {
 pub(super) enum Encoding {
     Done(Encoded),
     Running(JoinHandle<Encoded>),
+}
+
+/// A blob that has its place.
+pub(super) struct Placed {
+    pub place: ChunkRef,
+    /// Whether it was stored already.
+    pub known: bool,
 }
 
 /// Chunks likely to come again, by content.
@@ -64,47 +71,66 @@ impl PackWriter {
         known: &[ChunkRef],
     ) -> Result<ChunkRef, ChunkError> {
         let known = Arc::new(known.iter().map(|place| (place.id, *place)).collect());
-        let encoding = self.encode(plain, &known).await?;
-        self.place(encoding).await
+        let encoding = self.encode(plain, &known, false).await?;
+        Ok(self.place(encoding).await?.place)
     }
 
     /// Starts encoding a blob; returns at once for a large one, unless all
-    /// processors are busy with others.
-    pub(super) async fn encode(&self, plain: Bytes, known: &Known) -> Result<Encoding, ChunkError> {
+    /// processors are busy with others. One that is `alone` in a larger buffer
+    /// is copied out of it rather than keep all of it while it waits.
+    pub(super) async fn encode(
+        &self,
+        plain: Bytes,
+        known: &Known,
+        alone: bool,
+    ) -> Result<Encoding, ChunkError> {
         if plain.len() > BLOB_MAX {
             return Err(ChunkError::TooLarge { size: plain.len() });
         }
         if plain.len() <= SMALL {
-            return Ok(Encoding::Done(self.encode_here(plain, known)));
+            return Ok(Encoding::Done(self.encode_here(plain, known, alone)));
         }
         let permit = Arc::clone(&self.blobs.inner.cpu).acquire_owned().await;
         let (writer, known) = (self.clone(), Arc::clone(known));
         Ok(Encoding::Running(tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            writer.encode_here(plain, &known)
+            writer.encode_here(plain, &known, alone)
         })))
     }
 
-    fn encode_here(&self, plain: Bytes, known: &Known) -> Encoded {
+    fn encode_here(&self, plain: Bytes, known: &Known, alone: bool) -> Encoded {
         let (id, len) = (chunk_id(&plain), plain.len());
         let found = known.get(&id).copied();
         let found = found.or_else(|| self.filling.find(&id));
         match found.or_else(|| self.blobs.inner.find(&id)) {
-            Some(place) => Encoded::Known(place),
-            None => Encoded::New { id, len, frame: codec::encode(plain) },
+            Some(place) => Encoded::Known { place, plain },
+            None => Encoded::New { id, len, frame: codec::encode(plain, alone) },
         }
     }
 
-    /// Lays an encoded blob into the open pack, waiting for room.
-    pub(super) async fn place(&self, encoding: Encoding) -> Result<ChunkRef, ChunkError> {
+    /// Lays an encoded blob into the open pack, waiting for room. One whose
+    /// pack was lost is stored anew.
+    pub(super) async fn place(&self, encoding: Encoding) -> Result<Placed, ChunkError> {
         let encoded = match encoding {
             Encoding::Done(encoded) => encoded,
             Encoding::Running(task) => task.await.map_err(|_| ChunkError::Interrupted)?,
         };
-        let (id, len, mut frame) = match encoded {
-            Encoded::Known(place) => return Ok(place),
+        let (id, len, frame) = match encoded {
+            Encoded::Known { place, .. } if self.blobs.inner.holds(&place).await? => {
+                return Ok(Placed { place, known: true });
+            }
+            Encoded::Known { place, plain } => {
+                let encode = move || codec::encode(plain, true);
+                let frame = tokio::task::spawn_blocking(encode).await;
+                (place.id, place.len as usize, frame.map_err(|_| ChunkError::Interrupted)?)
+            }
             Encoded::New { id, len, frame } => (id, len, frame),
         };
+        let place = self.lay(id, len, frame).await?;
+        Ok(Placed { place, known: false })
+    }
+
+    async fn lay(&self, id: ChunkId, len: usize, mut frame: Frame) -> Result<ChunkRef, ChunkError> {
         loop {
             match self.filling.lay(id, len, frame)? {
                 Laid::Placed(place) => return Ok(place),

@@ -21,7 +21,7 @@ use crate::cli::prelude::*;
 use crate::controller::executor::overlay;
 use crate::controller::executor::process::ProcessExecutor;
 use crate::controller::{Controller, ControllerConfig, InputViews, MountedViews};
-use crate::model::{Clock, SystemClock};
+use crate::model::{Clock, SystemClock, Timestamp};
 use crate::mount::{MountOptions, Mounted};
 use crate::repo::Repos;
 use crate::store::{self, StoreOptions};
@@ -194,7 +194,7 @@ impl Args {
         };
         let store = store::open(&url, &StoreOptions::default()).map_err(failed)?;
         store.check_format().await.map_err(failed)?;
-        store::remove_stale_uploads(&url, clock.now()).map_err(failed)?;
+        tidy_store(url, clock.now());
         let store_url = store.to_string();
         // A third for what is read, half for what is written.
         let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
@@ -203,6 +203,7 @@ impl Args {
         let blobs = Blobs::new(store, Arc::clone(&clock), config);
         learn(blobs.clone());
         let repos = Repos::new(catalog, blobs, clock);
+        tidy_catalog(repos.clone());
         let controller = self.controller(&repos, root).await?;
         Ok(api::Parts { repos, controller, store_url })
     }
@@ -227,6 +228,35 @@ impl Args {
         let nodes = repos.nodes().clone();
         Ok(Controller::new(repos.clone(), nodes, Arc::new(executor), views, config))
     }
+}
+
+/// Removes what dead writers left of packs, beside the start: it looks at
+/// every pack.
+fn tidy_store(url: String, now: Timestamp) {
+    drop(tokio::task::spawn_blocking(move || match store::remove_stale_uploads(&url, now) {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "unfinished uploads of dead writers are removed"),
+        Err(error) => tracing::warn!(%error, "what dead writers left stays where it is"),
+    }));
+}
+
+/// How often events that nobody needs any more are dropped.
+const TRIM: Duration = Duration::from_secs(600);
+
+/// Ends removals that a crash broke off, and drops old events for as long as
+/// the server runs.
+fn tidy_catalog(repos: Repos) {
+    tokio::spawn(async move {
+        if let Err(error) = repos.resume_removals().await {
+            tracing::warn!(%error, "objects of removed commits stay for now");
+        }
+        loop {
+            if let Err(error) = repos.trim_events().await {
+                tracing::warn!(%error, "old events stay for now");
+            }
+            tokio::time::sleep(TRIM).await;
+        }
+    });
 }
 
 /// Packs whose chunks a new server knows, so that they are not stored again.

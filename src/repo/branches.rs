@@ -25,13 +25,15 @@ impl Repos {
         self.repo_row(&branch.repo).await?;
         let mut attempts = Attempts::new();
         loop {
+            let wiring = self.same_wiring().await?;
             let before = self.catalog.branch(branch).await?;
             let head = match &spec.head {
                 Some(head) => Some(self.resolve(&branch.repo, head).await?),
                 None => None,
             };
             self.check_branch(branch, before.as_ref(), head.as_ref(), spec).await?;
-            let ops = self.branch_ops(branch, before.as_ref(), head.as_ref(), spec).await?;
+            let mut ops = vec![wiring];
+            ops.extend(self.branch_ops(branch, before.as_ref(), head.as_ref(), spec).await?);
             match self.catalog.apply(ops).await {
                 Ok(()) => return self.inspect_branch(branch).await,
                 Err(e) => attempts.again(e)?,

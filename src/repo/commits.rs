@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::graph::Changes;
 use super::{Attempts, RepoError, Repos, Result, object};
-use crate::catalog::{BranchRow, CatalogError, CommitQuery, CommitRow, Op, Origin, StoredRoot};
+use crate::catalog::{
+    Back, BranchRow, CatalogError, CommitQuery, CommitRow, Op, Origin, StoredRoot,
+};
 use crate::model::{Branch, BranchName, Commit, CommitId, Ref, Repo, RepoKind};
 
 /// The commit to open.
@@ -86,6 +88,7 @@ impl Repos {
     }
 
     async fn start_ops(&self, spec: &StartCommit, commit: Commit) -> Result<Vec<Op>> {
+        let wiring = self.same_wiring().await?;
         let branch = spec.branch.as_ref().map(|name| spec.repo.branch(name.clone()));
         let before = match &branch {
             Some(branch) => self.writable_branch(branch).await?,
@@ -100,6 +103,10 @@ impl Repos {
         if let Some(open) = parent.as_ref().filter(|row| row.is_open()) {
             return Err(RepoError::NotFinished { commit: open.commit.clone() });
         }
+        let root = match &parent {
+            Some(parent) => self.tree_at(parent).await?,
+            None => StoredRoot::default(),
+        };
         let row = CommitRow {
             seq: 0,
             number: 0,
@@ -111,11 +118,29 @@ impl Repos {
             started: self.clock.now(),
             finished: None,
             error: None,
-            root: parent.map(|row| row.root).unwrap_or_default(),
+            root,
             provenance: Vec::new(),
             commit,
         };
-        Ok(self.on_branch(row, branch.as_ref(), before.as_ref()))
+        let mut ops = vec![wiring];
+        ops.extend(self.on_branch(row, branch.as_ref(), before.as_ref()));
+        Ok(ops)
+    }
+
+    /// The tree that what is built upon a finished commit begins with: its
+    /// own, or of one that failed that of the newest before it that did not.
+    pub(super) async fn tree_at(&self, row: &CommitRow) -> Result<StoredRoot> {
+        if row.error.is_none() {
+            return Ok(row.root.clone());
+        }
+        let good = self.catalog.ancestor(&row.commit, Back::Good).await?;
+        Ok(good.map(|row| row.root).unwrap_or_default())
+    }
+
+    /// A guard that provenance stays as it is from now on: what is read after
+    /// it holds when a batch with it is applied.
+    pub(super) async fn same_wiring(&self) -> Result<Op> {
+        Ok(Op::ExpectWiring(self.catalog.wiring().await?))
     }
 
     /// Creates a commit as the head of its branch.
@@ -278,12 +303,24 @@ impl Repos {
     /// none. [`RepoError::HeadMoved`] says that the tree must be built again
     /// upon the new head.
     pub async fn commit_once(&self, branch: &Branch, spec: &OneShot) -> Result<CommitRow> {
+        self.commit_once_and(branch, spec, self.clock.commit_id(), &[]).await
+    }
+
+    /// [`Self::commit_once`] under a given id, and with more to write in the
+    /// same step. Where a guard among that fails, the head counts as moved.
+    pub(super) async fn commit_once_and(
+        &self,
+        branch: &Branch,
+        spec: &OneShot,
+        id: CommitId,
+        also: &[Op],
+    ) -> Result<CommitRow> {
         self.repo_row(&branch.repo).await?;
-        let row = self.one_shot_row(branch, spec);
+        let row = self.one_shot_row(branch, spec, id);
         // Before an object is written for nothing.
         self.once_head(branch, spec).await?;
         self.write_object(&row).await?;
-        let done = self.apply_once(branch, spec, &row).await;
+        let done = self.apply_once(branch, spec, &row, also).await;
         // When the catalog itself failed, the commit may be there.
         if done.as_ref().is_err_and(|e| !matches!(e, RepoError::Catalog(_))) {
             // What is left behind here fsck finds.
@@ -297,21 +334,26 @@ impl Repos {
         branch: &Branch,
         spec: &OneShot,
         row: &CommitRow,
+        also: &[Op],
     ) -> Result<CommitRow> {
         let mut attempts = Attempts::new();
         loop {
-            let ops = self.once_ops(branch, spec, row).await?;
+            let mut ops = self.once_ops(branch, spec, row).await?;
+            ops.extend(also.iter().cloned());
             match self.catalog.apply(ops).await {
                 Ok(()) => return self.inspect_commit(&row.commit).await,
+                Err(CatalogError::Conflict { .. }) if !also.is_empty() => {
+                    return Err(RepoError::HeadMoved { branch: branch.clone(), current: None });
+                }
                 Err(e) => attempts.again(e)?,
             }
         }
     }
 
-    fn one_shot_row(&self, branch: &Branch, spec: &OneShot) -> CommitRow {
+    fn one_shot_row(&self, branch: &Branch, spec: &OneShot, id: CommitId) -> CommitRow {
         let now = self.clock.now();
         CommitRow {
-            commit: branch.repo.commit(self.clock.commit_id()),
+            commit: branch.repo.commit(id),
             seq: 0,
             number: 0,
             branch: Some(branch.name.clone()),
@@ -338,12 +380,14 @@ impl Repos {
     }
 
     async fn once_ops(&self, branch: &Branch, spec: &OneShot, row: &CommitRow) -> Result<Vec<Op>> {
+        let wiring = self.same_wiring().await?;
         let before = self.once_head(branch, spec).await?;
         let mut changes = Changes::default();
         changes.heads.insert(branch.clone(), row.commit.id);
         let triggered = self.triggered(row, &mut changes).await?;
         let derived = self.derive(&changes, row.commit.id).await?;
-        let mut ops = derived.guards;
+        let mut ops = vec![wiring];
+        ops.extend(derived.guards);
         ops.extend(self.on_branch(row.clone(), Some(branch), before.as_ref()));
         ops.extend(triggered);
         ops.extend(derived.plan.into_ops());
@@ -352,14 +396,23 @@ impl Repos {
 
     /// Changes what a commit says about itself.
     pub async fn describe_commit(&self, commit: &Commit, description: &str) -> Result<()> {
-        let mut row = self.inspect_commit(commit).await?;
-        description.clone_into(&mut row.description);
-        if !row.is_open() {
-            self.write_object(&row).await?;
+        // Whoever finishes it meanwhile, or removes its parent, has it else.
+        let _rewriting = self.rewriting.lock().await;
+        let mut attempts = Attempts::new();
+        loop {
+            let mut row = self.inspect_commit(commit).await?;
+            description.clone_into(&mut row.description);
+            if !row.is_open() {
+                self.write_object(&row).await?;
+            }
+            let guard = Op::ExpectOpen { commit: commit.clone(), open: row.is_open() };
+            let description = description.to_owned();
+            let op = Op::DescribeCommit { commit: commit.clone(), description };
+            match self.catalog.apply(vec![guard, op]).await {
+                Ok(()) => return Ok(()),
+                Err(e) => attempts.again(e)?,
+            }
         }
-        let description = description.to_owned();
-        let op = Op::DescribeCommit { commit: commit.clone(), description };
-        Ok(self.catalog.apply(vec![op]).await?)
     }
 
     /// Commits of a repo.

@@ -11,7 +11,7 @@ use lru::LruCache;
 use super::{Repos, Result, object};
 use crate::catalog::{CommitQuery, CommitRow};
 use crate::chunk::ChunkRef;
-use crate::model::{ChunkId, Commit, Timestamp};
+use crate::model::{Commit, PackId, Timestamp};
 use crate::store::StoreError;
 use crate::tree::{NodeCache, Nodes, Reference, Root, references};
 
@@ -20,6 +20,9 @@ pub use rebuild::RebuildSummary;
 /// Blobs remembered as seen, so that what trees share is read once; beyond
 /// that they are read again.
 const SEEN: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
+
+/// Chunks of one commit that are named when they cannot be read.
+const NAMED: u64 = 20;
 
 /// How much to check.
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,7 +122,12 @@ impl Repos {
     /// no object is left over. Tells of problems as it finds them; an error
     /// means that checking itself could not go on.
     pub async fn fsck(&self, how: Fsck, tell: impl FnMut(&Problem) + Send) -> Result<FsckSummary> {
-        let nodes = Nodes::new(self.blobs.clone(), NodeCache::new(1 << 20));
+        let nodes = match how.deep {
+            // Past all caches: what they hold may be gone from the store. A
+            // node is opened once for each place it has.
+            true => Nodes::new(self.blobs.afresh(), NodeCache::new(0)),
+            false => Nodes::new(self.blobs.clone(), NodeCache::new(1 << 20)),
+        };
         let seen = LruCache::new(SEEN);
         let summary = FsckSummary::default();
         let mut check = Check { repos: self, how, nodes, seen, summary, tell };
@@ -147,7 +155,7 @@ struct Check<'r, T> {
     repos: &'r Repos,
     how: Fsck,
     nodes: Nodes,
-    seen: LruCache<ChunkId, ()>,
+    seen: LruCache<(PackId, u32), ()>,
     summary: FsckSummary,
     tell: T,
 }
@@ -166,11 +174,12 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
         if let Some(what) = self.object_fault(row).await? {
             self.found(&Problem::Object { commit: row.commit.clone(), what });
             if self.how.repair {
-                self.repos.write_object(row).await?;
-                self.summary.repaired += 1;
+                self.repair(&row.commit).await?;
             }
         }
         if let Err(what) = self.tree(row).await {
+            // What is below was not read, though its parents were.
+            self.seen.clear();
             self.found(&Problem::Tree { commit: row.commit.clone(), what });
         }
         for upstream in &row.provenance {
@@ -184,6 +193,35 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
         Ok(())
     }
 
+    /// Writes a commit's object as the catalog has the commit now.
+    async fn repair(&mut self, commit: &Commit) -> Result<()> {
+        let _rewriting = self.repos.rewriting.lock().await;
+        if let Some(row) = self.repos.catalog.commit(commit).await?
+            && !row.is_open()
+        {
+            self.repos.write_object(&row).await?;
+            self.summary.repaired += 1;
+        }
+        Ok(())
+    }
+
+    /// An object's commit as the catalog would have it: what it came from may
+    /// have been deleted since, which its object does not tell.
+    async fn as_known(&self, mut row: CommitRow) -> Result<CommitRow> {
+        if let Some(parent) = row.parent {
+            let parent = self.repos.catalog.commit(&row.commit.repo.commit(parent)).await?;
+            row.parent = parent.map(|parent| parent.commit.id);
+        }
+        let mut known = Vec::new();
+        for upstream in row.provenance {
+            if self.repos.catalog.commit(&upstream).await?.is_some() {
+                known.push(upstream);
+            }
+        }
+        row.provenance = known;
+        Ok(row)
+    }
+
     /// What is wrong with a commit's object.
     async fn object_fault(&self, row: &CommitRow) -> Result<Option<String>> {
         let stored = match self.repos.store().get(&object::key(&row.commit)).await {
@@ -192,14 +230,14 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
             Err(e) => return Err(e.into()),
         };
         // Encoding is canonical, so equal rows are equal bytes.
-        let fault = match object::decode(&stored) {
-            Err(e) => Some(e.to_string()),
-            Ok(_) if stored != object::encode(row) => {
-                Some("it is not the commit that the catalog has".into())
-            }
-            Ok(_) => None,
+        let wanted = object::encode(row);
+        let found = match object::decode(&stored) {
+            Err(e) => return Ok(Some(e.to_string())),
+            Ok(_) if stored == wanted => return Ok(None),
+            Ok(found) => self.as_known(found).await?,
         };
-        Ok(fault)
+        let fault = || "it is not the commit that the catalog has".into();
+        Ok((object::encode(&found) != wanted).then(fault))
     }
 
     /// Reads the topmost node, or everything below it.
@@ -212,14 +250,14 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
         // The node before is remembered by the time the stream asks for it.
         let known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let asked = std::sync::Arc::clone(&known);
-        let mut first = true;
+        let (mut first, mut damaged) = (true, 0);
         let enter = move |_: &ChunkRef| {
             let top = std::mem::take(&mut first);
             top || (deep && !asked.load(std::sync::atomic::Ordering::Relaxed))
         };
         let mut blobs = references(&self.nodes, &root, enter);
         while let Some(blob) = blobs.try_next().await.map_err(|e| e.to_string())? {
-            let seen = self.read(&blob).await?;
+            let seen = self.read(&row.commit, &blob, &mut damaged).await;
             known.store(seen, std::sync::atomic::Ordering::Relaxed);
         }
         self.summary.blobs += u64::from(!deep && !root.is_empty());
@@ -227,23 +265,32 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
     }
 
     /// Reads what nothing else reads, and says whether it was seen before.
-    async fn read(&mut self, blob: &Reference) -> Result<bool, String> {
+    /// Chunks that cannot be read are named, up to a bound, and counted.
+    async fn read(&mut self, commit: &Commit, blob: &Reference, damaged: &mut u64) -> bool {
         if !self.how.deep {
-            return Ok(false);
+            return false;
         }
         let place = match blob {
             Reference::Node(place) | Reference::List(place) => place,
             Reference::Chunk { chunk, .. } => chunk,
         };
-        let seen = self.seen.put(place.id, ()).is_some();
+        let key = (place.pack, place.offset);
+        let seen = self.seen.put(key, ()).is_some();
         if !seen {
             self.summary.blobs += 1;
-            if let Reference::Chunk { path, .. } = blob {
-                let read = self.nodes.blobs().read(place).await;
-                read.map_err(|e| format!("file {path}: {e}"))?;
+            if let Reference::Chunk { path, .. } = blob
+                && let Err(error) = self.nodes.blobs().read(place).await
+            {
+                // Every commit that has it shall say so.
+                self.seen.pop(&key);
+                *damaged += 1;
+                if *damaged <= NAMED {
+                    let what = format!("file {path}: {error}");
+                    self.found(&Problem::Tree { commit: commit.clone(), what });
+                }
             }
         }
-        Ok(seen)
+        seen
     }
 
     async fn orphans(&mut self) -> Result<()> {

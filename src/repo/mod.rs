@@ -7,6 +7,7 @@
 
 mod branches;
 mod commits;
+mod deletion;
 mod derive;
 mod error;
 mod files;
@@ -19,6 +20,7 @@ mod pipelines;
 mod projects;
 mod removal;
 mod resolve;
+mod retention;
 mod sets;
 mod transactions;
 mod triggers;
@@ -36,6 +38,7 @@ pub use files::{
 pub use fsck::{Fsck, FsckSummary, Problem, RebuildSummary};
 pub use pipelines::{FinishJob, PutPipeline};
 pub use projects::RepoInfo;
+pub use retention::Events;
 pub use sets::CommitSet;
 pub use transactions::{COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT};
 pub use wait::Subscription;
@@ -53,6 +56,10 @@ pub struct Repos {
     pub(in crate::repo) blobs: Blobs,
     pub(in crate::repo) clock: Arc<dyn Clock>,
     pub(in crate::repo) nodes: Nodes,
+    /// Held while the object of a finished commit is written anew with its row.
+    pub(in crate::repo) rewriting: Arc<tokio::sync::Mutex<()>>,
+    /// Held while commits and then their objects are removed.
+    pub(in crate::repo) removing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Bytes of decoded tree nodes kept in memory.
@@ -63,7 +70,7 @@ impl Repos {
     #[must_use]
     pub fn new(catalog: Arc<dyn Catalog>, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
         let nodes = Nodes::new(blobs.clone(), NodeCache::new(NODE_CACHE));
-        Self { catalog, blobs, clock, nodes }
+        Self { catalog, blobs, clock, nodes, rewriting: Arc::default(), removing: Arc::default() }
     }
 
     /// The catalog, for layers that keep their own rows there: the controller,

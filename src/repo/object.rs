@@ -27,8 +27,7 @@ pub fn key(commit: &Commit) -> String {
 }
 
 /// What the keys of a repo's commit objects start with, before a slash.
-#[must_use]
-pub fn prefix(repo: &Repo) -> String {
+fn prefix(repo: &Repo) -> String {
     format!("{ALL}/{}/{}.{}", repo.project, repo.name, repo.kind.as_str())
 }
 

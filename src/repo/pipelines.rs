@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::commits::FinishCommit;
 use super::graph::Changes;
 use super::nearest::nearest;
-use super::{Attempts, RepoError, Repos, Result};
+use super::{Attempts, RepoError, Repos, Result, object};
 use crate::catalog::{
-    CommitQuery, CommitRow, Job, JobChange, JobRow, JobState, Op, Origin, Pipeline, PipelineRow,
-    PipelineState, StoredRoot, Trigger,
+    CatalogError, CommitQuery, CommitRow, Job, JobChange, JobRow, JobState, Op, Origin, Pipeline,
+    PipelineRow, PipelineState, StoredRoot, Trigger,
 };
 use crate::model::{Branch, BranchName, Commit, CommitId, Repo, RepoKind};
 
@@ -62,12 +62,21 @@ impl Repos {
         self.inspect_project(&spec.pipeline.project).await?;
         let mut attempts = Attempts::new();
         loop {
+            let mut ops = vec![self.same_wiring().await?];
             let before = self.catalog.pipeline(&spec.pipeline).await?;
             self.check_pipeline(spec, before.as_ref()).await?;
-            let ops = self.pipeline_ops(spec, before.as_ref()).await?;
+            let commit = self.spec_commit(spec).await?;
+            ops.extend(self.pipeline_ops(spec, before.as_ref(), commit.clone()).await?);
+            self.write_object(&commit).await?;
             match self.catalog.apply(ops).await {
                 Ok(()) => return self.inspect_pipeline(&spec.pipeline).await,
-                Err(e) => attempts.again(e)?,
+                Err(e @ CatalogError::Conflict { .. }) => {
+                    // What is left behind here fsck finds.
+                    drop(self.store().delete(&object::key(&commit.commit)).await);
+                    attempts.again(e)?;
+                }
+                // It may have been written.
+                Err(e) => return Err(e.into()),
             }
         }
     }
@@ -123,9 +132,8 @@ impl Repos {
         &self,
         spec: &PutPipeline,
         before: Option<&PipelineRow>,
+        commit: CommitRow,
     ) -> Result<Vec<Op>> {
-        let commit = self.spec_commit(spec).await?;
-        self.write_object(&commit).await?;
         let set = commit.commit.id;
         let row = self.pipeline_row(spec, before, set);
         let wiring = self.wiring_of(&row, row.stopped);
@@ -289,12 +297,14 @@ impl Repos {
     pub async fn start_pipeline(&self, pipeline: &Pipeline) -> Result<()> {
         let mut attempts = Attempts::new();
         loop {
+            let wiring = self.same_wiring().await?;
             let row = self.inspect_pipeline(pipeline).await?;
             self.check_provenance(&output_branch(&row), &row.inputs).await?;
             let rewired = self.wiring_of(&row, false);
             let changes = Changes { rewired, ..Changes::default() };
             let derived = self.derive(&changes, self.clock.commit_id()).await?;
-            let mut ops = derived.guards;
+            let mut ops = vec![wiring];
+            ops.extend(derived.guards);
             ops.extend(self.create_missing(&row.inputs).await?);
             ops.extend(self.rewire(&row, false).await?);
             ops.push(state_op(&row, PipelineState::Running, false));
@@ -332,78 +342,6 @@ impl Repos {
                 Err(e) => attempts.again(e)?,
             }
         }
-    }
-
-    /// Deletes a pipeline with its jobs and repos, the output repo only unless
-    /// `keep_repo`. Refused without `force` while others read its output.
-    pub async fn delete_pipeline(
-        &self,
-        pipeline: &Pipeline,
-        force: bool,
-        keep_repo: bool,
-    ) -> Result<()> {
-        let mut attempts = Attempts::new();
-        loop {
-            let row = self.inspect_pipeline(pipeline).await?;
-            let (ops, gone) = self.delete_ops(&row, force, keep_repo).await?;
-            match self.catalog.apply(ops).await {
-                Ok(()) => {
-                    for repo in gone {
-                        self.delete_objects(&repo).await?;
-                    }
-                    return Ok(());
-                }
-                Err(e) => attempts.again(e)?,
-            }
-        }
-    }
-
-    async fn delete_ops(
-        &self,
-        row: &PipelineRow,
-        force: bool,
-        keep_repo: bool,
-    ) -> Result<(Vec<Op>, Vec<Repo>)> {
-        let Pipeline { project, name } = &row.pipeline;
-        let repo = |kind| Repo::of_pipeline(project, name, kind);
-        let mut ops = vec![Op::DeletePipeline(row.pipeline.clone())];
-        let mut gone = vec![repo(RepoKind::Meta), repo(RepoKind::Spec)];
-        match keep_repo {
-            true => ops.extend(self.close_output(row).await?),
-            false => {
-                ops.extend(self.detach_repo(&repo(RepoKind::User), force).await?);
-                gone.insert(0, repo(RepoKind::User));
-            }
-        }
-        for repo in &gone {
-            if self.catalog.repo(repo).await?.is_some() {
-                ops.push(Op::DeleteRepo(repo.clone()));
-            }
-        }
-        ops.extend(self.drop_waiting(row, &[]).await?);
-        Ok((ops, gone))
-    }
-
-    /// Makes a pipeline's output branch one like any other: nothing above it,
-    /// nothing open on it.
-    async fn close_output(&self, row: &PipelineRow) -> Result<Vec<Op>> {
-        let output = output_branch(row);
-        let Some(branch) = self.catalog.branch(&output).await? else { return Ok(Vec::new()) };
-        let mut ops = self.put_branch(&output, Some(&branch), None, &[], None);
-        let mut at = branch.head;
-        while let Some(id) = at {
-            let commit = self.inspect_commit(&output.repo.commit(id)).await?;
-            if !commit.is_open() {
-                break;
-            }
-            let error = Some(format!("pipeline {} was deleted", row.pipeline));
-            let end = FinishCommit { root: None, description: None, error };
-            let closed = self.finished(commit.clone(), &end);
-            self.write_object(&closed).await?;
-            ops.extend(finish_op(&commit, &closed));
-            at = commit.parent;
-        }
-        Ok(ops)
     }
 
     /// One job.
@@ -465,17 +403,6 @@ impl Repos {
     }
 }
 
-fn finish_op(open: &CommitRow, closed: &CommitRow) -> Option<Op> {
-    Some(Op::FinishCommit {
-        commit: closed.commit.clone(),
-        expected: Some(open.root.encoded.clone()),
-        root: closed.root.clone(),
-        description: None,
-        error: closed.error.clone(),
-        finished: closed.finished?,
-    })
-}
-
 fn why(change: &JobChange) -> String {
     let state = change.state.map_or("ended", JobState::as_str);
     match change.reason.as_deref() {
@@ -492,7 +419,7 @@ fn state_op(row: &PipelineRow, state: PipelineState, stopped: bool) -> Op {
     Op::SetPipelineState { pipeline: row.pipeline.clone(), state, reason: String::new(), stopped }
 }
 
-fn output_branch(row: &PipelineRow) -> Branch {
+pub(super) fn output_branch(row: &PipelineRow) -> Branch {
     let Pipeline { project, name } = &row.pipeline;
     Repo::of_pipeline(project, name, RepoKind::User).branch(row.output_branch.clone())
 }

@@ -1,9 +1,7 @@
 //! Projects and repos.
 
-use futures::TryStreamExt;
-
 use super::nearest::nearest;
-use super::{Attempts, RepoError, Repos, Result, object};
+use super::{Attempts, RepoError, Repos, Result};
 use crate::catalog::{Back, BranchRow, Op, ProjectRow, RepoRow};
 use crate::model::{BranchName, ProjectName, Repo, RepoKind};
 
@@ -183,6 +181,7 @@ impl Repos {
     /// of another repo may derive from it; with `force` those lose that input.
     /// Refused while a pipeline writes it.
     pub async fn delete_repo(&self, repo: &Repo, force: bool) -> Result<()> {
+        let _removing = self.removing.lock().await;
         let mut attempts = Attempts::new();
         loop {
             self.repo_row(repo).await?;
@@ -191,9 +190,12 @@ impl Repos {
                 return Err(RepoError::refused(what, "delete the pipeline instead"));
             }
             let mut ops = self.detach_repo(repo, force).await?;
+            let commits = self.commits_of(repo).await?;
+            ops.extend(commits.guards);
             ops.push(Op::DeleteRepo(repo.clone()));
+            ops.push(self.note_removal(&commits.all).await?);
             match self.catalog.apply(ops).await {
-                Ok(()) => return self.delete_objects(repo).await,
+                Ok(()) => return self.delete_objects().await,
                 Err(e) => attempts.again(e)?,
             }
         }
@@ -217,14 +219,5 @@ impl Repos {
             ops.push(Op::SetProvenance { branch: row.branch, expected: row.provenance, new });
         }
         Ok(ops)
-    }
-
-    /// Removes the commit objects of a repo that is gone.
-    pub(super) async fn delete_objects(&self, repo: &Repo) -> Result<()> {
-        let mut objects = self.store().list(&object::prefix(repo));
-        while let Some(object) = objects.try_next().await? {
-            self.store().delete(&object.key).await?;
-        }
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::removal::Doomed;
-use super::{Attempts, RepoError, Repos, Result, object};
+use super::{Attempts, RepoError, Repos, Result};
 use crate::catalog::{CommitRow, Origin, Reach};
 use crate::model::{Commit, CommitId, RepoKind};
 
@@ -166,18 +166,26 @@ impl Repos {
     /// Takes the commits out; a conflict is the caller's to plan again.
     async fn remove(&self, doomed: Doomed) -> Result<Vec<Commit>> {
         let removed: Vec<_> = doomed.rows.keys().cloned().collect();
+        let _removing = self.removing.lock().await;
+        let _rewriting = self.rewriting.lock().await;
         // What the store alone knows must not name a parent that is gone.
-        for (child, parent) in doomed.orphans() {
-            let mut row = self.inspect_commit(&child).await?;
-            row.parent = doomed.surviving_parent(&child.repo.commit(parent));
+        let orphans: Vec<_> = doomed.orphans().collect();
+        for (child, parent) in &orphans {
+            let mut row = self.inspect_commit(child).await?;
+            row.parent = doomed.surviving_parent(&child.repo.commit(*parent));
             if !row.is_open() {
                 self.write_object(&row).await?;
             }
         }
-        self.catalog.apply(doomed.into_ops()).await?;
-        for commit in &removed {
-            self.store().delete(&object::key(commit)).await?;
+        let mut ops = doomed.into_ops();
+        ops.push(self.note_removal(&removed).await?);
+        if let Err(error) = self.catalog.apply(ops).await {
+            for (child, _) in &orphans {
+                self.restore_object(child).await?;
+            }
+            return Err(error.into());
         }
+        self.delete_objects().await?;
         Ok(removed)
     }
 }

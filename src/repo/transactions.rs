@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures::Stream;
 
 use super::files::{root_of, stored};
-use super::{OneShot, RepoError, Repos, Result};
+use super::{Attempts, OneShot, RepoError, Repos, Result};
 use crate::catalog::{
-    CatalogError, CommitRow, Op, StoredRoot, TransactionChange, TransactionRow, TransactionState,
+    Back, CatalogError, CommitRow, Op, StoredRoot, TransactionChange, TransactionRow,
+    TransactionState,
 };
 use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
 use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply, merge};
@@ -113,8 +114,8 @@ impl Repos {
             return Ok(row);
         }
         self.inspect_repo(&spec.branch.repo).await?;
-        let derived = self.catalog.branch(&spec.branch).await?;
-        if derived.is_some_and(|row| !row.provenance.is_empty()) {
+        let at = self.catalog.branch(&spec.branch).await?;
+        if self.is_output(&spec.branch, at.as_ref()).await? {
             return Err(RepoError::OutputBranch { branch: spec.branch.clone() });
         }
         let base = self.newest_or_none(&spec.branch).await?;
@@ -123,6 +124,7 @@ impl Repos {
             id: spec.id.unwrap_or_else(|| self.clock.transaction_id()),
             branch: spec.branch.clone(),
             base: base.as_ref().map(|row| row.commit.id),
+            base_root: Some(base.as_ref().map(|row| row.root.encoded.clone()).unwrap_or_default()),
             state: TransactionState::Open,
             host: spec.owner.clone(),
             staging: String::new(),
@@ -194,6 +196,7 @@ impl Repos {
 
     /// Applies changes, sorted by path, to what is staged, and makes the result
     /// durable; nobody else sees it. A graft takes from the transaction's base.
+    /// Of two calls at once one is refused with [`RepoError::Busy`].
     pub async fn stage_transaction<E>(
         &self,
         id: TransactionId,
@@ -210,11 +213,24 @@ impl Repos {
         }
         writer.flush().await.map_err(RepoError::from)?;
         let change = TransactionChange { root: Some(stored(&root)), ..Default::default() };
-        Ok(self.change_transaction(id, change).await?)
+        let ops = vec![expect_staged(&row), update(id, change)];
+        match self.catalog.apply(ops).await {
+            Ok(()) => Ok(self.transaction(id).await?),
+            Err(CatalogError::Conflict { what }) => {
+                self.live_transaction(id).await?;
+                Err(RepoError::Busy { attempts: 1, what }.into())
+            }
+            Err(error) => Err(RepoError::from(error).into()),
+        }
     }
 
-    /// The tree that a transaction's changes are relative to.
+    /// The tree that a transaction's changes are relative to. It stays when the
+    /// commit it is of is squashed away.
     pub async fn transaction_base(&self, row: &TransactionRow) -> Result<StoredRoot> {
+        if let Some(encoded) = &row.base_root {
+            let root = StoredRoot { encoded: encoded.clone(), ..StoredRoot::default() };
+            return Ok(stored(&root_of(&root)?));
+        }
         match row.base {
             Some(id) => Ok(self.inspect_commit(&row.branch.repo.commit(id)).await?.root),
             None => Ok(StoredRoot::default()),
@@ -230,48 +246,83 @@ impl Repos {
         id: TransactionId,
         message: &str,
     ) -> Result<TransactionRow> {
-        let mut row = self.transaction(id).await?;
-        if row.state == TransactionState::Committed {
-            return Ok(row);
-        }
-        row = self.live_transaction(id).await?;
-        let base = root_of(&self.transaction_base(&row).await?)?;
-        let staged = root_of(&row.root)?;
+        let mut attempts = Attempts::new();
         loop {
-            let head = self.newest_or_none(&row.branch).await?;
-            let head_id = head.as_ref().map(|head| head.commit.id);
-            let head_root = match &head {
-                Some(head) => root_of(&head.root)?,
-                None => Root::empty(),
-            };
-            let root = if head_id == row.base {
-                staged
-            } else {
-                let writer = self.blobs.writer();
-                match merge(&self.nodes, &writer, &base, &staged, &head_root).await? {
-                    Merge::Merged(root) => {
-                        writer.flush().await?;
-                        root
-                    }
-                    Merge::Conflicts(conflicts) => {
-                        let paths = conflicts.iter().map(|conflict| conflict.path.absolute());
-                        let reason = paths.collect::<Vec<_>>().join("\n");
-                        return self.conflicting(id, reason).await;
-                    }
-                }
-            };
-            // Nothing new, or published before a crash: the head has it all.
-            if root.hash() == head_root.hash() {
-                return self.committed(id, head_id, message).await;
+            let row = self.transaction(id).await?;
+            if row.state == TransactionState::Committed {
+                return Ok(row);
             }
-            match self.commit_once(&row.branch, &one_shot(head_id, &root, message)).await {
-                Ok(commit) => {
-                    return self.committed(id, Some(commit.commit.id), message).await;
+            self.live_transaction(id).await?;
+            match self.try_commit(&row, message).await {
+                Err(RepoError::HeadMoved { branch, .. }) => {
+                    let what = format!("others kept changing {branch}");
+                    attempts.again(CatalogError::Conflict { what })?;
                 }
-                Err(RepoError::HeadMoved { .. }) => {}
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
+    }
+
+    /// [`RepoError::HeadMoved`] when the branch or the transaction changed
+    /// meanwhile.
+    pub(super) async fn try_commit(
+        &self,
+        row: &TransactionRow,
+        message: &str,
+    ) -> Result<TransactionRow> {
+        let branch = &row.branch;
+        let head = self.catalog.branch(branch).await?.and_then(|row| row.head);
+        // A head that failed is built upon, but what readers see is before it.
+        let good = match head {
+            Some(id) => self.catalog.ancestor(&branch.repo.commit(id), Back::Good).await?,
+            None => None,
+        };
+        let good_id = good.as_ref().map(|good| good.commit.id);
+        let theirs = match &good {
+            Some(good) => root_of(&good.root)?,
+            None => Root::empty(),
+        };
+        let root = match self.merged(row, good_id, &theirs).await? {
+            Merge::Merged(root) => root,
+            Merge::Conflicts(conflicts) => {
+                let paths = conflicts.iter().map(|conflict| conflict.path.absolute());
+                return self.conflicting(row.id, paths.collect::<Vec<_>>().join("\n")).await;
+            }
+        };
+        let id = self.clock.commit_id();
+        // Nothing new: the head has it all.
+        if root.hash() == theirs.hash() {
+            let ops = vec![expect_staged(row), committed(row.id, good_id, message)];
+            match self.catalog.apply(ops).await {
+                Err(CatalogError::Conflict { .. }) => {
+                    return Err(RepoError::HeadMoved { branch: branch.clone(), current: head });
+                }
+                done => done?,
+            }
+        } else {
+            // Published and ended in one step: neither is ever without the other.
+            let also = [expect_staged(row), committed(row.id, Some(id), message)];
+            self.commit_once_and(branch, &one_shot(head, &root, message), id, &also).await?;
+        }
+        self.transaction(row.id).await
+    }
+
+    /// What is staged, with what others changed since.
+    async fn merged(
+        &self,
+        row: &TransactionRow,
+        newest: Option<CommitId>,
+        theirs: &Root,
+    ) -> Result<Merge> {
+        let staged = root_of(&row.root)?;
+        if newest == row.base {
+            return Ok(Merge::Merged(staged));
+        }
+        let base = root_of(&self.transaction_base(row).await?)?;
+        let writer = self.blobs.writer();
+        let merged = merge(&self.nodes, &writer, &base, &staged, theirs).await?;
+        writer.flush().await?;
+        Ok(merged)
     }
 
     async fn conflicting(&self, id: TransactionId, reason: String) -> Result<TransactionRow> {
@@ -283,29 +334,12 @@ impl Repos {
         self.change_transaction(id, change).await
     }
 
-    async fn committed(
-        &self,
-        id: TransactionId,
-        commit: Option<CommitId>,
-        message: &str,
-    ) -> Result<TransactionRow> {
-        let change = TransactionChange {
-            state: Some(TransactionState::Committed),
-            message: Some(message.to_owned()),
-            reason: Some(String::new()),
-            commit,
-            ..Default::default()
-        };
-        self.change_transaction(id, change).await
-    }
-
     async fn change_transaction(
         &self,
         id: TransactionId,
         change: TransactionChange,
     ) -> Result<TransactionRow> {
-        let expected = LIVE.to_vec();
-        self.catalog.apply(vec![Op::UpdateTransaction { id, expected, change }]).await?;
+        self.catalog.apply(vec![update(id, change)]).await?;
         self.transaction(id).await
     }
 
@@ -328,6 +362,26 @@ impl Repos {
             newest => newest,
         }
     }
+}
+
+fn update(id: TransactionId, change: TransactionChange) -> Op {
+    Op::UpdateTransaction { id, expected: LIVE.to_vec(), change }
+}
+
+fn expect_staged(row: &TransactionRow) -> Op {
+    Op::ExpectStaged { id: row.id, root: row.root.encoded.clone() }
+}
+
+/// How a transaction ends well.
+fn committed(id: TransactionId, commit: Option<CommitId>, message: &str) -> Op {
+    let change = TransactionChange {
+        state: Some(TransactionState::Committed),
+        message: Some(message.to_owned()),
+        reason: Some(String::new()),
+        commit,
+        ..Default::default()
+    };
+    update(id, change)
 }
 
 fn one_shot(parent: Option<CommitId>, root: &Root, message: &str) -> OneShot {

@@ -97,28 +97,39 @@ const STALE: i64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Removes what processes that died while writing left of packs in a
 /// directory; returns how many files that were. Nothing to do for other
-/// stores, which have no such remains. Blocks on the disk.
+/// stores, which have no such remains. Looks at every pack, and blocks on the
+/// disk.
 ///
-/// Files of the last day stay: somebody may still be writing them.
+/// Files of the last day stay: somebody may still be writing them. What is not
+/// ours, or goes meanwhile, is passed over.
 pub fn remove_stale_uploads(url: &str, now: Timestamp) -> std::io::Result<usize> {
     let Some(dir) = directory_of(url) else { return Ok(0) };
     let mut removed = 0;
     for fan in std::fs::read_dir(dir.join("packs")).into_iter().flatten() {
-        for file in std::fs::read_dir(fan?.path())? {
-            let file = file?;
+        for file in there(std::fs::read_dir(fan?.path()))?.into_iter().flatten() {
             // Unfinished files are called `<name>#<number>`.
-            if !file.file_name().as_encoded_bytes().contains(&b'#') {
-                continue;
-            }
-            let written = file.metadata()?.modified()?;
-            let age = written.duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
-            if now.as_nanos().saturating_sub(age as i64) > STALE {
-                std::fs::remove_file(file.path())?;
-                removed += 1;
+            let file = file?;
+            let unfinished = file.file_name().as_encoded_bytes().contains(&b'#');
+            if unfinished && let Some(found) = there(file.metadata())? {
+                let written = found.modified()?.duration_since(std::time::UNIX_EPOCH);
+                let written = written.map_or(0, |time| time.as_nanos()) as i64;
+                if now.as_nanos().saturating_sub(written) > STALE {
+                    removed += usize::from(there(std::fs::remove_file(file.path()))?.is_some());
+                }
             }
         }
     }
     Ok(removed)
+}
+
+/// Nothing for what is gone, or is no directory.
+fn there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// One request per call and no time limit of its own: [`RetryPolicy`] has both.

@@ -177,8 +177,13 @@ impl Editor {
             Some(_) | None => {}
         }
         let record = self.record(entry).await?;
-        // The same content under another place is no change.
-        if !old.is_some_and(|old| old.mtime == record.mtime && old.same_content(&record)) {
+        let same = match &old {
+            Some(old) if old.mtime == record.mtime && old.same_content(&record) => {
+                self.keeps_places(old, &record).await?
+            }
+            Some(_) | None => false,
+        };
+        if !same {
             self.leaves.put(Item { key, value: Value::Record(record) }).await?;
         }
         match is_dir {
@@ -186,6 +191,23 @@ impl Editor {
             false => self.file = Some(path.clone()),
         }
         Ok(())
+    }
+
+    /// Whether the places of `old` stay although `new` says the same under
+    /// others: that is no change, unless the old ones were lost.
+    async fn keeps_places(&self, old: &Record, new: &Record) -> Result<bool, TreeError> {
+        let (old, new) = match (&old.kind, &new.kind) {
+            (RecordKind::File(old), RecordKind::File(new)) => (old.chunks(), new.chunks()),
+            (RecordKind::Long(old), RecordKind::Long(new)) => return Ok(old.parts == new.parts),
+            (RecordKind::Dir | RecordKind::Symlink(_), _) => return Ok(true),
+            (RecordKind::File(_) | RecordKind::Long(_), _) => return Ok(false),
+        };
+        for (old, _) in old.iter().zip(new).filter(|(old, new)| old != new) {
+            if !self.rebuild.nodes.blobs().holds(old).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn record(&self, entry: Entry) -> Result<Record, TreeError> {

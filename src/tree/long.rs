@@ -43,7 +43,8 @@ pub(super) async fn store_content(
 /// The content of a long file, verified against its hash.
 pub(super) async fn load_content(nodes: &Nodes, long: &LongFile) -> Result<Content, TreeError> {
     let mut chunks = Vec::new();
-    read_lists(nodes, &long.parts, long.depth, &mut chunks).await?;
+    let mut left = long.size;
+    read_lists(nodes, &long.parts, long.depth, &mut left, &mut chunks).await?;
     let content = Content::Chunks(chunks.into());
     match content.hash() == long.hash && content.size() == long.size {
         true => Ok(content),
@@ -54,10 +55,13 @@ pub(super) async fn load_content(nodes: &Nodes, long: &LongFile) -> Result<Conte
     }
 }
 
+/// Reads the lists `parts` into `out`; no further than the file's size, of
+/// which `left` bytes are not accounted for, goes.
 fn read_lists<'a>(
     nodes: &'a Nodes,
     parts: &'a [ChunkRef],
     depth: u8,
+    left: &'a mut u64,
     out: &'a mut Vec<ChunkRef>,
 ) -> BoxFuture<'a, Result<(), TreeError>> {
     debug_assert!(depth <= DEPTH_MAX, "decoding bounds the depth");
@@ -66,8 +70,13 @@ fn read_lists<'a>(
             let corrupt = |Malformed(what)| TreeError::Corrupt { blob: part.id, what };
             let list = decode_list(nodes.blobs().read(part).await?).map_err(corrupt)?;
             match depth {
-                0 => out.extend(list),
-                _ => read_lists(nodes, &list, depth - 1, out).await?,
+                0 => {
+                    let bytes = list.iter().map(|chunk| u64::from(chunk.len)).sum();
+                    let longer = corrupt(Malformed("its chunks are longer than the file"));
+                    *left = left.checked_sub(bytes).ok_or(longer)?;
+                    out.extend(list);
+                }
+                _ => read_lists(nodes, &list, depth - 1, left, out).await?,
             }
         }
         Ok(())

@@ -141,7 +141,8 @@ impl PackTable {
         let at = usize::try_from(reader.uint()?).unwrap_or(usize::MAX);
         let pack = *self.packs.get(at).ok_or(Malformed("a reference names no pack"))?;
         let (offset, stored, len) = (reader.uint32()?, reader.uint32()?, reader.uint32()?);
-        Ok(ChunkRef { id, pack, offset, stored, len })
+        ChunkRef::checked(id, pack, (offset, stored), len)
+            .ok_or(Malformed("a reference is out of bounds"))
     }
 }
 

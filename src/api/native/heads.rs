@@ -102,7 +102,7 @@ impl Native {
             }
             yield sent(Sent::Synced(pb::Synced {}));
             while news.changed().await.is_ok() {
-                let (touched, until) = native.touched(&followed, seq).await?;
+                let (touched, until) = native.touched(&followed, &told, seq).await?;
                 seq = until;
                 for repo in touched {
                     if let Some(event) = native.news_of(&repo, &followed, &mut told).await? {
@@ -120,14 +120,22 @@ impl Native {
     }
 
     /// The repos that events after `seq` are about, and the last event's place.
-    async fn touched(&self, followed: &Followed, mut seq: u64) -> Result<(BTreeSet<Repo>, u64)> {
+    async fn touched(
+        &self,
+        followed: &Followed,
+        told: &Told,
+        mut seq: u64,
+    ) -> Result<(BTreeSet<Repo>, u64)> {
         let mut touched = BTreeSet::new();
         loop {
-            let page = self.services.repos.catalog().events(seq, PAGE).await;
-            let page = page.map_err(|e| catalog(&e))?;
-            let Some(last) = page.last() else { return Ok((touched, seq)) };
+            let page = self.services.repos.events_after(seq, PAGE).await.map_err(refused)?;
+            let Some(last) = page.rows.last() else { return Ok((touched, seq)) };
             seq = last.seq;
-            touched.extend(page.into_iter().filter_map(|row| followed.touched(row.event)));
+            if page.missed {
+                touched.extend(told.keys().cloned());
+                touched.extend(self.followed_repos(followed).await?);
+            }
+            touched.extend(page.rows.into_iter().filter_map(|row| followed.touched(row.event)));
         }
     }
 

@@ -1,25 +1,20 @@
 //! Puts that keep modes and times.
 
-use std::collections::HashSet;
-
 use tonic::Streaming;
 
-use super::transactions::{content, expect_pack};
+use super::transactions::{Stored, content};
 use super::{Native, id_bytes, repo};
 use crate::api::convert::{parse, timestamp};
 use crate::api::proto::pfs_v1::{self as pb, put_file::Source, put_files_request::Body};
-use crate::api::service::Services;
 use crate::api::status::{Result, invalid, missing, refused};
-use crate::model::{BranchName, PackId, Ref, TreePath};
+use crate::model::{BranchName, Ref, TreePath};
 use crate::repo::{ChangeNote, Fetch, FileChanges, NewFile};
 use crate::tree::{Entry, EntryKind, MODE_MASK};
 
 /// What a stream has put so far.
 struct Put {
-    services: Services,
     changes: FileChanges,
-    /// Packs of the client's that are known to be in the store.
-    durable: HashSet<PackId>,
+    stored: Stored,
     /// The file whose next piece must follow.
     unfinished: Option<TreePath>,
     now: crate::model::Timestamp,
@@ -44,9 +39,8 @@ impl Native {
         let note = ChangeNote { description: target.description, author: String::new() };
         let begun = repos.change_files(&repo(target.repo.as_ref())?, &reference, note).await;
         let mut put = Put {
-            services: self.services.clone(),
             changes: begun.map_err(refused)?,
-            durable: HashSet::new(),
+            stored: Stored::new(&self.services),
             unfinished: None,
             now: repos.clock().now(),
             files: 0,
@@ -103,11 +97,7 @@ impl Put {
             }
             Source::Content(message) => {
                 let content = content(message)?;
-                for pack in content.packs() {
-                    if self.durable.insert(pack) {
-                        expect_pack(&self.services, pack).await?;
-                    }
-                }
+                self.stored.expect(&content).await?;
                 self.bytes += content.size();
                 let mode = if file.mode == 0 { 0o644 } else { file.mode & MODE_MASK };
                 let entry = Entry { kind: EntryKind::File(content), mode, mtime };

@@ -1,6 +1,6 @@
 //! Write transactions of mounts and volumes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -188,16 +188,16 @@ fn changes(
     base: Root,
 ) -> impl Stream<Item = Result<(TreePath, Edit)>> {
     try_stream! {
-        let mut durable = HashSet::new();
+        let mut stored = Stored::new(&services);
         let mut next = Some(first);
         while let Some(batch) = next {
             for edit in batch.edits {
                 let path: TreePath = parse(&edit.path)?;
                 let change = change(edit, base)?;
-                for pack in packs(&change) {
-                    if durable.insert(pack) {
-                        expect_pack(&services, pack).await?;
-                    }
+                if let Edit::Put(entry) | Edit::Replace(entry) = &change
+                    && let EntryKind::File(content) = &entry.kind
+                {
+                    stored.expect(content).await?;
                 }
                 yield (path, change);
             }
@@ -206,19 +206,38 @@ fn changes(
     }
 }
 
-/// Refuses a pack that is not in the store.
-pub(super) async fn expect_pack(services: &Services, pack: PackId) -> Result<()> {
-    let key = format!("packs/{}/{pack}", &pack.to_hex()[..2]);
-    services.blobs.store().head(&key).await.map_err(|e| store(&e))?;
-    Ok(())
+/// What a client says is in the store, checked with one request per pack.
+pub(super) struct Stored {
+    services: Services,
+    /// The sizes of the packs asked for.
+    sizes: HashMap<PackId, u64>,
 }
 
-/// The packs that a change's content is in.
-fn packs(change: &Edit) -> Vec<PackId> {
-    match change {
-        Edit::Put(Entry { kind: EntryKind::File(content), .. })
-        | Edit::Replace(Entry { kind: EntryKind::File(content), .. }) => content.packs().collect(),
-        Edit::Put(_) | Edit::Replace(_) | Edit::Remove | Edit::Graft { .. } => Vec::new(),
+impl Stored {
+    pub(super) fn new(services: &Services) -> Self {
+        Self { services: services.clone(), sizes: HashMap::new() }
+    }
+
+    /// Refuses content whose packs are not there, or end before it does.
+    pub(super) async fn expect(&mut self, content: &Content) -> Result<()> {
+        for chunk in content.chunks() {
+            let size = match self.sizes.get(&chunk.pack) {
+                Some(size) => *size,
+                None => self.ask(chunk.pack).await?,
+            };
+            if chunk.span().end > size {
+                let (id, pack) = (chunk.id, chunk.pack);
+                return Err(invalid(format!("chunk {id} is beyond the end of pack {pack}")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, pack: PackId) -> Result<u64> {
+        let key = format!("packs/{}/{pack}", &pack.to_hex()[..2]);
+        let size = self.services.blobs.store().head(&key).await.map_err(|e| store(&e))?;
+        self.sizes.insert(pack, size);
+        Ok(size)
     }
 }
 
@@ -255,13 +274,9 @@ fn place(message: &pb::ChunkRef) -> Result<ChunkRef> {
     let bad = |_| invalid("a chunk id has 32 bytes, a pack id 16");
     let id: [u8; 32] = message.id.as_slice().try_into().map_err(bad)?;
     let pack: [u8; 16] = message.pack.as_slice().try_into().map_err(bad)?;
-    Ok(ChunkRef {
-        id: id.into(),
-        pack: pack.into(),
-        offset: message.offset,
-        stored: message.stored,
-        len: message.len,
-    })
+    let span = (message.offset, message.stored);
+    ChunkRef::checked(id.into(), pack.into(), span, message.len)
+        .ok_or_else(|| invalid("no pack can hold a chunk of these sizes"))
 }
 
 fn state(message: pb::TransactionState) -> Result<TransactionState> {

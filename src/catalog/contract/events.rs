@@ -31,10 +31,13 @@ pub async fn consumers_keep_events_alive(catalog: Fresh) {
     catalog.apply(vec![acknowledge("one", 1)]).await.unwrap();
     assert_eq!(catalog.acknowledged("one").await.unwrap(), 3);
     assert_eq!(catalog.acknowledged("new").await.unwrap(), 0);
-    catalog.apply(vec![Op::TrimEvents { keep: 0 }]).await.unwrap();
+    catalog.apply(vec![Op::TrimEvents { keep: 0, most: 99 }]).await.unwrap();
     assert_eq!(catalog.events(0, 10).await.unwrap()[0].seq, 3);
     catalog.apply(vec![acknowledge("two", 4), acknowledge("one", 4)]).await.unwrap();
-    catalog.apply(vec![Op::TrimEvents { keep: 1 }]).await.unwrap();
+    let left = catalog.events(0, 10).await.unwrap().len();
+    catalog.apply(vec![Op::TrimEvents { keep: 1, most: 1 }]).await.unwrap();
+    assert_eq!(catalog.events(0, 10).await.unwrap().len(), left - 1, "one at a time");
+    catalog.apply(vec![Op::TrimEvents { keep: 1, most: 99 }]).await.unwrap();
     assert_eq!(catalog.events(0, 10).await.unwrap().len(), 1);
     repos_again(&catalog).await;
     assert_eq!(catalog.events(4, 10).await.unwrap()[0].seq, 5);
@@ -101,6 +104,7 @@ pub async fn transactions_go_through_their_states(catalog: Fresh) {
         id: TransactionId::new([n; 16]),
         branch: master("a"),
         base: None,
+        base_root: Some(Bytes::from_static(b"base")),
         state: TransactionState::Open,
         host: "here".into(),
         staging: "/staging".into(),
@@ -122,6 +126,9 @@ pub async fn transactions_go_through_their_states(catalog: Fresh) {
         ..TransactionChange::default()
     };
     refused(&catalog, update(vec![TransactionState::Sealing], sealed.clone())).await;
+    let staged = |root| Op::ExpectStaged { id: row(1).id, root };
+    catalog.apply(vec![staged(Bytes::new())]).await.unwrap();
+    refused(&catalog, staged(root("tree").encoded)).await;
     catalog.apply(vec![update(vec![TransactionState::Open], sealed)]).await.unwrap();
     let renew = |n| Op::RenewTransaction { id: row(n).id, until: time(99) };
     catalog.apply(vec![renew(1)]).await.unwrap();

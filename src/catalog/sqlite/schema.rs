@@ -12,8 +12,11 @@ use super::decode::damaged;
 use crate::catalog::{CatalogError, Result};
 
 /// A shipped migration never changes; `user_version` counts those applied.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// Keeps every other process out for as long as it lives.
 pub struct Lock(#[expect(dead_code, reason = "held, never read")] Flock<File>);

@@ -1,6 +1,6 @@
 //! Changing files: any number of changes that become visible together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -12,7 +12,7 @@ use crate::catalog::CommitRow;
 use crate::chunk::{Content, FileWriter, PackWriter};
 use crate::model::{Branch, Commit, CommitId, Ref, Repo, Timestamp, TreePath};
 use crate::repo::{RepoError, Repos, Result};
-use crate::tree::{ApplyOptions, Entry, EntryKind, Root, Tree, TreeError, apply};
+use crate::tree::{ApplyOptions, Edit, Entry, EntryKind, Root, Tree, TreeError, apply};
 
 /// Bytes of changes after which they move into a tree.
 const PENDING_MAX: usize = 8 << 20;
@@ -57,10 +57,22 @@ pub struct FileChanges {
     pub(super) root: Root,
     pub(super) writer: PackWriter,
     pending: Pending,
+    pub(super) replaced: Replaced,
     open: Option<OpenFile>,
     /// How long files were that were continued: what came after is added again
     /// when somebody else continued them, too.
     pub(super) continued: BTreeMap<TreePath, u64>,
+}
+
+/// What was put, though it may be what was there: when others changed it
+/// meanwhile, it is put all the same.
+pub(super) struct Replaced {
+    /// The tree the changes are made upon without what was replaced.
+    without: Root,
+    /// Replaced paths that `without` still has.
+    paths: BTreeSet<TreePath>,
+    /// Bytes of these paths.
+    size: usize,
 }
 
 /// The file that bytes are being written to.
@@ -95,6 +107,7 @@ impl Repos {
             base: root,
             root,
             pending: Pending::default(),
+            replaced: Replaced::upon(root),
             open: None,
             continued: BTreeMap::new(),
         })
@@ -120,7 +133,7 @@ impl Repos {
         if head.is_open() {
             return self.change_commit(head).await;
         }
-        let root = root_of(&head.root)?;
+        let root = root_of(&self.tree_at(&head).await?)?;
         Ok((Target::Once { branch, head: Some(head.commit.id), note }, root))
     }
 
@@ -324,9 +337,41 @@ impl FileChanges {
         if self.pending.is_empty() {
             return Ok(());
         }
+        self.replaced.extend(self.pending.replaced());
+        if self.replaced.size > PENDING_MAX {
+            self.tree_without().await?;
+        }
         let edits = futures::stream::iter(self.pending.take()).map(Ok::<_, TreeError>);
         let options = ApplyOptions { prune_parents: true };
         self.root = apply(&self.repos.nodes, &self.writer, &self.root, edits, options).await?;
         Ok(())
+    }
+
+    /// The tree the changes are made upon without all that they replaced.
+    pub(super) async fn tree_without(&mut self) -> Result<Root> {
+        let Replaced { without, paths, size } = &mut self.replaced;
+        let paths =
+            std::mem::take(paths).into_iter().map(|path| Ok::<_, TreeError>((path, Edit::Remove)));
+        let options = ApplyOptions { prune_parents: false };
+        let edits = futures::stream::iter(paths);
+        *without = apply(&self.repos.nodes, &self.writer, without, edits, options).await?;
+        *size = 0;
+        Ok(*without)
+    }
+}
+
+impl Replaced {
+    /// Nothing yet.
+    pub fn upon(base: Root) -> Self {
+        Self { without: base, paths: BTreeSet::new(), size: 0 }
+    }
+
+    fn extend<'p>(&mut self, paths: impl Iterator<Item = &'p TreePath>) {
+        // From nothing, nothing can be taken.
+        for path in paths.filter(|_| !self.without.is_empty()) {
+            if self.paths.insert(path.clone()) {
+                self.size += path.as_str().len() + size_of::<TreePath>();
+            }
+        }
     }
 }

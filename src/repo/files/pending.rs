@@ -129,6 +129,15 @@ impl Pending {
         self.changes.is_empty()
     }
 
+    /// The paths at which something is put whatever was there: files, links,
+    /// and whole directories that were removed first.
+    pub fn replaced(&self) -> impl Iterator<Item = &TreePath> {
+        let replaced = |change: &Change| {
+            change.removed || !matches!(&change.put, Some(Put::Entry(entry)) if entry.is_dir())
+        };
+        self.changes.iter().filter(move |(_, change)| replaced(change)).map(|(path, _)| path)
+    }
+
     /// The changes as edits in path order; none are left.
     pub fn take(&mut self) -> Vec<(TreePath, Edit)> {
         let mut edits = Vec::with_capacity(self.changes.len());

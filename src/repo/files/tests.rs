@@ -1,3 +1,5 @@
+mod races;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -111,3 +111,47 @@ async fn the_store_alone_rebuilds_repos_branches_and_commits() {
     let again = new.list_commits(&repo("a"), &crate::repo::ListCommits::default()).await.unwrap();
     assert_eq!(again.len(), a - 1);
 }
+
+#[tokio::test]
+async fn commits_that_outlived_what_they_derive_from_are_no_problem() {
+    let f = fixture().await;
+    f.repo("a").await;
+    f.put("a@master", 1).await;
+    f.pipeline("p", &["a@master"]).await;
+    f.run_jobs().await;
+    f.put("a@master", 2).await;
+    f.run_jobs().await;
+    let objects = async || {
+        let mut problems = f.problems(false).await;
+        problems.retain(|problem| !matches!(problem, Problem::Tree { .. }));
+        problems
+    };
+    assert_eq!(objects().await, []);
+    f.delete_repo(&repo("a"), true).await.unwrap();
+    assert_eq!(objects().await, []);
+    f.delete_pipeline(&crate::repo::tests::pipeline("p"), true, true).await.unwrap();
+    assert_eq!(objects().await, []);
+    f.delete_repo(&repo("p"), true).await.unwrap();
+    assert_eq!(f.store().list_sorted("commits").await.unwrap(), [], "no object is left");
+}
+
+#[tokio::test]
+async fn a_removal_that_broke_off_is_ended_before_a_rebuild_brings_it_back() {
+    let f = fixture().await;
+    f.repo("a").await;
+    let kept = f.repo("b").await;
+    f.put("a@master", 1).await;
+    f.put("a@master", 2).await;
+    f.put("b@master", 3).await;
+    let (removing, commits) = (f.removing.lock().await, f.commits_of(&repo("a")).await.unwrap());
+    let note = f.note_removal(&commits.all).await.unwrap();
+    f.catalog.apply(vec![crate::catalog::Op::DeleteRepo(repo("a")), note]).await.unwrap();
+    drop(removing);
+    let objects = async || f.store().list_sorted("commits").await.unwrap().len();
+    assert_eq!(objects().await, 3, "as a crash leaves it");
+    f.resume_removals().await.unwrap();
+    assert_eq!(objects().await, 1);
+    f.resume_removals().await.unwrap();
+    f.delete_repo(&kept, false).await.unwrap();
+    assert_eq!(objects().await, 0);
+}

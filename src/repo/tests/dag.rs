@@ -362,3 +362,23 @@ async fn racing_inputs_lose_no_derivation() {
     }
     assert_eq!(f.commit_count(&repo("p")).await, 41);
 }
+
+#[tokio::test]
+async fn branches_rewired_at_once_form_no_circle() {
+    let f = fixture().await;
+    for n in 0..20 {
+        let (a, b) = (format!("a{n}"), format!("b{n}"));
+        let (a, b) = (f.repo(&a).await, f.repo(&b).await);
+        let (a, b) = (a.branch("x".parse().unwrap()), b.branch("x".parse().unwrap()));
+        for branch in [&a, &b] {
+            f.create_branch(branch, &CreateBranch::default()).await.unwrap();
+        }
+        let from = |branch: &crate::model::Branch| CreateBranch {
+            provenance: Some(vec![branch.clone()]),
+            ..CreateBranch::default()
+        };
+        let (one, other) = (from(&b), from(&a));
+        let done = futures::join!(f.create_branch(&a, &one), f.create_branch(&b, &other));
+        assert!(done.0.is_ok() != done.1.is_ok(), "{done:?}");
+    }
+}

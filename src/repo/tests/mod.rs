@@ -3,6 +3,7 @@
 mod dag;
 mod history;
 mod lifecycle;
+mod publishing;
 mod refs;
 mod transactions;
 mod triggers;

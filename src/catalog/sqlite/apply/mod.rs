@@ -77,6 +77,7 @@ impl Batch<'_> {
             Op::UpdateTransaction { id, expected, change } => {
                 self.update_transaction(id, &expected, &change)
             }
+            Op::ExpectStaged { id, root } => self.expect_staged(id, &root),
             Op::RenewTransaction { id, until } => self.renew_transaction(id, until),
             Op::ExpectLapsed { id, before } => self.expect_lapsed(id, before),
             Op::DeleteTransaction(id) => self.delete_transaction(id),
@@ -89,7 +90,7 @@ impl Batch<'_> {
             }
             Op::DropLease { name, holder } => self.drop_lease(&name, &holder),
             Op::Acknowledge { consumer, seq } => self.acknowledge(&consumer, seq),
-            Op::TrimEvents { keep } => self.trim_events(keep),
+            Op::TrimEvents { keep, most } => self.trim_events(keep, most),
             Op::PutSetting { key, value } => self.put_setting(&key, &value),
         }
     }

@@ -37,8 +37,8 @@ impl Batch<'_> {
 
     fn write_transaction(&self, row: &TransactionRow) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO transactions (id, branch, base, state, host, staging,
-            root, files, bytes, message, reason, outcome, created, lease_until)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            root, files, bytes, message, reason, outcome, created, lease_until, base_root)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
             row.id.as_bytes(),
             to_json(&row.branch)?,
@@ -54,9 +54,18 @@ impl Batch<'_> {
             row.commit.map(|id| *id.as_bytes()),
             row.created.as_nanos(),
             row.lease_until.as_nanos(),
+            row.base_root.as_deref(),
         ];
         self.run(sql, values)?;
         self.emit(&Event::Transaction(row.id))
+    }
+
+    pub(super) fn expect_staged(&self, id: TransactionId, root: &Bytes) -> Result<()> {
+        match read::records::transaction(self.conn, id)? {
+            Some(row) if row.root.encoded == *root => Ok(()),
+            Some(_) => Err(conflict(format_args!("transaction {id} has staged something else"))),
+            None => Err(conflict(format_args!("transaction {id} is gone"))),
+        }
     }
 
     pub(super) fn renew_transaction(&self, id: TransactionId, until: Timestamp) -> Result<()> {
@@ -142,11 +151,13 @@ impl Batch<'_> {
         self.run(sql, params![consumer, integer(seq)?]).map(drop)
     }
 
-    pub(super) fn trim_events(&self, keep: u64) -> Result<()> {
+    pub(super) fn trim_events(&self, keep: u64, most: u64) -> Result<()> {
         let newest = read::records::newest_event(self.conn)?;
-        let sql = "DELETE FROM events WHERE seq <= ?
+        let sql = "DELETE FROM events WHERE seq <= ?1
+            AND seq < (SELECT min(seq) FROM events) + ?2
             AND seq <= coalesce((SELECT min(seq) FROM consumers), ?1)";
-        self.run(sql, [integer(newest.saturating_sub(keep))?]).map(drop)
+        let last = newest.saturating_sub(keep);
+        self.run(sql, [integer(last)?, integer(most)?]).map(drop)
     }
 
     pub(super) fn put_setting(&self, key: &str, value: &Bytes) -> Result<()> {

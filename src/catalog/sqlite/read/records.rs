@@ -14,7 +14,7 @@ use crate::catalog::{
 use crate::model::{PackId, Timestamp, TransactionId};
 
 const TRANSACTION: &str = "SELECT id, branch, base, state, host, staging, root, files, bytes,
-    message, reason, outcome, created, lease_until FROM transactions";
+    message, reason, outcome, created, lease_until, base_root FROM transactions";
 
 pub fn transactions(conn: &Connection, states: &[TransactionState]) -> Result<Vec<TransactionRow>> {
     let only = match states.len() {
@@ -55,6 +55,7 @@ fn transaction_row(row: &Row<'_>) -> Result<TransactionRow> {
         commit: optional_commit(row, 11)?,
         created: time(row, 12)?,
         lease_until: time(row, 13)?,
+        base_root: row.get::<_, Option<Vec<u8>>>(14)?.map(Bytes::from),
     })
 }
 
