@@ -69,7 +69,7 @@ impl Controller {
             return Ok(None);
         }
         let base = self.table_of_base(&row).await?;
-        let (edits, options) = (edits.into_iter().collect(), ApplyOptions { prune_parents: true });
+        let (edits, options) = (edits, ApplyOptions { prune_parents: true });
         let root = apply_all(self.nodes(), &writer, base, edits, options).await?;
         writer.flush().await?;
         Ok(Some(stored(&root)))

@@ -64,6 +64,7 @@ async fn jobs_of_a_version_replaced_are_ended_by_whoever_finds_them() {
         salt: row.salt,
         inputs: row.inputs,
         triggers: BTreeMap::new(),
+        own_repos: Vec::new(),
         output_branch: row.output_branch,
         description: String::new(),
     };
