@@ -13,6 +13,7 @@ mod server;
 mod service;
 pub mod status;
 mod tar;
+mod transactions;
 mod unimplemented;
 mod version;
 
@@ -32,6 +33,7 @@ use proto::admin_v2::api_server::ApiServer as AdminServer;
 use proto::pfs_v1::pfs_server::PfsServer;
 use proto::pfs_v2::api_server::ApiServer as PfsApiServer;
 use proto::pps_v2::api_server::ApiServer as PpsApiServer;
+use proto::transaction_v2::api_server::ApiServer as TransactionServer;
 use proto::versionpb_v2::api_server::ApiServer as VersionServer;
 use service::Services;
 
@@ -77,6 +79,10 @@ fn routes(services: Services) -> Routes {
     let server = version::Server { services: services.clone() };
     Routes::new(sized!(PfsApiServer, pfs::Pfs { services: services.clone() }))
         .add_service(sized!(PpsApiServer, pps::Pps { services: services.clone() }))
+        .add_service(sized!(
+            TransactionServer,
+            transactions::Transactions { services: services.clone() }
+        ))
         .add_service(sized!(PfsServer, native::Native { services }))
         .add_service(VersionServer::new(server.clone()))
         .add_service(AdminServer::new(server))

@@ -4,17 +4,17 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
-use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
 
-use super::status::Result;
+use super::convert::parse;
+use super::status::{Result, with_hint};
 use crate::chunk::Blobs;
 use crate::controller::Controller;
-use crate::model::Timestamp;
+use crate::model::{CommitId, Timestamp};
 use crate::repo::Repos;
 
-/// Names a transaction that calls are to be queued in.
-const TRANSACTION: &str = "pach-transaction";
+/// Names a transaction that calls are to be made in.
+pub(super) const TRANSACTION: &str = "pach-transaction";
 
 /// What the services are adapters of. A cheap clone.
 #[derive(Clone)]
@@ -68,30 +68,71 @@ where
     Box::pin(futures::stream::iter(items.into_iter().map(Ok)))
 }
 
-/// Refuses calls that belong to a transaction: there are none to queue in.
-pub(super) fn outside_transaction<T>(request: &Request<T>) -> Result<()> {
-    match request.metadata().get(TRANSACTION).is_none_or(MetadataValue::is_empty) {
-        true => Ok(()),
-        false => Err(Status::unimplemented("calls within a transaction are not implemented")),
+/// The transaction that a call is to be made in.
+pub(super) fn transaction<T>(request: &Request<T>) -> Result<Option<CommitId>> {
+    let named = request.metadata().get(TRANSACTION).filter(|id| !id.is_empty());
+    named.map(|id| parse(&String::from_utf8_lossy(id.as_bytes()))).transpose()
+}
+
+/// Refuses a call within a transaction that cannot be made there.
+pub(super) fn outside_transaction<T>(request: &Request<T>, method: &str) -> Result<()> {
+    match transaction(request)? {
+        None => Ok(()),
+        Some(id) => Err(with_hint(
+            tonic::Code::Unimplemented,
+            format!("{} cannot be part of a transaction", camel_case(method)),
+            Some(format!("finish transaction {id} first, or leave it with 'stop transaction'")),
+        )),
     }
+}
+
+/// `create_repo` as the protocol calls it.
+fn camel_case(method: &str) -> String {
+    let words = method.split('_').filter_map(|word| {
+        let mut letters = word.chars();
+        Some(letters.next()?.to_ascii_uppercase().to_string() + letters.as_str())
+    });
+    words.collect()
 }
 
 /// Implements a generated service trait by the methods of the same names on
 /// the type itself. Methods that are not listed answer UNIMPLEMENTED.
+///
+/// `queued` methods wait when they are called within a transaction, `reads`
+/// answer with what is there without it, all others are refused there.
 macro_rules! service {
     (
         impl $service:path as $name:ty;
+        $(queued { $($queued:ident: $call:ty => $outcome:ty,)* })?
+        $(reads { $($read:ident: $question:ty => $reply:ty,)* })?
         unary { $($unary:ident: $ask:ty => $answer:ty,)* }
         streaming { $($stream:ident: $stream_ask:ty => $item:ty,)* }
         $(uploads { $($upload:ident: $piece:ty => $done:ty,)* })?
     ) => {
         #[tonic::async_trait]
         impl $service for $name {
+            $($(async fn $queued(
+                &self,
+                request: tonic::Request<$call>,
+            ) -> std::result::Result<tonic::Response<$outcome>, tonic::Status> {
+                let answer = match $crate::api::service::transaction(&request)? {
+                    Some(id) => self.services.queue(id, request.into_inner()).await?,
+                    None => <$name>::$queued(self, request.into_inner()).await?,
+                };
+                Ok(tonic::Response::new(answer))
+            })*)?
+            $($(async fn $read(
+                &self,
+                request: tonic::Request<$question>,
+            ) -> std::result::Result<tonic::Response<$reply>, tonic::Status> {
+                let answer = <$name>::$read(self, request.into_inner()).await?;
+                Ok(tonic::Response::new(answer))
+            })*)?
             $(async fn $unary(
                 &self,
                 request: tonic::Request<$ask>,
             ) -> std::result::Result<tonic::Response<$answer>, tonic::Status> {
-                $crate::api::service::outside_transaction(&request)?;
+                $crate::api::service::outside_transaction(&request, stringify!($unary))?;
                 let answer = <$name>::$unary(self, request.into_inner()).await?;
                 Ok(tonic::Response::new(answer))
             })*
@@ -109,7 +150,7 @@ macro_rules! service {
                 &self,
                 request: tonic::Request<tonic::Streaming<$piece>>,
             ) -> std::result::Result<tonic::Response<$done>, tonic::Status> {
-                $crate::api::service::outside_transaction(&request)?;
+                $crate::api::service::outside_transaction(&request, stringify!($upload))?;
                 let answer = <$name>::$upload(self, request.into_inner()).await?;
                 Ok(tonic::Response::new(answer))
             })*)?

@@ -17,17 +17,19 @@ pub(super) struct Server {
 
 service! {
     impl Version as Server;
-    unary {
+    reads {
         get_version: () => versionpb_v2::Version,
     }
+    unary {}
     streaming {}
 }
 
 service! {
     impl Admin as Server;
-    unary {
+    reads {
         inspect_cluster: admin_v2::InspectClusterRequest => admin_v2::ClusterInfo,
     }
+    unary {}
     streaming {}
 }
 

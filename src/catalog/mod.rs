@@ -9,6 +9,7 @@
 pub(crate) mod contract;
 mod event;
 mod op;
+mod pending;
 mod query;
 mod rows;
 mod sqlite;
@@ -21,15 +22,17 @@ use tokio::sync::watch;
 
 pub use event::{Event, EventRow};
 pub use op::{JobChange, Op, TransactionChange};
+pub use pending::Pending;
 pub use query::{Back, CommitQuery, JobQuery, Reach};
 pub use rows::{
-    BranchRow, CommitRow, DatumRow, DatumState, Job, JobCounters, JobInput, JobRow, JobState,
-    LeaseRow, Origin, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow,
-    SecretRow, StoredRoot, TransactionRow, TransactionState, Trigger,
+    BranchRow, CommitRow, DatumRow, DatumState, FileSetRow, GatheredRow, Job, JobCounters, JobInput,
+    JobRow, JobState, LeaseRow, Origin, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow,
+    RepoRow, SecretRow, StoredRoot, TransactionRow, TransactionState, Trigger,
 };
 
 use crate::model::{
-    Branch, Clock, Commit, CommitId, DatumId, PackId, ProjectName, Repo, Timestamp, TransactionId,
+    Branch, Clock, Commit, CommitId, DatumId, FileSetId, PackId, ProjectName, Repo, Timestamp,
+    TransactionId,
 };
 
 /// Why the catalog did not do as asked.
@@ -212,6 +215,15 @@ pub trait Catalog: Send + Sync {
     ) -> Result<Vec<TransactionRow>>;
     /// One write transaction.
     async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>>;
+
+    /// Everything gathered, oldest first.
+    async fn all_gathered(&self) -> Result<Vec<GatheredRow>>;
+    /// Calls gathered under one id.
+    async fn gathered(&self, id: CommitId) -> Result<Option<GatheredRow>>;
+    /// One file set, gone or not.
+    async fn file_set(&self, id: FileSetId) -> Result<Option<FileSetRow>>;
+    /// All file sets, oldest first.
+    async fn file_sets(&self) -> Result<Vec<FileSetRow>>;
 
     /// All secrets by name.
     async fn secrets(&self) -> Result<Vec<SecretRow>>;

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 
 use super::rows::{
-    BranchRow, CommitRow, DatumRow, DatumState, Job, JobCounters, JobRow, JobState, PackRow,
-    Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow, SecretRow, StoredRoot,
-    TransactionRow, TransactionState, Trigger,
+    BranchRow, CommitRow, DatumRow, DatumState, FileSetRow, GatheredRow, Job, JobCounters, JobRow,
+    JobState, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow, SecretRow,
+    StoredRoot, TransactionRow, TransactionState, Trigger,
 };
-use crate::model::{Branch, Commit, CommitId, PackId, ProjectName, Repo, Timestamp, TransactionId};
+use crate::model::{
+    Branch, Commit, CommitId, FileSetId, PackId, ProjectName, Repo, Timestamp, TransactionId,
+};
 
 /// One guarded write.
 ///
@@ -261,6 +263,33 @@ pub enum Op {
     /// Drops a transaction's row.
     DeleteTransaction(TransactionId),
 
+    /// Inserts gathered calls, or replaces those at version `expected`.
+    PutGathered {
+        /// The calls; their version must be another.
+        row: GatheredRow,
+        /// The version there must be; `None` when there must be none.
+        expected: Option<u64>,
+    },
+    /// Drops gathered calls that are at this version.
+    DeleteGathered {
+        /// Their id.
+        id: CommitId,
+        /// The version they must have.
+        version: u64,
+    },
+
+    /// Inserts a file set.
+    CreateFileSet(FileSetRow),
+    /// Lets a file set live until another time.
+    RenewFileSet {
+        /// The file set.
+        id: FileSetId,
+        /// When it counts as gone.
+        until: Timestamp,
+    },
+    /// Drops the file sets that count as gone at this time.
+    DropFileSets(Timestamp),
+
     /// Inserts or replaces a secret.
     PutSecret(SecretRow),
     /// Deletes a secret.
@@ -314,6 +343,9 @@ pub enum Op {
         /// Its value.
         value: Bytes,
     },
+    /// Forgets a value of the installation; one that is not there is no
+    /// conflict.
+    DeleteSetting(String),
 }
 
 /// What changes about a job; `None` leaves a field as it is.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Branch, BranchName, Commit, CommitId, DatumId, PackId, PipelineName, ProjectName, Repo,
-    Timestamp, TransactionId,
+    Branch, BranchName, Commit, CommitId, DatumId, FileSetId, PackId, PipelineName, ProjectName,
+    Repo, Timestamp, TransactionId,
 };
 
 /// A project.
@@ -303,6 +303,9 @@ pub struct PipelineRow {
     pub spec_commit: CommitId,
     /// The effective spec, as the pipeline layer encodes it.
     pub spec: String,
+    /// The spec as its author wrote it, before any defaults; empty where that
+    /// is not known.
+    pub user_spec: String,
     /// Mixed into every datum's hash; a new one reprocesses everything.
     pub salt: String,
     /// The branches it reads, in input order.
@@ -452,6 +455,32 @@ pub struct TransactionRow {
     pub created: Timestamp,
     /// When its holder counts as gone, unless renewed.
     pub lease_until: Timestamp,
+}
+
+/// Calls gathered one by one, to be carried out together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatheredRow {
+    /// Its id, and that of every commit it will make.
+    pub id: CommitId,
+    /// The calls, as the layer that makes them encodes them.
+    pub calls: Bytes,
+    /// Grows with every change.
+    pub version: u64,
+    /// When the first was waited for.
+    pub started: Timestamp,
+}
+
+/// A tree outside of any commit, kept for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSetRow {
+    /// Its id.
+    pub id: FileSetId,
+    /// Its tree.
+    pub root: StoredRoot,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it counts as gone, unless renewed.
+    pub until: Timestamp,
 }
 
 /// A secret: named values for programs. Not shown in `Debug` output.

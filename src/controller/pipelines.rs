@@ -8,13 +8,15 @@ use super::finish::stored;
 use super::planning::recorded;
 use super::ticks::crons;
 use super::{Controller, root_of};
-use crate::catalog::{Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState, Trigger};
+use crate::catalog::{
+    Job, JobQuery, JobState, Op, Pipeline, PipelineRow, PipelineState, StoredRoot, Trigger,
+};
 use crate::chunk::FileWriter;
 use crate::model::{Branch, CommitId, Repo};
 use crate::pipeline::datum::Origins;
 use crate::pipeline::record::DatumRecord;
 use crate::pipeline::spec::{Leaf, PipelineSpec};
-use crate::repo::{PutPipeline, RepoError};
+use crate::repo::{PutPipeline, RepoError, Repos};
 use crate::tree::{ApplyOptions, Edit, Entry, Root, Tree};
 
 /// A pipeline to create or to update.
@@ -22,6 +24,8 @@ use crate::tree::{ApplyOptions, Edit, Entry, Root, Tree};
 pub struct CreatePipeline {
     /// What it does.
     pub spec: PipelineSpec,
+    /// The spec as its author wrote it, before any defaults.
+    pub written: String,
     /// Whether it may replace a pipeline of that name.
     pub update: bool,
     /// Whether an update runs every datum again.
@@ -43,6 +47,23 @@ impl Controller {
     /// When the spec breaks a rule, cannot be run here, or names repos that
     /// do not exist. Nothing is changed then.
     pub async fn create_pipeline(&self, request: &CreatePipeline) -> Result<PipelineRow> {
+        let row = self.put_pipeline(self.repos(), request, false).await?;
+        self.settle_pipeline(&row).await?;
+        Ok(self.repos().inspect_pipeline(&row.pipeline).await?)
+    }
+
+    /// The part of [`Self::create_pipeline`] that can happen together with
+    /// other use cases, on the `repos` that plan those. A rehearsal stores
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::create_pipeline`].
+    pub async fn put_pipeline(
+        &self,
+        repos: &Repos,
+        request: &CreatePipeline,
+        rehearsal: bool,
+    ) -> Result<PipelineRow> {
         let spec = &request.spec;
         spec.validate()?;
         if let Some(reason) = self.executor().refuses(&spec.transform) {
@@ -50,17 +71,21 @@ impl Controller {
         }
         let pipeline = Pipeline { project: spec.project.clone(), name: spec.name.clone() };
         let before = match request.update {
-            true => self.catalog().pipeline(&pipeline).await?,
+            true => repos.catalog().pipeline(&pipeline).await?,
             false => None,
         };
         let salt = self.salt(request, before.as_ref());
         let spec = PipelineSpec { salt: salt.clone(), ..spec.clone() };
         let text = recorded(&spec).to_string();
         let put = PutPipeline {
-            pipeline: pipeline.clone(),
+            pipeline,
             replaces: before.as_ref().map(|row| row.version),
-            spec_root: stored(&self.spec_tree(&text).await?),
+            spec_root: match rehearsal {
+                true => StoredRoot::default(),
+                false => stored(&self.spec_tree(&text).await?),
+            },
             spec: text,
+            user_spec: request.written.clone(),
             salt,
             inputs: input_branches(&spec),
             triggers: triggers(&spec),
@@ -68,14 +93,23 @@ impl Controller {
             output_branch: spec.output_branch.clone(),
             description: spec.description.clone(),
         };
-        let row = self.repos().put_pipeline(&put).await?;
-        if before.is_some() {
-            self.stop_jobs_before(&row).await?;
+        Ok(repos.put_pipeline(&put).await?)
+    }
+
+    /// The rest: the jobs of older versions end, and the new one runs.
+    pub async fn settle_pipeline(&self, row: &PipelineRow) -> Result<()> {
+        if row.version > 1 {
+            self.stop_jobs_before(row).await?;
         }
-        if row.state == PipelineState::Starting {
-            self.set_state(&row, PipelineState::Running).await?;
+        match row.state {
+            PipelineState::Starting => self.set_state(row, PipelineState::Running).await,
+            PipelineState::Running
+            | PipelineState::Restarting
+            | PipelineState::Failure
+            | PipelineState::Paused
+            | PipelineState::Standby
+            | PipelineState::Crashing => Ok(()),
         }
-        Ok(self.repos().inspect_pipeline(&pipeline).await?)
     }
 
     fn salt(&self, request: &CreatePipeline, before: Option<&PipelineRow>) -> String {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, PackId, TransactionId};
+use super::{CommitId, FileSetId, PackId, TransactionId};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -68,6 +68,11 @@ pub trait Clock: Send + Sync {
     /// A fresh pack id.
     fn pack_id(&self) -> PackId {
         PackId::new(self.random())
+    }
+
+    /// A fresh file set id.
+    fn file_set_id(&self) -> FileSetId {
+        FileSetId::new(*self.commit_id().as_bytes())
     }
 
     /// A fresh transaction id.

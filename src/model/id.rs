@@ -121,6 +121,10 @@ id!(
     DatumId, 32, "datum id"
 );
 id!(
+    /// Names a file set: a tree on its own, outside of any commit.
+    FileSetId, 16, "file set id"
+);
+id!(
     /// Names a write transaction (a writable mount or volume).
     TransactionId, 16, "transaction id"
 );

@@ -12,7 +12,9 @@ mod path;
 mod reference;
 
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use id::{ChunkId, CommitId, ContentHash, DatumId, InvalidId, NodeHash, PackId, TransactionId};
+pub use id::{
+    ChunkId, CommitId, ContentHash, DatumId, FileSetId, InvalidId, NodeHash, PackId, TransactionId,
+};
 pub use key::{Branch, Commit, Repo, RepoKind};
 pub use name::{BranchName, InvalidName, PipelineName, ProjectName, RepoName};
 pub use path::{InvalidPath, PATH_MAX, TreePath};

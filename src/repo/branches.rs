@@ -119,7 +119,7 @@ impl Repos {
         if before.is_none_or(|row| row.provenance != provenance) && !provenance.is_empty() {
             changes.rewired.insert(branch.clone(), provenance.clone());
         }
-        let Derived { guards, plan } = self.derive(&changes, self.clock.commit_id()).await?;
+        let Derived { guards, plan } = self.derive(&changes, self.fresh_set()).await?;
         let mut ops = guards;
         ops.extend(self.create_missing(&provenance).await?);
         let head = head.map(|row| row.commit.id);

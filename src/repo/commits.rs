@@ -72,7 +72,7 @@ impl Repos {
     /// of its branch. Nothing is derived until it finishes.
     pub async fn start_commit(&self, spec: &StartCommit) -> Result<CommitRow> {
         self.repo_row(&spec.repo).await?;
-        let id = spec.id.unwrap_or_else(|| self.clock.commit_id());
+        let id = spec.id.unwrap_or_else(|| self.fresh_set());
         let commit = spec.repo.commit(id);
         if self.catalog.commit(&commit).await?.is_some() {
             return Err(RepoError::Exists { kind: "commit", name: commit.to_string() });
@@ -239,6 +239,9 @@ impl Repos {
 
     /// Where somebody else finished a commit first, its object is theirs again.
     pub(super) async fn restore_object(&self, commit: &Commit) -> Result<()> {
+        if self.together.is_some() {
+            return Ok(());
+        }
         match self.catalog.commit(commit).await? {
             Some(row) if !row.is_open() => self.write_object(&row).await,
             _ => Ok(()),
@@ -260,6 +263,10 @@ impl Repos {
 
     /// Writes the object of a finished commit; the catalog row comes after.
     pub(super) async fn write_object(&self, row: &CommitRow) -> Result<()> {
+        if let Some(gathering) = &self.together {
+            gathering.keep(row);
+            return Ok(());
+        }
         let key = object::key(&row.commit);
         Ok(self.store().put(&key, object::encode(row)).await?)
     }

@@ -32,7 +32,21 @@ pub struct Derived {
 impl Repos {
     /// Reads the branches downstream of the changes and plans what follows
     /// under the id `set`.
+    ///
+    /// Where several use cases happen together nothing follows yet: all that
+    /// follows from all of them is derived at the end, once.
     pub(super) async fn derive(&self, changes: &Changes, set: CommitId) -> Result<Derived> {
+        match &self.together {
+            Some(gathering) => {
+                gathering.follow(changes, set);
+                Ok(Derived::default())
+            }
+            None => self.derive_now(changes, set).await,
+        }
+    }
+
+    /// The same, at once.
+    pub(super) async fn derive_now(&self, changes: &Changes, set: CommitId) -> Result<Derived> {
         let mut reading = Reading::new(changes);
         // Before all else: what is read after it is guarded by it.
         reading.guards.push(Op::ExpectWiring(self.catalog.wiring().await?));

@@ -22,6 +22,7 @@ mod removal;
 mod resolve;
 mod retention;
 mod sets;
+mod together;
 mod transactions;
 mod triggers;
 mod wait;
@@ -37,9 +38,10 @@ pub use files::{
 };
 pub use fsck::{Fsck, FsckSummary, Problem, RebuildSummary};
 pub use pipelines::{FinishJob, PutPipeline};
-pub use projects::RepoInfo;
+pub use projects::{RepoInfo, project_defaults_key};
 pub use retention::Events;
 pub use sets::CommitSet;
+pub use together::Together;
 pub use transactions::{COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT};
 pub use wait::Subscription;
 
@@ -60,6 +62,8 @@ pub struct Repos {
     pub(in crate::repo) rewriting: Arc<tokio::sync::Mutex<()>>,
     /// Held while commits and then their objects are removed.
     pub(in crate::repo) removing: Arc<tokio::sync::Mutex<()>>,
+    /// Where what is planned is gathered, when it is not to happen at once.
+    together: Option<Arc<together::Gathering>>,
 }
 
 /// Bytes of decoded tree nodes kept in memory.
@@ -70,7 +74,15 @@ impl Repos {
     #[must_use]
     pub fn new(catalog: Arc<dyn Catalog>, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
         let nodes = Nodes::new(blobs.clone(), NodeCache::new(NODE_CACHE));
-        Self { catalog, blobs, clock, nodes, rewriting: Arc::default(), removing: Arc::default() }
+        Self {
+            catalog,
+            blobs,
+            clock,
+            nodes,
+            rewriting: Arc::default(),
+            removing: Arc::default(),
+            together: None,
+        }
     }
 
     /// The catalog, for layers that keep their own rows there: the controller,

@@ -22,6 +22,8 @@ pub struct PutPipeline {
     pub replaces: Option<u64>,
     /// The effective spec, as the pipeline layer encodes it.
     pub spec: String,
+    /// The spec as its author wrote it, before any defaults.
+    pub user_spec: String,
     /// The tree of the spec commit, already durable.
     pub spec_root: StoredRoot,
     /// Mixed into every datum's hash.
@@ -167,7 +169,7 @@ impl Repos {
         let branch = spec_branch(&spec.pipeline);
         let now = self.clock.now();
         Ok(CommitRow {
-            commit: branch.repo.commit(self.clock.commit_id()),
+            commit: branch.repo.commit(self.fresh_set()),
             seq: 0,
             number: 0,
             parent: self.catalog.branch(&branch).await?.and_then(|row| row.head),
@@ -195,6 +197,7 @@ impl Repos {
             version: before.map_or(1, |row| row.version + 1),
             spec_commit,
             spec: spec.spec.clone(),
+            user_spec: spec.user_spec.clone(),
             salt: spec.salt.clone(),
             inputs: spec.inputs.clone(),
             output_branch: spec.output_branch.clone(),
@@ -302,7 +305,7 @@ impl Repos {
             self.check_provenance(&output_branch(&row), &row.inputs).await?;
             let rewired = self.wiring_of(&row, false);
             let changes = Changes { rewired, ..Changes::default() };
-            let derived = self.derive(&changes, self.clock.commit_id()).await?;
+            let derived = self.derive(&changes, self.fresh_set()).await?;
             let mut ops = vec![wiring];
             ops.extend(derived.guards);
             ops.extend(self.create_missing(&row.inputs).await?);
@@ -329,7 +332,7 @@ impl Repos {
             let rewired = self.wiring_of(&row, false);
             let forced = rewired.keys().cloned().collect();
             let changes = Changes { rewired, forced, ..Changes::default() };
-            let derived = self.derive(&changes, self.clock.commit_id()).await?;
+            let derived = self.derive(&changes, self.fresh_set()).await?;
             let job = derived.plan.jobs.iter().find(|job| job.job.pipeline == *pipeline);
             let Some(job) = job.map(|row| row.job.clone()) else {
                 let what = format!("pipeline {pipeline} cannot run: an input has no commit yet");

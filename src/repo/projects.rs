@@ -17,6 +17,13 @@ pub struct RepoInfo {
     pub bytes: u64,
 }
 
+/// The key of the setting that holds what specs in a project leave out; it
+/// goes with the project.
+#[must_use]
+pub fn project_defaults_key(project: &ProjectName) -> String {
+    format!("defaults/project/{project}")
+}
+
 impl Repos {
     /// Creates a project.
     pub async fn create_project(&self, name: &ProjectName, description: &str) -> Result<()> {
@@ -92,10 +99,11 @@ impl Repos {
         for row in self.catalog.repos(Some(name)).await? {
             self.delete_repo(&row.repo, true).await?;
         }
-        match name.is_default() {
-            true => Ok(()),
-            false => Ok(self.catalog.apply(vec![Op::DeleteProject(name.clone())]).await?),
+        let mut ops = vec![Op::DeleteSetting(project_defaults_key(name))];
+        if !name.is_default() {
+            ops.push(Op::DeleteProject(name.clone()));
         }
+        Ok(self.catalog.apply(ops).await?)
     }
 
     /// Creates a repo; with `update` one that exists gets the description.

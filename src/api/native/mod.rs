@@ -23,7 +23,7 @@ pub(super) struct Native {
 
 service! {
     impl Pfs as Native;
-    unary {
+    reads {
         store_info: pb::StoreInfoRequest => pb::StoreInfoResponse,
         head_object: pb::HeadObjectRequest => pb::HeadObjectResponse,
         resolve_ref: pb::ResolveRefRequest => pb::ResolvedCommit,
@@ -33,6 +33,7 @@ service! {
         inspect_transaction: pb::InspectTransactionRequest => pb::TransactionInfo,
         server_stats: pb::ServerStatsRequest => pb::ServerStatsResponse,
     }
+    unary {}
     streaming {
         fsck: pb::FsckRequest => pb::FsckFinding,
         get_object: pb::GetObjectRequest => pb::ObjectData,

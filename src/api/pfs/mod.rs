@@ -24,30 +24,34 @@ pub(super) struct Pfs {
 
 service! {
     impl Api as Pfs;
-    unary {
-        create_project: pb::CreateProjectRequest => (),
-        inspect_project: pb::InspectProjectRequest => pb::ProjectInfo,
-        inspect_project_v2: pb::InspectProjectV2Request => pb::InspectProjectV2Response,
-        delete_project: pb::DeleteProjectRequest => (),
+    queued {
         create_repo: pb::CreateRepoRequest => (),
-        inspect_repo: pb::InspectRepoRequest => pb::RepoInfo,
         delete_repo: pb::DeleteRepoRequest => pb::DeleteRepoResponse,
-        delete_repos: pb::DeleteReposRequest => pb::DeleteReposResponse,
-        repos_summary: pb::ReposSummaryRequest => pb::ReposSummaryResponse,
-        delete_all: () => (),
         create_branch: pb::CreateBranchRequest => (),
-        inspect_branch: pb::InspectBranchRequest => pb::BranchInfo,
         delete_branch: pb::DeleteBranchRequest => (),
         start_commit: pb::StartCommitRequest => pb::Commit,
         finish_commit: pb::FinishCommitRequest => (),
-        clear_commit: pb::ClearCommitRequest => (),
+    }
+    reads {
+        inspect_project: pb::InspectProjectRequest => pb::ProjectInfo,
+        inspect_project_v2: pb::InspectProjectV2Request => pb::InspectProjectV2Response,
+        inspect_repo: pb::InspectRepoRequest => pb::RepoInfo,
+        repos_summary: pb::ReposSummaryRequest => pb::ReposSummaryResponse,
+        inspect_branch: pb::InspectBranchRequest => pb::BranchInfo,
         inspect_commit: pb::InspectCommitRequest => pb::CommitInfo,
+        inspect_file: pb::InspectFileRequest => pb::FileInfo,
+        check_storage: pb::CheckStorageRequest => pb::CheckStorageResponse,
+    }
+    unary {
+        create_project: pb::CreateProjectRequest => (),
+        delete_project: pb::DeleteProjectRequest => (),
+        delete_repos: pb::DeleteReposRequest => pb::DeleteReposResponse,
+        delete_all: () => (),
+        clear_commit: pb::ClearCommitRequest => (),
         squash_commit: pb::SquashCommitRequest => pb::SquashCommitResponse,
         drop_commit: pb::DropCommitRequest => pb::DropCommitResponse,
         squash_commit_set: pb::SquashCommitSetRequest => (),
         drop_commit_set: pb::DropCommitSetRequest => (),
-        inspect_file: pb::InspectFileRequest => pb::FileInfo,
-        check_storage: pb::CheckStorageRequest => pb::CheckStorageResponse,
     }
     streaming {
         list_project: pb::ListProjectRequest => pb::ProjectInfo,

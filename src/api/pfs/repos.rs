@@ -7,9 +7,9 @@ use crate::api::convert::{self, count, project_message, repo_message};
 use crate::api::info;
 use crate::api::proto::pfs_v2 as pb;
 use crate::api::service::all;
-use crate::api::status::{Result, invalid, missing, refused};
+use crate::api::status::{Result, catalog, invalid, missing, refused};
 use crate::model::{ProjectName, Repo, RepoKind};
-use crate::repo::{RepoError, RepoInfo};
+use crate::repo::{RepoError, RepoInfo, project_defaults_key};
 
 impl Pfs {
     pub(super) async fn create_project(&self, request: pb::CreateProjectRequest) -> Result<()> {
@@ -40,7 +40,11 @@ impl Pfs {
         let name = named_project(request.project.as_ref())?;
         let row = self.services.repos.inspect_project(&name).await.map_err(refused)?;
         let info = Some(info::project(&row));
-        Ok(pb::InspectProjectV2Response { info, defaults_json: "{}".to_owned() })
+        let kept = self.services.repos.catalog().setting(&project_defaults_key(&name)).await;
+        let kept = kept.map_err(|e| catalog(&e))?;
+        let defaults_json =
+            kept.map_or_else(|| "{}".to_owned(), |json| String::from_utf8_lossy(&json).into());
+        Ok(pb::InspectProjectV2Response { info, defaults_json })
     }
 
     pub(super) async fn list_project(
@@ -56,7 +60,7 @@ impl Pfs {
         self.services.repos.delete_project(&name, request.force).await.map_err(refused)
     }
 
-    pub(super) async fn create_repo(&self, request: pb::CreateRepoRequest) -> Result<()> {
+    pub(in crate::api) async fn create_repo(&self, request: pb::CreateRepoRequest) -> Result<()> {
         let repo = convert::repo(request.repo.as_ref())?;
         let outcome = self.services.repos.create_repo(&repo, &request.description, request.update);
         outcome.await.map_err(refused)
@@ -89,7 +93,7 @@ impl Pfs {
         Ok(all(page.into_iter().map(info::repo).collect::<Vec<_>>()))
     }
 
-    pub(super) async fn delete_repo(
+    pub(in crate::api) async fn delete_repo(
         &self,
         request: pb::DeleteRepoRequest,
     ) -> Result<pb::DeleteRepoResponse> {

@@ -1,5 +1,6 @@
 //! Creating and updating pipelines from specs.
 
+use serde_json::Value as Json;
 use tonic::Status;
 
 use super::Pps;
@@ -10,15 +11,22 @@ use crate::api::status::{Result, catalog, controller, invalid, refused, with_hin
 use crate::catalog::PipelineRow;
 use crate::controller::CreatePipeline;
 use crate::model::ProjectName;
-use crate::pipeline::spec::{self, KeyStyle, PipelineSpec, SecretTarget};
+use crate::pipeline::spec::{self, KeyStyle, Parsed, PipelineSpec, SecretTarget};
+
+/// A pipeline as it is asked for.
+pub(in crate::api) struct Wanted {
+    /// For the controller.
+    pub request: CreatePipeline,
+    /// The spec with all defaults, as JSON.
+    pub effective: String,
+}
 
 impl Pps {
     pub(super) async fn create_pipeline(&self, request: pb::CreatePipelineRequest) -> Result<()> {
-        let dry_run = request.dry_run;
-        let spec = parsed(&json::to_json(&request, Keys::Snake).to_string())?;
-        match dry_run {
+        let wanted = self.wanted_by(&request).await?;
+        match request.dry_run {
             true => Ok(()),
-            false => self.put(spec).await,
+            false => self.put(wanted).await,
         }
     }
 
@@ -26,33 +34,56 @@ impl Pps {
         &self,
         request: pb::CreatePipelineV2Request,
     ) -> Result<pb::CreatePipelineV2Response> {
-        let mut spec = parsed(&request.create_pipeline_request_json)?;
-        spec.update |= request.update;
-        spec.reprocess |= request.reprocess;
-        let shown = PipelineSpec { update: false, reprocess: false, ..spec.clone() };
-        let effective = shown.to_json(KeyStyle::Snake).to_string();
+        let json = &request.create_pipeline_request_json;
+        let wanted = self.wanted(json, request.update, request.reprocess).await?;
+        let effective = wanted.effective.clone();
         if !request.dry_run {
-            self.put(spec).await?;
+            self.put(wanted).await?;
         }
         Ok(pb::CreatePipelineV2Response { effective_create_pipeline_request_json: effective })
     }
 
-    /// The next version of a pipeline with the spec it has.
+    /// The next version of a pipeline: its author's spec under the defaults of
+    /// now.
     pub(super) async fn rerun_pipeline(&self, request: pb::RerunPipelineRequest) -> Result<()> {
         let pipeline = convert::pipeline(request.pipeline.as_ref())?;
         let row = self.services.repos.inspect_pipeline(&pipeline).await.map_err(refused)?;
-        let mut spec = stored(&row)?;
-        spec.update = true;
-        spec.reprocess = request.reprocess;
-        self.put(spec).await
+        let wanted = self.wanted(written(&row), true, request.reprocess).await?;
+        self.put(wanted).await
     }
 
-    /// Creates the pipeline, or its next version where the spec says update.
-    async fn put(&self, spec: PipelineSpec) -> Result<()> {
+    /// The pipeline that a message asks for.
+    pub(in crate::api) async fn wanted_by(
+        &self,
+        request: &pb::CreatePipelineRequest,
+    ) -> Result<Wanted> {
+        let spec = pb::CreatePipelineRequest { dry_run: false, ..request.clone() };
+        let json = json::to_json(&spec, Keys::Snake).to_string();
+        self.wanted(&json, request.update, request.reprocess).await
+    }
+
+    /// The pipeline that a spec asks for, with the defaults of the cluster and
+    /// its project.
+    pub(in crate::api) async fn wanted(
+        &self,
+        json: &str,
+        update: bool,
+        reprocess: bool,
+    ) -> Result<Wanted> {
+        let defaults = self.defaults_for(json).await?;
+        let Parsed { mut spec, written, .. } = parsed(json, &defaults)?;
         self.secrets_exist(&spec).await?;
-        let (update, reprocess) = (spec.update, spec.reprocess);
-        let request = CreatePipeline { spec, update, reprocess };
-        self.services.controller.create_pipeline(&request).await.map_err(controller)?;
+        let (update, reprocess) = (spec.update || update, spec.reprocess || reprocess);
+        (spec.update, spec.reprocess) = (false, false);
+        let effective = spec.to_json(KeyStyle::Snake).to_string();
+        let request = CreatePipeline { spec, written: bare(written), update, reprocess };
+        Ok(Wanted { request, effective })
+    }
+
+    /// Creates the pipeline, or its next version where that is asked for.
+    async fn put(&self, wanted: Wanted) -> Result<()> {
+        let created = self.services.controller.create_pipeline(&wanted.request).await;
+        created.map_err(controller)?;
         Ok(())
     }
 
@@ -79,17 +110,33 @@ impl Pps {
     }
 }
 
-/// The one spec in a request.
-fn parsed(text: &str) -> Result<PipelineSpec> {
-    let parsed = spec::parse("spec", text, &ProjectName::default_project());
+/// The one spec in a request, over `defaults`.
+pub(super) fn parsed(text: &str, defaults: &[Json]) -> Result<Parsed> {
+    let parsed = spec::parse_over("spec", text, &ProjectName::default_project(), defaults);
     let mut parsed = parsed.map_err(|error| {
         let hint = error.hint.clone();
         with_hint(tonic::Code::InvalidArgument, error.to_string(), hint)
     })?;
     match (parsed.pop(), parsed.is_empty()) {
-        (Some(one), true) => Ok(one.spec),
+        (Some(one), true) => Ok(one),
         _ => Err(invalid("a request creates one pipeline")),
     }
+}
+
+/// What the author of a version wrote, as far as that is known.
+pub(super) fn written(row: &PipelineRow) -> &str {
+    match row.user_spec.as_str() {
+        "" => &row.spec,
+        spec => spec,
+    }
+}
+
+/// A spec without what only says how to create it.
+fn bare(mut written: Json) -> String {
+    if let Some(fields) = written.as_object_mut() {
+        fields.retain(|name, _| !["update", "reprocess", "dry_run", "dryRun"].contains(&&**name));
+    }
+    written.to_string()
 }
 
 /// The spec of a pipeline's version.

@@ -49,7 +49,7 @@ pub(super) fn pipeline_info(row: &PipelineRow, last_job: Option<JobState>) -> pb
         parallelism: details.parallelism_spec.as_ref().map_or(1, |spec| spec.constant),
         r#type: pb::pipeline_info::PipelineType::Transform.into(),
         details: Some(details),
-        user_spec_json: row.spec.clone(),
+        user_spec_json: super::create::written(row).to_owned(),
         effective_spec_json: row.spec.clone(),
         ..Default::default()
     }

@@ -1,7 +1,8 @@
 //! `pps_v2.API`: pipelines, jobs, datums, logs and secrets.
 
-mod create;
+pub(super) mod create;
 mod datums;
+mod defaults;
 mod details;
 mod jobs;
 mod logs;
@@ -19,29 +20,35 @@ pub(super) struct Pps {
 
 service! {
     impl Api as Pps;
-    unary {
+    queued {
         create_pipeline: pb::CreatePipelineRequest => (),
         create_pipeline_v2: pb::CreatePipelineV2Request => pb::CreatePipelineV2Response,
+    }
+    reads {
+        inspect_pipeline: pb::InspectPipelineRequest => pb::PipelineInfo,
+        pipelines_summary: pb::PipelinesSummaryRequest => pb::PipelinesSummaryResponse,
+        get_cluster_defaults: pb::GetClusterDefaultsRequest => pb::GetClusterDefaultsResponse,
+        get_project_defaults: pb::GetProjectDefaultsRequest => pb::GetProjectDefaultsResponse,
+        inspect_job: pb::InspectJobRequest => pb::JobInfo,
+        inspect_datum: pb::InspectDatumRequest => pb::DatumInfo,
+        inspect_secret: pb::InspectSecretRequest => pb::SecretInfo,
+        list_secret: () => pb::SecretInfos,
+    }
+    unary {
         rerun_pipeline: pb::RerunPipelineRequest => (),
         run_cron: pb::RunCronRequest => (),
-        inspect_pipeline: pb::InspectPipelineRequest => pb::PipelineInfo,
         start_pipeline: pb::StartPipelineRequest => (),
         stop_pipeline: pb::StopPipelineRequest => (),
         delete_pipeline: pb::DeletePipelineRequest => (),
         delete_pipelines: pb::DeletePipelinesRequest => pb::DeletePipelinesResponse,
         delete_all: () => (),
         run_pipeline: pb::RunPipelineRequest => (),
-        pipelines_summary: pb::PipelinesSummaryRequest => pb::PipelinesSummaryResponse,
-        get_cluster_defaults: pb::GetClusterDefaultsRequest => pb::GetClusterDefaultsResponse,
-        get_project_defaults: pb::GetProjectDefaultsRequest => pb::GetProjectDefaultsResponse,
-        inspect_job: pb::InspectJobRequest => pb::JobInfo,
+        set_cluster_defaults: pb::SetClusterDefaultsRequest => pb::SetClusterDefaultsResponse,
+        set_project_defaults: pb::SetProjectDefaultsRequest => pb::SetProjectDefaultsResponse,
         stop_job: pb::StopJobRequest => (),
         delete_job: pb::DeleteJobRequest => (),
-        inspect_datum: pb::InspectDatumRequest => pb::DatumInfo,
         restart_datum: pb::RestartDatumRequest => (),
         create_secret: pb::CreateSecretRequest => (),
-        inspect_secret: pb::InspectSecretRequest => pb::SecretInfo,
-        list_secret: () => pb::SecretInfos,
         delete_secret: pb::DeleteSecretRequest => (),
     }
     streaming {

@@ -213,26 +213,6 @@ impl Pps {
         Ok(all(alerts.collect::<Vec<_>>()))
     }
 
-    /// There are no defaults: every spec stands for itself.
-    pub(super) async fn get_cluster_defaults(
-        &self,
-        _: pb::GetClusterDefaultsRequest,
-    ) -> Result<pb::GetClusterDefaultsResponse> {
-        Ok(pb::GetClusterDefaultsResponse { cluster_defaults_json: "{}".to_owned() })
-    }
-
-    pub(super) async fn get_project_defaults(
-        &self,
-        request: pb::GetProjectDefaultsRequest,
-    ) -> Result<pb::GetProjectDefaultsResponse> {
-        let project = convert::project(request.project.as_ref())?;
-        self.services.repos.inspect_project(&project).await.map_err(refused)?;
-        Ok(pb::GetProjectDefaultsResponse {
-            project_defaults_json: "{}".to_owned(),
-            ..Default::default()
-        })
-    }
-
     /// Current versions, newest first: of some projects, or of all.
     pub(super) async fn pipelines(&self, projects: &[ProjectName]) -> Result<Vec<PipelineRow>> {
         let only = match projects {

@@ -1,8 +1,8 @@
 use super::*;
 use crate::catalog::{
-    Event, PackRow, SecretRow, TransactionChange, TransactionRow, TransactionState,
+    Event, FileSetRow, GatheredRow, PackRow, SecretRow, TransactionChange, TransactionRow, TransactionState,
 };
-use crate::model::{PackId, TransactionId};
+use crate::model::{FileSetId, PackId, TransactionId};
 
 pub async fn events_follow_the_writes(catalog: Fresh) {
     let mut news = catalog.watch();
@@ -97,6 +97,9 @@ pub async fn secrets_packs_and_settings_are_kept(catalog: Fresh) {
     catalog.apply(vec![put]).await.unwrap();
     assert_eq!(catalog.setting("cluster").await.unwrap(), Some(value));
     assert_eq!(catalog.setting("other").await.unwrap(), None);
+    let forget = ["cluster", "other"].map(|key| Op::DeleteSetting(key.into()));
+    catalog.apply(forget.into()).await.unwrap();
+    assert_eq!(catalog.setting("cluster").await.unwrap(), None);
 }
 
 pub async fn transactions_go_through_their_states(catalog: Fresh) {
@@ -171,4 +174,40 @@ pub async fn transactions_go_through_their_states(catalog: Fresh) {
     assert_eq!(catalog.transactions(&[]).await.unwrap().len(), 2);
     catalog.apply(vec![Op::DeleteTransaction(row(1).id)]).await.unwrap();
     assert_eq!(catalog.transaction(row(1).id).await.unwrap(), None);
+}
+
+pub async fn gathered_calls_move_by_compare_and_swap(catalog: Fresh) {
+    let row = |n: u64, version| GatheredRow {
+        id: id(n),
+        calls: format!("calls {version}").into(),
+        version,
+        started: time(1),
+    };
+    let put = |version, expected| Op::PutGathered { row: row(1, version), expected };
+    catalog.apply(vec![put(1, None)]).await.unwrap();
+    refused(&catalog, put(1, None)).await;
+    refused(&catalog, put(3, Some(2))).await;
+    catalog.apply(vec![put(2, Some(1))]).await.unwrap();
+    assert_eq!(catalog.gathered(id(1)).await.unwrap(), Some(row(1, 2)));
+    catalog.apply(vec![Op::PutGathered { row: row(2, 1), expected: None }]).await.unwrap();
+    assert_eq!(catalog.all_gathered().await.unwrap(), [row(1, 2), row(2, 1)]);
+    refused(&catalog, Op::DeleteGathered { id: id(1), version: 1 }).await;
+    catalog.apply(vec![Op::DeleteGathered { id: id(1), version: 2 }]).await.unwrap();
+    assert_eq!(catalog.gathered(id(1)).await.unwrap(), None);
+}
+
+pub async fn file_sets_live_until_their_time(catalog: Fresh) {
+    let row = |n: u8, until| FileSetRow {
+        id: FileSetId::new([n; 16]),
+        root: root("tree"),
+        created: time(n.into()),
+        until: time(until),
+    };
+    catalog.apply([row(1, 10), row(2, 20)].map(Op::CreateFileSet).into()).await.unwrap();
+    refused(&catalog, Op::CreateFileSet(row(1, 30))).await;
+    refused(&catalog, Op::RenewFileSet { id: row(3, 0).id, until: time(30) }).await;
+    catalog.apply(vec![Op::RenewFileSet { id: row(1, 0).id, until: time(30) }]).await.unwrap();
+    catalog.apply(vec![Op::DropFileSets(time(25))]).await.unwrap();
+    assert_eq!(catalog.file_sets().await.unwrap(), [row(1, 30)]);
+    assert_eq!(catalog.file_set(row(2, 0).id).await.unwrap(), None);
 }

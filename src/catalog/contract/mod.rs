@@ -51,6 +51,8 @@ macro_rules! contract_tests {
             leases_have_one_holder
             secrets_packs_and_settings_are_kept
             transactions_go_through_their_states
+            gathered_calls_move_by_compare_and_swap
+            file_sets_live_until_their_time
             pipelines_have_versions
             jobs_are_listed_and_counted
             datums_are_claimed_under_leases
@@ -123,6 +125,7 @@ pub fn pipeline_row(name: &str, version: u64) -> PipelineRow {
         version,
         spec_commit: id(100 + version),
         spec: format!("spec {version}"),
+        user_spec: format!("as written {version}"),
         salt: "salt".into(),
         inputs: vec![master("a")],
         output_branch: "master".parse().unwrap(),

@@ -17,11 +17,12 @@ use tokio::sync::{Semaphore, watch};
 use self::writer::Writer;
 use super::{
     Back, BranchRow, Catalog, CatalogError, CommitQuery, CommitRow, DatumRow, DatumState, EventRow,
-    Job, JobQuery, JobRow, LeaseRow, Op, PackRow, Pipeline, PipelineRow, ProjectRow, Reach,
+    FileSetRow, GatheredRow, Job, JobQuery, JobRow, LeaseRow, Op, PackRow, Pipeline, PipelineRow, ProjectRow, Reach,
     RepoRow, Result, SecretRow, TransactionRow, TransactionState,
 };
 use crate::model::{
-    Branch, Clock, Commit, CommitId, DatumId, PackId, ProjectName, Repo, Timestamp, TransactionId,
+    Branch, Clock, Commit, CommitId, DatumId, FileSetId, PackId, ProjectName, Repo, Timestamp,
+    TransactionId,
 };
 
 /// Connections that read at the same time; more only wait for the disk.
@@ -291,6 +292,22 @@ impl Catalog for Sqlite {
 
     async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>> {
         self.read(move |conn| read::records::transaction(conn, id)).await
+    }
+
+    async fn all_gathered(&self) -> Result<Vec<GatheredRow>> {
+        self.read(read::records::all_gathered).await
+    }
+
+    async fn gathered(&self, id: CommitId) -> Result<Option<GatheredRow>> {
+        self.read(move |conn| read::records::gathered(conn, id)).await
+    }
+
+    async fn file_set(&self, id: FileSetId) -> Result<Option<FileSetRow>> {
+        self.read(move |conn| read::records::file_set(conn, id)).await
+    }
+
+    async fn file_sets(&self) -> Result<Vec<FileSetRow>> {
+        self.read(read::records::file_sets).await
     }
 
     async fn secrets(&self) -> Result<Vec<SecretRow>> {

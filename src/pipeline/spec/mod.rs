@@ -1,5 +1,6 @@
 //! Pipeline specifications: text or API request to a validated value and back.
 
+mod defaults;
 mod duration;
 mod fields;
 mod inert;
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
+pub use defaults::{check_defaults, project_of};
 pub use duration::{format_duration, parse_duration};
 pub use input::{CronInput, Input, Leaf, PfsInput};
-pub use read::{Parsed, parse};
+pub use read::{Parsed, parse, parse_over};
 pub use transform::{Secret, SecretTarget, Transform};
 pub use trigger::is_of_input;
 pub use validate::InvalidSpec;

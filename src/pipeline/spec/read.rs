@@ -1,12 +1,12 @@
 //! Reading specs from text.
 
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 
 use super::super::document::{self, Node, Position, Value};
 use super::fields::{Fields, ReadError, fail, float, snake_case, text, uint};
 use super::{
-    DEFAULT_DATUM_TRIES, Notice, OnConflict, PipelineSpec, ReprocessPolicy, SpecError, inert,
-    input, transform,
+    DEFAULT_DATUM_TRIES, Notice, OnConflict, PipelineSpec, ReprocessPolicy, SpecError, defaults,
+    inert, input, transform,
 };
 use crate::model::{BranchName, PipelineName, ProjectName};
 
@@ -17,6 +17,8 @@ pub struct Parsed {
     pub spec: PipelineSpec,
     /// Fields that have no effect, and the like.
     pub notices: Vec<Notice>,
+    /// The spec as it was written, without what it was laid over.
+    pub written: Json,
 }
 
 /// Reads every pipeline spec in `text`: JSON or YAML, one or several
@@ -28,6 +30,20 @@ pub struct Parsed {
 /// # Errors
 /// The first offence, with its place. Text without any spec is one.
 pub fn parse(file: &str, text: &str, project: &ProjectName) -> Result<Vec<Parsed>, SpecError> {
+    parse_over(file, text, project, &[])
+}
+
+/// Reads specs as [`parse`] does, each laid over `defaults`, the later ones
+/// over the earlier: an object field by field, anything else as a whole.
+///
+/// # Errors
+/// As [`parse`]; an offence of the defaults is at no place of the text.
+pub fn parse_over(
+    file: &str,
+    text: &str,
+    project: &ProjectName,
+    defaults: &[Json],
+) -> Result<Vec<Parsed>, SpecError> {
     let located = |at, message, hint| SpecError { file: file.to_owned(), at, message, hint };
     let documents = document::parse(text).map_err(|e| located(e.at, e.message, None))?;
     let mut specs = Vec::new();
@@ -37,7 +53,9 @@ pub fn parse(file: &str, text: &str, project: &ProjectName) -> Result<Vec<Parsed
             _ => std::slice::from_ref(document),
         };
         for node in nodes {
-            let parsed = read(node, project).map_err(|e| located(e.at, e.message, e.hint))?;
+            let merged = defaults::over(node, defaults);
+            let parsed = read(&merged, project).map_err(|e| located(e.at, e.message, e.hint))?;
+            let parsed = Parsed { written: inert::plain(node), ..parsed };
             parsed.spec.validate().map_err(|invalid| {
                 located(locate(node, &invalid.field), invalid.to_string(), invalid.hint)
             })?;
@@ -110,7 +128,7 @@ fn read(node: &Node, project: &ProjectName) -> Result<Parsed, ReadError> {
     spec.inert = inert::take(&mut fields, inert::OF_PIPELINE, &mut notices)?;
     fields.finish()?;
     notices.sort_by_key(|notice| notice.at);
-    Ok(Parsed { spec, notices })
+    Ok(Parsed { spec, notices, written: Json::Null })
 }
 
 fn pipeline(

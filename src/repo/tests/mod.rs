@@ -133,6 +133,7 @@ impl Fixture {
             pipeline: pipeline(name),
             replaces,
             spec: "{}".into(),
+            user_spec: "{}".into(),
             spec_root: root(2),
             salt: "salt".into(),
             inputs: inputs.iter().map(|text| branch(text)).collect(),

@@ -81,6 +81,11 @@ impl Batch<'_> {
             Op::RenewTransaction { id, until } => self.renew_transaction(id, until),
             Op::ExpectLapsed { id, before } => self.expect_lapsed(id, before),
             Op::DeleteTransaction(id) => self.delete_transaction(id),
+            Op::PutGathered { row, expected } => self.put_gathered(&row, expected),
+            Op::DeleteGathered { id, version } => self.delete_gathered(id, version),
+            Op::CreateFileSet(row) => self.create_file_set(&row),
+            Op::RenewFileSet { id, until } => self.renew_file_set(id, until),
+            Op::DropFileSets(now) => self.drop_file_sets(now),
             Op::PutSecret(row) => self.put_secret(&row),
             Op::DeleteSecret(name) => self.delete_secret(&name),
             Op::CreatePack(row) => self.create_pack(&row),
@@ -92,6 +97,7 @@ impl Batch<'_> {
             Op::Acknowledge { consumer, seq } => self.acknowledge(&consumer, seq),
             Op::TrimEvents { keep, most } => self.trim_events(keep, most),
             Op::PutSetting { key, value } => self.put_setting(&key, &value),
+            Op::DeleteSetting(key) => self.delete_setting(&key),
         }
     }
 

@@ -7,9 +7,10 @@ use super::Batch;
 use crate::catalog::sqlite::decode::{conflict, integer, to_json};
 use crate::catalog::sqlite::read;
 use crate::catalog::{
-    Event, PackRow, Result, SecretRow, TransactionChange, TransactionRow, TransactionState,
+    Event, FileSetRow, GatheredRow, PackRow, Result, SecretRow, TransactionChange, TransactionRow,
+    TransactionState,
 };
-use crate::model::{PackId, Timestamp, TransactionId};
+use crate::model::{CommitId, FileSetId, PackId, Timestamp, TransactionId};
 
 impl Batch<'_> {
     pub(super) fn create_transaction(&self, row: &TransactionRow) -> Result<()> {
@@ -97,6 +98,52 @@ impl Batch<'_> {
         let sql = "DELETE FROM transactions WHERE id = ?";
         self.run_one(sql, [id.as_bytes()], format_args!("transaction {id} is gone"))?;
         self.emit(&Event::Transaction(id))
+    }
+
+    pub(super) fn put_gathered(&self, row: &GatheredRow, expected: Option<u64>) -> Result<()> {
+        let found = read::records::gathered(self.conn, row.id)?.map(|row| row.version);
+        if found != expected {
+            return Err(conflict(format_args!("transaction {} has changed", row.id)));
+        }
+        let sql = "INSERT OR REPLACE INTO gathered (id, calls, version, started)
+            VALUES (?, ?, ?, ?)";
+        let version = integer(row.version)?;
+        let values = params![row.id.as_bytes(), &*row.calls, version, row.started.as_nanos()];
+        self.run(sql, values).map(drop)
+    }
+
+    pub(super) fn delete_gathered(&self, id: CommitId, version: u64) -> Result<()> {
+        let sql = "DELETE FROM gathered WHERE id = ? AND version = ?";
+        let values = params![id.as_bytes(), integer(version)?];
+        self.run_one(sql, values, format_args!("transaction {id} has changed"))
+    }
+
+    pub(super) fn create_file_set(&self, row: &FileSetRow) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO file_sets (id, root, files, bytes, created, until)
+            VALUES (?, ?, ?, ?, ?, ?)";
+        let values = params![
+            row.id.as_bytes(),
+            &*row.root.encoded,
+            integer(row.root.files)?,
+            integer(row.root.bytes)?,
+            row.created.as_nanos(),
+            row.until.as_nanos(),
+        ];
+        self.run_one(sql, values, format_args!("file set {} exists", row.id))
+    }
+
+    pub(super) fn renew_file_set(&self, id: FileSetId, until: Timestamp) -> Result<()> {
+        let sql = "UPDATE file_sets SET until = ? WHERE id = ?";
+        let gone = format_args!("file set {id} is gone");
+        self.run_one(sql, params![until.as_nanos(), id.as_bytes()], gone)
+    }
+
+    pub(super) fn drop_file_sets(&self, now: Timestamp) -> Result<()> {
+        self.run("DELETE FROM file_sets WHERE until < ?", [now.as_nanos()]).map(drop)
+    }
+
+    pub(super) fn delete_setting(&self, key: &str) -> Result<()> {
+        self.run("DELETE FROM settings WHERE key = ?", [key]).map(drop)
     }
 
     pub(super) fn put_secret(&self, row: &SecretRow) -> Result<()> {

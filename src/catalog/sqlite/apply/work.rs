@@ -31,8 +31,8 @@ impl Batch<'_> {
         let state = row.state.as_str();
         self.run(sql, params![integer(row.version)?, state, row.reason, row.stopped, key])?;
         let sql = "INSERT INTO pipeline_versions
-            (pipeline, version, spec_commit, spec, salt, inputs, output_branch, created)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+            (pipeline, version, spec_commit, spec, salt, inputs, output_branch, created, user_spec)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
             key,
             integer(row.version)?,
@@ -42,6 +42,7 @@ impl Batch<'_> {
             to_json(&row.inputs)?,
             row.output_branch.as_str(),
             row.created.as_nanos(),
+            row.user_spec,
         ];
         self.run(sql, values)?;
         self.emit(&Event::Pipeline(pipeline.clone()))

@@ -9,9 +9,10 @@ use crate::catalog::sqlite::decode::{
     bytes, count, id, integer, json, optional_commit, state, time,
 };
 use crate::catalog::{
-    EventRow, LeaseRow, PackRow, Result, SecretRow, StoredRoot, TransactionRow, TransactionState,
+    EventRow, FileSetRow, GatheredRow, LeaseRow, PackRow, Result, SecretRow, StoredRoot,
+    TransactionRow, TransactionState,
 };
-use crate::model::{PackId, Timestamp, TransactionId};
+use crate::model::{CommitId, FileSetId, PackId, Timestamp, TransactionId};
 
 const TRANSACTION: &str = "SELECT id, branch, base, state, host, staging, root, files, bytes,
     message, reason, outcome, created, lease_until, base_root FROM transactions";
@@ -56,6 +57,44 @@ fn transaction_row(row: &Row<'_>) -> Result<TransactionRow> {
         created: time(row, 12)?,
         lease_until: time(row, 13)?,
         base_root: row.get::<_, Option<Vec<u8>>>(14)?.map(Bytes::from),
+    })
+}
+
+const GATHERED: &str = "SELECT id, calls, version, started FROM gathered";
+
+pub fn all_gathered(conn: &Connection) -> Result<Vec<GatheredRow>> {
+    all(conn, &format!("{GATHERED} ORDER BY started, id"), [], gathered_row)
+}
+
+pub fn gathered(conn: &Connection, id: CommitId) -> Result<Option<GatheredRow>> {
+    one(conn, &format!("{GATHERED} WHERE id = ?"), [id.as_bytes()], gathered_row)
+}
+
+fn gathered_row(row: &Row<'_>) -> Result<GatheredRow> {
+    Ok(GatheredRow {
+        id: id(row, 0)?,
+        calls: bytes(row, 1)?,
+        version: count(row, 2)?,
+        started: time(row, 3)?,
+    })
+}
+
+const FILE_SET: &str = "SELECT id, root, files, bytes, created, until FROM file_sets";
+
+pub fn file_sets(conn: &Connection) -> Result<Vec<FileSetRow>> {
+    all(conn, &format!("{FILE_SET} ORDER BY created, id"), [], file_set_row)
+}
+
+pub fn file_set(conn: &Connection, id: FileSetId) -> Result<Option<FileSetRow>> {
+    one(conn, &format!("{FILE_SET} WHERE id = ?"), [id.as_bytes()], file_set_row)
+}
+
+fn file_set_row(row: &Row<'_>) -> Result<FileSetRow> {
+    Ok(FileSetRow {
+        id: id(row, 0)?,
+        root: StoredRoot { encoded: bytes(row, 1)?, files: count(row, 2)?, bytes: count(row, 3)? },
+        created: time(row, 4)?,
+        until: time(row, 5)?,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::catalog::{
 use crate::model::{CommitId, DatumId, ProjectName};
 
 const PIPELINE: &str = "SELECT p.project, p.name, v.version, v.spec_commit, v.spec, v.salt,
-    v.inputs, v.output_branch, p.state, p.reason, p.stopped, v.created
+    v.inputs, v.output_branch, p.state, p.reason, p.stopped, v.created, v.user_spec
     FROM pipelines p JOIN pipeline_versions v ON v.pipeline = p.key";
 
 pub fn pipelines(conn: &Connection, project: Option<&ProjectName>) -> Result<Vec<PipelineRow>> {
@@ -46,6 +46,7 @@ fn pipeline_row(row: &Row<'_>) -> Result<PipelineRow> {
         version: count(row, 2)?,
         spec_commit: id(row, 3)?,
         spec: row.get(4)?,
+        user_spec: row.get(12)?,
         salt: row.get(5)?,
         inputs: json(row, 6)?,
         output_branch: text(row, 7)?,
