@@ -1,6 +1,8 @@
 //! The command line against a real server: tables, refusals, streams.
 
 mod jobs;
+mod split;
+mod transactions;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

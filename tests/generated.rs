@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "pachyderm/admin.proto",
     "pachyderm/metadata.proto",
     "pachyderm/pfs.proto",
     "pachyderm/pps.proto",
+    "pachyderm/storage.proto",
     "pachyderm/taskapi.proto",
     "pachyderm/transaction.proto",
     "pachyderm/version.proto",

@@ -198,8 +198,10 @@ impl Server {
         update: bool,
         reprocess: bool,
     ) -> pfs::controller::Result<pfs::catalog::PipelineRow> {
-        let spec = PipelineSpec::from_json(&spec.to_string()).unwrap();
-        self.controller.create_pipeline(&CreatePipeline { spec, update, reprocess }).await
+        let written = spec.to_string();
+        let spec = PipelineSpec::from_json(&written).unwrap();
+        let request = CreatePipeline { spec, written, update, reprocess };
+        self.controller.create_pipeline(&request).await
     }
 
     /// Waits until `done` says so of the jobs of a pipeline, oldest first.

@@ -8,13 +8,19 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 /// What calls answer with, for callers that know gRPC only through here.
 pub use tonic::{Code, Status, Streaming};
 use tower::service_fn;
 
 use super::proto::{admin_v2, metadata, pfs_v1, pfs_v2, pps_v2, transaction_v2, versionpb_v2};
+use super::service::TRANSACTION;
 pub use super::status::hint;
+use crate::model::CommitId;
 
 /// Where a server listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "grpc://127.0.0.1:30650";
@@ -128,6 +134,29 @@ impl std::fmt::Display for Address {
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
+    calls: Calls,
+}
+
+/// What calls go through.
+pub type Connection = InterceptedService<Channel, Calls>;
+
+/// What every call says besides what it asks.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    transaction: Option<AsciiMetadataValue>,
+    timeout: Option<Duration>,
+}
+
+impl Interceptor for Calls {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(id) = &self.transaction {
+            request.metadata_mut().insert(TRANSACTION, id.clone());
+        }
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        Ok(request)
+    }
 }
 
 /// Connects to the server at `address`, waiting a few seconds at most.
@@ -152,7 +181,7 @@ pub async fn connect(address: &Address) -> Result<Client, ConnectError> {
             endpoint("http://localhost", address)?.connect_with_connector(dial).await
         }
     };
-    Ok(Client { channel: channel.map_err(|error| unreachable(&error))? })
+    Ok(Client { channel: channel.map_err(|error| unreachable(&error))?, calls: Calls::default() })
 }
 
 fn endpoint(uri: &str, address: &Address) -> Result<Endpoint, ConnectError> {
@@ -192,7 +221,7 @@ macro_rules! service {
         $(#[$doc])*
         #[must_use]
         pub fn $name(&self) -> $client {
-            <$client>::new(self.channel.clone())
+            <$client>::new(InterceptedService::new(self.channel.clone(), self.calls.clone()))
                 .max_decoding_message_size(MESSAGE_MAX)
                 .max_encoding_message_size(MESSAGE_MAX)
         }
@@ -200,32 +229,47 @@ macro_rules! service {
 }
 
 impl Client {
+    /// The same connection, for calls that are made within a transaction.
+    #[must_use]
+    pub fn within(mut self, transaction: CommitId) -> Self {
+        // Hexadecimal digits always are a header's value.
+        self.calls.transaction = AsciiMetadataValue::try_from(transaction.to_string()).ok();
+        self
+    }
+
+    /// The same connection, for calls that are given up after a while.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.calls.timeout = Some(timeout);
+        self
+    }
+
     service!(
         /// `pfs_v2.API`: repos, commits, files.
-        pfs, pfs_v2::api_client::ApiClient<Channel>
+        pfs, pfs_v2::api_client::ApiClient<Connection>
     );
     service!(
         /// `pps_v2.API`: pipelines, jobs, datums.
-        pps, pps_v2::api_client::ApiClient<Channel>
+        pps, pps_v2::api_client::ApiClient<Connection>
     );
     service!(
         /// `versionpb_v2.API`.
-        version, versionpb_v2::api_client::ApiClient<Channel>
+        version, versionpb_v2::api_client::ApiClient<Connection>
     );
     service!(
         /// `admin_v2.API`.
-        admin, admin_v2::api_client::ApiClient<Channel>
+        admin, admin_v2::api_client::ApiClient<Connection>
     );
     service!(
         /// `transaction_v2.API`: metadata calls applied at once.
-        transactions, transaction_v2::api_client::ApiClient<Channel>
+        transactions, transaction_v2::api_client::ApiClient<Connection>
     );
     service!(
         /// `metadata.API`: key-value pairs on things.
-        metadata, metadata::api_client::ApiClient<Channel>
+        metadata, metadata::api_client::ApiClient<Connection>
     );
     service!(
         /// `pfs.v1.Pfs`: store, heads, write transactions.
-        native, pfs_v1::pfs_client::PfsClient<Channel>
+        native, pfs_v1::pfs_client::PfsClient<Connection>
     );
 }

@@ -1,10 +1,32 @@
-//! Commands that manage a cluster elsewhere and have nothing to do here.
+//! The server as a whole; and commands that manage a cluster elsewhere and
+//! have nothing to do here.
 
 use std::ffi::OsString;
 
 use clap::Subcommand;
 
+use crate::api::proto::admin_v2;
 use crate::cli::prelude::*;
+
+/// Show which installation the server is
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pfs inspect cluster")]
+pub struct Inspect {
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Inspect {
+    /// Prints the installation.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        let request = admin_v2::InspectClusterRequest::default();
+        let info = cx.client().await?.admin().inspect_cluster(request).await?.into_inner();
+        cx.print_one(&self.format, &info, |mut fields| {
+            fields.line("ID", &info.id)?.line("Deployment ID", &info.deployment_id)?;
+            Ok(())
+        })
+    }
+}
 
 /// Not needed: the server listens on this machine
 #[derive(Debug, clap::Args)]
@@ -121,11 +143,7 @@ pub enum AbsentCommand {
     #[command(hide = true)]
     Draw(Absent),
     #[command(hide = true)]
-    Check(Absent),
-    #[command(hide = true)]
     Next(Absent),
-    #[command(hide = true)]
-    Resume(Absent),
     #[command(hide = true)]
     Shell(Absent),
     #[command(hide = true)]
@@ -150,9 +168,7 @@ impl AbsentCommand {
             Self::License(args) => args.run("license", None),
             Self::Debug(args) => args.run("debug", None),
             Self::Draw(args) => args.run("draw", None),
-            Self::Check(args) => args.run("check", None),
             Self::Next(args) => args.run("next", None),
-            Self::Resume(args) => args.run("resume", None),
             Self::Shell(args) => {
                 args.run("shell", Some("shells complete commands after 'pfs completion'"))
             }

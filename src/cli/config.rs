@@ -9,6 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::prelude::*;
+use crate::model::CommitId;
 
 /// What a user has set once for all commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Config {
     /// The project that unqualified names belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// The transaction that changes are made in until it is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<CommitId>,
 }
 
 impl Config {
@@ -34,7 +38,8 @@ impl Config {
         serde_json::from_str(&text).map_err(|error| unusable(&path, &error))
     }
 
-    fn save(&self) -> Outcome {
+    /// Keeps the settings for the commands to come.
+    pub fn save(&self) -> Outcome {
         let path = path().ok_or_else(|| {
             Failure::new("there is no place for settings").hint("set HOME or PFS_CONFIG")
         })?;

@@ -82,9 +82,17 @@ impl Context {
     pub async fn client(&self) -> Outcome<&Client> {
         let open = || async {
             let address = self.address()?;
-            connect(&address)
-                .await
-                .map_err(|error| Failure::new(error.to_string()).hint(super::failure::UNREACHABLE))
+            let client = connect(&address).await.map_err(|error| {
+                Failure::new(error.to_string()).hint(super::failure::UNREACHABLE)
+            })?;
+            let client = match self.globals.rpc_timeout {
+                Some(timeout) => client.with_timeout(timeout),
+                None => client,
+            };
+            Ok(match self.config.transaction {
+                Some(id) => client.within(id),
+                None => client,
+            })
         };
         self.client.get_or_try_init(open).await
     }

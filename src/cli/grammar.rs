@@ -1,12 +1,14 @@
 //! The native grammar, `pfs <verb> <noun>`; the dash commands stand beside it.
 
+use std::time::Duration;
+
 use clap::{ArgAction, Parser, Subcommand};
 
 use super::dialect::DashCommand;
 use super::prelude::*;
 use super::verbs::{
-    Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect, List, Put,
-    Rerun, Restart, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
+    Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect, List, Put,
+    Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
 use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version};
 
@@ -48,6 +50,9 @@ pub struct Globals {
     /// Tell more; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Give up on a call to the server after this time, e.g. 30s
+    #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
+    pub rpc_timeout: Option<Duration>,
     /// Do not paint the output
     #[arg(long, global = true)]
     pub no_color: bool,
@@ -60,6 +65,11 @@ pub struct Globals {
     /// Whether the program was called `pachctl`.
     #[arg(skip)]
     pub called_pachctl: bool,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let span = crate::pipeline::spec::parse_duration(text).filter(|span| !span.is_zero());
+    span.ok_or_else(|| "expected a duration such as 30s or 1m30s".to_owned())
 }
 
 /// Either grammar.
@@ -106,15 +116,18 @@ pub enum Native {
     /// Delete things
     #[command(subcommand, alias = "drop")]
     Delete(Delete),
-    /// Start a commit, or a pipeline that was stopped
+    /// Start a commit, a transaction, or a pipeline that was stopped
     #[command(subcommand)]
     Start(Start),
-    /// Finish a commit, or a write transaction
+    /// Finish a commit or a transaction
     #[command(subcommand)]
     Finish(Finish),
-    /// Stop a pipeline or a job
+    /// Stop a pipeline or a job; leave a transaction
     #[command(subcommand)]
     Stop(Stop),
+    /// Go on with a transaction
+    #[command(subcommand)]
+    Resume(Resume),
     /// Put files into a repo
     #[command(subcommand)]
     Put(Put),
@@ -154,9 +167,12 @@ pub enum Native {
     /// Check a pipeline's spec
     #[command(subcommand)]
     Validate(Validate),
-    /// Let a cron input tick
+    /// Let a cron input tick, or start one more job
     #[command(subcommand)]
     Run(Run),
+    /// Look for trouble
+    #[command(subcommand)]
+    Check(Check),
     /// Run a pipeline again
     #[command(subcommand)]
     Rerun(Rerun),
@@ -209,6 +225,7 @@ impl Native {
             Self::Start(verb) => verb.run(cx).await,
             Self::Finish(verb) => verb.run(cx).await,
             Self::Stop(verb) => verb.run(cx).await,
+            Self::Resume(verb) => verb.run(cx).await,
             Self::Put(verb) => verb.run(cx).await,
             Self::Get(verb) => verb.run(cx).await,
             Self::Copy(verb) => verb.run(cx).await,
@@ -223,6 +240,7 @@ impl Native {
             Self::Extract(verb) => verb.run(cx).await,
             Self::Validate(verb) => verb.run(cx).await,
             Self::Run(verb) => verb.run(cx).await,
+            Self::Check(verb) => verb.run(cx).await,
             Self::Rerun(verb) => verb.run(cx).await,
             Self::Restart(verb) => verb.run(cx).await,
             Self::Absent(command) => command.run(),

@@ -10,6 +10,7 @@ mod completion;
 mod config;
 mod context;
 mod datum;
+mod defaults;
 mod delete_all;
 mod dialect;
 mod direct;

@@ -4,20 +4,20 @@ use clap::Subcommand;
 
 use super::prelude::*;
 use super::{
-    branch, commit, datum, delete_all, file, job, pipeline, project, repo, secret, transaction,
+    branch, cluster, commit, datum, defaults, delete_all, file, job, pipeline, project, repo, secret, transaction,
 };
 
 /// A verb, its nouns, and what each does.
 macro_rules! verb {
     (
         $(#[$doc:meta])*
-        $verb:ident { $($noun:ident, $plural:literal, $args:ty, $run:ident $(, $flag:literal)?;)+ }
+        $verb:ident { $($noun:ident, $plural:literal $(| $alias:literal)*, $args:ty, $run:ident $(, $flag:literal)?;)+ }
     ) => {
         $(#[$doc])*
         #[derive(Debug, Subcommand)]
         pub enum $verb {
             $(
-                #[command(alias = $plural)]
+                #[command(alias = $plural $(, alias = $alias)*)]
                 #[allow(missing_docs, reason = "the noun says it")]
                 $noun($args),
             )+
@@ -42,6 +42,7 @@ verb!(
         Branch, "branches", branch::create::Args, run;
         Pipeline, "pipelines", pipeline::create::Create, run;
         Secret, "secrets", secret::create::Args, run;
+        Defaults, "default", defaults::set::Args, run;
     }
 );
 
@@ -52,6 +53,7 @@ verb!(
         Repo, "repos", repo::create::Args, run, true;
         Branch, "branches", branch::create::Args, run;
         Pipeline, "pipelines", pipeline::create::Update, run;
+        Defaults, "default", defaults::set::Args, run;
     }
 );
 
@@ -68,6 +70,8 @@ verb!(
         Datum, "datums", datum::inspect::Args, run;
         Secret, "secrets", secret::inspect::Args, run;
         Transaction, "transactions", transaction::inspect::Args, run;
+        Defaults, "default", defaults::inspect::Args, run;
+        Cluster, "clusters", cluster::Inspect, run;
     }
 );
 
@@ -94,12 +98,13 @@ verb!(
         Project, "projects", project::delete::Args, run;
         Repo, "repos", repo::delete::Args, run;
         Branch, "branches", branch::delete::Args, run;
-        Commit, "commits", commit::delete::Args, run;
+        Commit, "commits" | "commitV2", commit::delete::Args, run;
         File, "files", file::delete::Args, run;
         Pipeline, "pipelines", pipeline::delete::Args, run;
         Job, "jobs", job::delete::Args, run;
         Secret, "secrets", secret::delete::Args, run;
         Transaction, "transactions", transaction::delete::Args, run;
+        Defaults, "default", defaults::delete::Args, run;
     }
 );
 
@@ -108,6 +113,7 @@ verb!(
     Start {
         Commit, "commits", commit::start::Args, run;
         Pipeline, "pipelines", pipeline::start::Args, run;
+        Transaction, "transactions", transaction::start::Args, run;
     }
 );
 
@@ -124,6 +130,14 @@ verb!(
     Stop {
         Pipeline, "pipelines", pipeline::stop::Args, run;
         Job, "jobs", job::stop::Args, run;
+        Transaction, "transactions", transaction::stop::Args, run;
+    }
+);
+
+verb!(
+    /// What can be taken up again.
+    Resume {
+        Transaction, "transactions", transaction::resume::Args, run;
     }
 );
 
@@ -188,7 +202,7 @@ verb!(
 verb!(
     /// What can be squashed.
     Squash {
-        Commit, "commits", commit::squash::Args, run;
+        Commit, "commits" | "commitV2", commit::squash::Args, run;
     }
 );
 
@@ -224,6 +238,14 @@ verb!(
     /// What can be run.
     Run {
         Cron, "crons", pipeline::run::Cron, run;
+        Pipeline, "pipelines", pipeline::run::Once, run;
+    }
+);
+
+verb!(
+    /// What can be checked.
+    Check {
+        Status, "statuses", pipeline::check::Args, run;
     }
 );
 

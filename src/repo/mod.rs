@@ -10,6 +10,7 @@ mod commits;
 mod deletion;
 mod derive;
 mod error;
+mod file_sets;
 mod files;
 mod fsck;
 mod graph;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use branches::CreateBranch;
 pub use commits::{FinishCommit, ListCommits, OneShot, StartCommit};
 pub use error::{RepoError, Result};
+pub use file_sets::{FileRange, FileSetLimits, file_sets_repo};
 pub use files::{
     ChangeNote, DiffSide, Fetch, FileChange, FileChanges, FileInfo, FileStream, NewFile,
     file_name_of_url,

@@ -277,6 +277,216 @@ def branches(client, _):
     assert [i.commit.id for i in client.pfs.list_commit(repo=repo)] == []
 
 
+def transactions(client, _):
+    project = pfs.Project(name="default")
+    names = ["txn-a", "txn-b"]
+    with client.transaction.transaction() as txn:
+        for name in names:
+            client.pfs.create_repo(repo=pfs.Repo(name=name, type="user", project=project))
+        expect(grpc.StatusCode.ALREADY_EXISTS, "repo default/txn-a already exists",
+               lambda: client.pfs.create_repo(repo=pfs.Repo.from_uri("txn-a")))
+        expect(grpc.StatusCode.UNIMPLEMENTED, "CreateProject cannot be part of a transaction",
+               lambda: client.pfs.create_project(project=pfs.Project(name="never")))
+        assert not client.pfs.repo_exists(pfs.Repo.from_uri("txn-a"))
+        info = client.transaction.inspect_transaction(transaction=txn)
+        assert len(info.requests) == 2 and len(info.responses) == 2, info
+        assert txn.id in [t.transaction.id for t in
+                          client.transaction.list_transaction().transaction_info]
+    assert all(client.pfs.repo_exists(pfs.Repo.from_uri(name)) for name in names)
+    assert not client.transaction.transaction_exists(txn)
+
+    # Commits made in a transaction have one id, known from the start.
+    with client.transaction.transaction() as txn:
+        with client.pfs.commit(branch=pfs.Branch.from_uri("txn-a@master")) as first:
+            pass
+        with client.pfs.commit(branch=pfs.Branch.from_uri("txn-b@master")) as second:
+            pass
+        client.pfs.create_branch(branch=pfs.Branch.from_uri("txn-a@side"),
+                                 head=pfs.Commit.from_uri("txn-a@master"))
+        assert first.id == second.id == txn.id, (first, second, txn)
+        assert not client.pfs.branch_exists(pfs.Branch.from_uri("txn-a@master"))
+    first.wait()
+    found = {i.commit.repo.name for i in
+             client.pfs.inspect_commit_set(commit_set=pfs.CommitSet(id=txn.id))}
+    assert found == set(names), found
+    assert client.pfs.inspect_branch(branch=pfs.Branch.from_uri("txn-a@side")).head.id == txn.id
+
+    # Files are put into open commits of a transaction once it has finished.
+    with client.transaction.transaction() as txn:
+        opened = client.pfs.start_commit(branch=pfs.Branch.from_uri("txn-a@master"))
+    client.pfs.put_file_from_bytes(commit=opened, path="/file", data=b"put")
+    client.pfs.finish_commit(commit=opened)
+    assert read(client, "txn-a@master:/file") == b"put"
+
+    # What fails leaves nothing behind.
+    try:
+        with client.transaction.transaction() as txn:
+            client.pfs.create_repo(repo=pfs.Repo.from_uri("txn-c"))
+            raise KeyError("changed my mind")
+    except KeyError:
+        pass
+    assert not client.pfs.repo_exists(pfs.Repo.from_uri("txn-c"))
+    expect(grpc.StatusCode.NOT_FOUND, txn.id,
+           lambda: client.transaction.finish_transaction(transaction=txn))
+    client.transaction_id = None
+
+    # Finishing is all or nothing, on what is there then.
+    txn = client.transaction.start_transaction()
+    client.pfs.create_repo(repo=pfs.Repo.from_uri("txn-d"))
+    client.pfs.create_repo(repo=pfs.Repo.from_uri("txn-e"))
+    client.transaction_id = ""
+    client.pfs.create_repo(repo=pfs.Repo.from_uri("txn-e"))
+    expect(grpc.StatusCode.ALREADY_EXISTS, "txn-e",
+           lambda: client.transaction.finish_transaction(transaction=txn))
+    assert not client.pfs.repo_exists(pfs.Repo.from_uri("txn-d"))
+    client.pfs.delete_repo(repo=pfs.Repo.from_uri("txn-e"))
+    client.transaction.finish_transaction(transaction=txn)
+    client.transaction_id = None
+    assert client.pfs.repo_exists(pfs.Repo.from_uri("txn-d"))
+
+    from pachyderm_sdk.api import transaction
+    create = lambda name: transaction.TransactionRequest(
+        create_repo=pfs.CreateRepoRequest(repo=pfs.Repo.from_uri(name)))
+    start = transaction.TransactionRequest(
+        start_commit=pfs.StartCommitRequest(branch=pfs.Branch.from_uri("txn-f@master")))
+    done = client.transaction.batch_transaction(requests=[create("txn-f"), start])
+    assert done.responses[1].commit.id == done.transaction.id, done
+    assert client.pfs.inspect_branch(branch=pfs.Branch.from_uri("txn-f@master")).head.id \
+        == done.transaction.id
+    expect(grpc.StatusCode.ALREADY_EXISTS, "txn-f", lambda: client.transaction.batch_transaction(
+        requests=[create("txn-g"), create("txn-f")]))
+    assert not client.pfs.repo_exists(pfs.Repo.from_uri("txn-g"))
+    expect(grpc.StatusCode.UNIMPLEMENTED, "StopJob", lambda: client.transaction.batch_transaction(
+        requests=[transaction.TransactionRequest(stop_job=pps.StopJobRequest(reason="x"))]))
+
+    client.transaction.start_transaction()
+    client.transaction_id = None
+    client.transaction.delete_all()
+    assert not client.transaction.list_transaction().transaction_info
+
+
+def pipelines_in_transactions(client, _):
+    """A repo, its data and what reads it, in one step: one job."""
+    copy = lambda repo: dict(
+        transform=pps.Transform(cmd=["/bin/sh"], stdin=[f"cp -r /pfs/{repo}/. /pfs/out/"]),
+        input=pps.Input(pfs=pps.PfsInput(repo=repo, glob="/")),
+    )
+    with client.transaction.transaction() as txn:
+        client.pfs.create_repo(repo=pfs.Repo.from_uri("at-once"))
+        with client.pfs.commit(branch=pfs.Branch.from_uri("at-once@master")):
+            pass
+        client.pps.create_pipeline(pipeline=pps.Pipeline(name="one"), **copy("at-once"))
+        client.pps.create_pipeline(pipeline=pps.Pipeline(name="two"), **copy("one"))
+        assert not client.pps.pipeline_exists(pps.Pipeline(name="one"))
+    jobs = list(client.pps.inspect_job_set(job_set=pps.JobSet(id=txn.id), wait=True))
+    assert sorted(job.job.pipeline.name for job in jobs) == ["one", "two"], jobs
+    assert {job.state for job in jobs} == {pps.JobState.JOB_SUCCESS}, jobs
+    with client.transaction.transaction():
+        client.pps.create_pipeline(pipeline=pps.Pipeline(name="two"), update=True, **copy("one"))
+    assert client.pps.inspect_pipeline(pipeline=pps.Pipeline(name="two")).version == 2
+    for name in ("two", "one"):
+        client.pps.delete_pipeline(pipeline=pps.Pipeline(name=name))
+
+
+def file_sets(client, _):
+    repo = pfs.Repo.from_uri("sets")
+    client.pfs.create_repo(repo=repo)
+    add = lambda path, data: pfs.ModifyFileRequest(add_file=pfs.AddFile(path=path, raw=data))
+    put = lambda *files: client.pfs.create_file_set(iter([add(*f) for f in files])).file_set_id
+    first = put(("/a", b"one"), ("/dir/b", b"two"), ("/dir-c", b"three"))
+    second = put(("/a", b"other"), ("/d", b"four"))
+    paths = lambda id: [i.file.path for i in client.pfs.walk_file(
+        file=pfs.File(commit=pfs.Commit(id=id, repo=pfs.Repo(name="__filesets__")), path="/"))]
+    assert paths(first) == ["/", "/a", "/dir/", "/dir/b", "/dir-c"], paths(first)
+    both = client.pfs.compose_file_set(file_set_ids=[first, second], ttl_seconds=60).file_set_id
+    client.pfs.renew_file_set(file_set_id=both, ttl_seconds=600)
+    in_set = lambda path: pfs.File(commit=pfs.Commit(id=both), path=path)
+    assert [i.file.path for i in client.pfs.list_file(file=in_set("/"))] \
+        == ["/a", "/d", "/dir/", "/dir-c"]
+    with client.pfs.pfs_file(file=in_set("/a")) as file:
+        assert file.read() == b"other"
+    shards = client.pfs.shard_file_set(file_set_id=both, num_files=2).shards
+    assert len(shards) == 2, shards
+    globbed = [i.file.path for shard in shards for i in client.pfs.glob_file(
+        commit=pfs.Commit(id=both), pattern="/**", path_range=shard) if i.file_type == 1]
+    assert globbed == ["/a", "/d", "/dir/b", "/dir-c"], globbed
+    commit = client.pfs.start_commit(branch=pfs.Branch.from_uri("sets@master"))
+    client.pfs.add_file_set(commit=commit, file_set_id=both)
+    client.pfs.finish_commit(commit=commit)
+    assert read(client, "sets@master:/dir/b") == b"two"
+    whole = client.pfs.get_file_set(commit=commit).file_set_id
+    assert paths(whole) == paths(both)
+    expect(grpc.StatusCode.NOT_FOUND, "file set", lambda: client.pfs.renew_file_set(
+        file_set_id="0" * 32, ttl_seconds=1))
+    expect(grpc.StatusCode.FAILED_PRECONDITION, "has already finished",
+           lambda: client.pfs.add_file_set(commit=commit, file_set_id=both))
+
+    from pachyderm_sdk.api import storage
+    append = lambda path, data: storage.CreateFilesetRequest(
+        append_file=storage.AppendFile(path=path, data=data))
+    third = client.storage.create_fileset(iter([
+        append("/x", b"1"), append("/x", b"2"), append("/y", b""),
+        storage.CreateFilesetRequest(copy_file=storage.CopyFile(fileset_id=both, src="/dir")),
+    ])).fileset_id
+    contents = {m.path: m.data for m in client.storage.read_fileset(fileset_id=third)}
+    assert contents == {"/x": b"12", "/y": b"", "/dir/b": b"two"}, contents
+    only = storage.FileFilter(path_regex="^/dir/")
+    assert [m.path for m in client.storage.read_fileset(fileset_id=third, filters=[only])] \
+        == ["/dir/b"]
+    client.storage.renew_fileset(fileset_id=third, ttl_seconds=60)
+    fourth = client.storage.compose_fileset(fileset_ids=[third, second], ttl_seconds=60)
+    shards = client.storage.shard_fileset(fileset_id=fourth.fileset_id, size_bytes=4).shards
+    assert shards[0].lower == "" and shards[-1].upper == "" and len(shards) > 1, shards
+
+
+def defaults(client, _):
+    import json
+    set_cluster = lambda spec, **how: client.pps.set_cluster_defaults(
+        cluster_defaults_json=json.dumps({"createPipelineRequest": spec}), **how)
+    assert json.loads(client.pps.get_cluster_defaults().cluster_defaults_json) == {}
+    client.pfs.create_repo(repo=pfs.Repo.from_uri("plain"))
+    set_cluster({"datumTries": "5", "transform": {"env": {"A": "cluster", "B": "cluster"}}})
+    project = pfs.Project(name="default")
+    client.pps.set_project_defaults(project=project, project_defaults_json=json.dumps(
+        {"create_pipeline_request": {"transform": {"env": {"B": "project"}}}}))
+    shown = json.loads(client.pps.get_project_defaults(project=project).project_defaults_json)
+    assert shown["create_pipeline_request"]["transform"]["env"] == {"B": "project"}, shown
+    user = {
+        "pipeline": {"name": "lean"},
+        "transform": {"cmd": ["true"], "env": {"C": "spec"}},
+        "input": {"pfs": {"repo": "plain", "glob": "/"}},
+    }
+    create = lambda **how: client.pps.create_pipeline_v2(
+        create_pipeline_request_json=json.dumps(user), **how)
+    effective = json.loads(create().effective_create_pipeline_request_json)
+    env = {"A": "cluster", "B": "project", "C": "spec"}
+    assert effective["transform"]["env"] == env and effective["datum_tries"] == "5", effective
+    lean = pps.Pipeline(name="lean", project=project)
+    info = client.pps.inspect_pipeline(pipeline=lean, details=True)
+    assert json.loads(info.user_spec_json) == user, info.user_spec_json
+    assert json.loads(info.effective_spec_json)["transform"]["env"] == env, info
+    assert info.details.datum_tries == 5 and info.details.transform.env == env, info
+
+    dry = set_cluster({"datum_tries": 7}, dry_run=True)
+    assert [p.name for p in dry.affected_pipelines] == ["lean"], dry
+    assert "7" not in client.pps.get_cluster_defaults().cluster_defaults_json
+    set_cluster({"datum_tries": 7})
+    assert client.pps.inspect_pipeline(pipeline=lean).version == 1
+    done = set_cluster({"datum_tries": 8}, regenerate=True)
+    assert [p.name for p in done.affected_pipelines] == ["lean"], done
+    info = client.pps.inspect_pipeline(pipeline=lean, details=True)
+    assert info.version == 2 and info.details.datum_tries == 8, info
+    assert info.details.transform.env == {"B": "project", "C": "spec"}, info
+    again = set_cluster({"datum_tries": 8}, regenerate=True)
+    assert again.affected_pipelines == [], again
+
+    for bad, text in [({"datum_trys": 1}, "datum_trys"), ({"input": {}}, "input")]:
+        expect(grpc.StatusCode.INVALID_ARGUMENT, text, lambda: set_cluster(bad))
+    expect(grpc.StatusCode.INVALID_ARGUMENT, "unknown field", lambda:
+           client.pps.set_cluster_defaults(cluster_defaults_json='{"x": {}}'))
+    client.pps.delete_pipeline(pipeline=lean)
+
+
 def pipelines(client, _):
     repo = pfs.Repo.from_uri("numbers")
     client.pfs.create_repo(repo=repo)

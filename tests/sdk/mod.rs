@@ -18,9 +18,24 @@ fn the_sdk_reads_and_writes() {
 }
 
 #[test]
+fn the_sdk_gathers_calls_in_transactions() {
+    conforms("the_sdk_gathers_calls_in_transactions", &["transactions"]);
+}
+
+#[test]
+fn the_sdk_keeps_file_sets() {
+    conforms("the_sdk_keeps_file_sets", &["file_sets"]);
+}
+
+#[test]
+fn the_sdk_sets_defaults() {
+    conforms("the_sdk_sets_defaults", &["defaults"]);
+}
+
+#[test]
 fn the_sdk_runs_pipelines() {
     if machine::is_root("the_sdk_runs_pipelines") {
-        conforms("the_sdk_runs_pipelines", &["pipelines"]);
+        conforms("the_sdk_runs_pipelines", &["pipelines", "pipelines_in_transactions"]);
     }
 }
 

@@ -6,6 +6,7 @@ use tonic::Status;
 use tonic::codegen::BoxStream;
 
 use super::Pfs;
+use super::file_sets::file_set;
 use crate::api::convert::{self, CommitRef, commit_message, count, time};
 use crate::api::proto::pfs_v2 as pb;
 use crate::api::status::{Result, missing, refused, tree};
@@ -192,7 +193,12 @@ impl Pfs {
     /// The commit whose files a reader gets. An open commit shows what has
     /// been written so far; a branch whose head a pipeline is still writing,
     /// or has failed to write, shows the newest good one.
+    ///
+    /// The id of a file set without a repo reads like a commit.
     pub(super) async fn readable(&self, message: Option<&pb::Commit>) -> Result<CommitRow> {
+        if let Some(id) = file_set(message)? {
+            return self.services.repos.file_set_as_commit(id).await.map_err(refused);
+        }
         let CommitRef { repo, reference } = convert::commit(message)?;
         let repos = &self.services.repos;
         let row = repos.resolve(&repo, &reference).await.map_err(refused)?;
@@ -249,9 +255,16 @@ fn infos(
 pub(super) fn within(found: FileStream, range: Option<&pb::PathRange>) -> FileStream {
     let Some(pb::PathRange { lower, upper }) = range.cloned() else { return found };
     Box::pin(found.try_filter(move |found| {
-        let path = found.path.absolute();
-        std::future::ready(*lower <= *path && (upper.is_empty() || *path < *upper))
+        std::future::ready(in_range(&found.path.absolute(), &lower, &upper))
     }))
+}
+
+/// Whether a path is from `lower` to before `upper`, in directory order.
+pub(in crate::api) fn in_range(path: &str, lower: &str, upper: &str) -> bool {
+    fn order(path: &str) -> impl Iterator<Item = u8> + '_ {
+        path.bytes().map(|b| if b == b'/' { 0 } else { b })
+    }
+    order(lower).le(order(path)) && (upper.is_empty() || order(path).lt(order(upper)))
 }
 
 /// The refusal for a file that is not there, in the words clients know.

@@ -2,7 +2,8 @@
 
 mod branches;
 mod commits;
-mod files;
+pub(super) mod file_sets;
+pub(super) mod files;
 mod get;
 pub(super) mod pick;
 mod put;
@@ -43,6 +44,11 @@ service! {
         check_storage: pb::CheckStorageRequest => pb::CheckStorageResponse,
     }
     unary {
+        get_file_set: pb::GetFileSetRequest => pb::CreateFileSetResponse,
+        add_file_set: pb::AddFileSetRequest => (),
+        renew_file_set: pb::RenewFileSetRequest => (),
+        compose_file_set: pb::ComposeFileSetRequest => pb::CreateFileSetResponse,
+        shard_file_set: pb::ShardFileSetRequest => pb::ShardFileSetResponse,
         create_project: pb::CreateProjectRequest => (),
         delete_project: pb::DeleteProjectRequest => (),
         delete_repos: pb::DeleteReposRequest => pb::DeleteReposResponse,
@@ -76,5 +82,6 @@ service! {
     }
     uploads {
         modify_file: pb::ModifyFileRequest => (),
+        create_file_set: pb::ModifyFileRequest => pb::CreateFileSetResponse,
     }
 }

@@ -33,16 +33,36 @@ impl Pfs {
         let begun = self.services.repos.change_files(&repo, &reference, ChangeNote::default());
         let mut changes = Changes { changes: begun.await.map_err(refused)?, deleted: None };
         while let Some(request) = requests.message().await? {
-            match request.body.ok_or_else(|| missing("change"))? {
-                Body::SetCommit(_) => return Err(invalid("the commit is set twice")),
-                Body::AddFile(add) => changes.add(add).await?,
-                Body::DeleteFile(delete) => changes.delete(convert::path(&delete.path)?).await?,
-                Body::CopyFile(copy) => self.copy(&mut changes, copy).await?,
-            }
+            self.change(&mut changes, request).await?;
         }
         changes.settle().await?;
         changes.changes.finish().await.map_err(refused)?;
         Ok(())
+    }
+
+    /// Everything in the stream, as a file set.
+    pub(super) async fn create_file_set(
+        &self,
+        mut requests: Streaming<pb::ModifyFileRequest>,
+    ) -> Result<pb::CreateFileSetResponse> {
+        let repos = &self.services.repos;
+        let mut changes = Changes { changes: repos.change_nothing(), deleted: None };
+        while let Some(request) = requests.message().await? {
+            self.change(&mut changes, request).await?;
+        }
+        changes.settle().await?;
+        let root = changes.changes.into_root().await.map_err(refused)?;
+        let row = repos.create_file_set(root, None).await.map_err(refused)?;
+        Ok(pb::CreateFileSetResponse { file_set_id: row.id.to_string() })
+    }
+
+    async fn change(&self, changes: &mut Changes, request: pb::ModifyFileRequest) -> Result<()> {
+        match request.body.ok_or_else(|| missing("change"))? {
+            Body::SetCommit(_) => Err(invalid("only the first message sets the commit")),
+            Body::AddFile(add) => changes.add(add).await,
+            Body::DeleteFile(delete) => changes.delete(convert::path(&delete.path)?).await,
+            Body::CopyFile(copy) => self.copy(changes, copy).await,
+        }
     }
 
     async fn copy(&self, changes: &mut Changes, copy: pb::CopyFile) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{Translation, Words, file};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::Outcome;
 
 /// Get a file, or with -r a directory
 #[derive(Debug, clap::Args)]
@@ -261,23 +261,22 @@ pub struct Put {
     /// Accepted; the stream is always as wide as the connection
     #[arg(short, long, value_name = "N")]
     parallelism: Option<String>,
-    /// Not there: store a table as it is, and let globs divide it
-    #[arg(long, value_name = "FORMAT", hide = true)]
+    /// Cut each file into many: line, json, csv or sql
+    #[arg(long, value_name = "FORMAT")]
     split: Option<String>,
-    /// Not there, see --split
-    #[arg(long, value_name = "N", hide = true)]
+    /// With --split: records to a file; without any limit each record is a file
+    #[arg(long, value_name = "N")]
     target_file_datums: Option<String>,
-    /// Not there, see --split
-    #[arg(long, value_name = "N", hide = true)]
+    /// With --split: end a file once it has so many bytes
+    #[arg(long, value_name = "BYTES")]
     target_file_bytes: Option<String>,
+    /// With --split: this many records at the beginning are a header, which every file gets
+    #[arg(long, value_name = "N")]
+    header_records: Option<String>,
 }
 
 impl Put {
     pub(super) fn translate(self) -> Outcome<Translation> {
-        if self.split.or(self.target_file_datums).or(self.target_file_bytes).is_some() {
-            return Err(Failure::new("files cannot be split while they are put")
-                .hint("split them first, for example with split(1), and put them with -r"));
-        }
         let notice = "Flag --commit has been deprecated, each put-file makes a commit of its own";
         let target = match &self.path {
             Some(path) => file(&self.repo, &self.branch, path),
@@ -290,6 +289,10 @@ impl Put {
             .flag("--recursive", self.recursive)
             .option("--message", self.message)
             .option("--parallelism", self.parallelism)
+            .option("--split", self.split)
+            .option("--target-file-datums", self.target_file_datums)
+            .option("--target-file-bytes", self.target_file_bytes)
+            .option("--header-records", self.header_records)
             .arg(target)
             .done();
         let notices = self.commit.then(|| notice.to_owned()).into_iter().collect();

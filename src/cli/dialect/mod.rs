@@ -121,7 +121,7 @@ pub enum DashCommand {
     #[command(hide = true)]
     UpdateDash(Ignored),
     #[command(hide = true)]
-    InspectCluster(Absent),
+    InspectCluster(repo::InspectCluster),
     #[command(hide = true)]
     DebugDump(Absent),
 }
@@ -183,12 +183,12 @@ impl DashCommand {
             Self::GetLogs(args) => args.words(),
             Self::CreateSecret(args) => args.words(),
             Self::DeleteAll(args) => args.words(),
+            Self::InspectCluster(args) => args.words(),
             Self::GetObject(_) => return Err(absent("get-object")),
             Self::GetTag(_) => return Err(absent("get-tag")),
             Self::GarbageCollect(_) => return Err(absent("garbage-collect")),
             Self::Restore(_) => return Err(absent("restore")),
             Self::UpdateDash(_) => return Err(absent("update-dash")),
-            Self::InspectCluster(_) => return Err(absent("inspect-cluster")),
             Self::DebugDump(_) => return Err(absent("debug-dump")),
         };
         Ok(Translation { words: words.done(), notices: Vec::new() })

@@ -200,3 +200,18 @@ impl DeleteAll {
         Words::new("delete all").flag("--yes", self.yes)
     }
 }
+
+/// Show which installation the server is
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pachctl inspect-cluster")]
+pub struct InspectCluster {
+    /// Print JSON
+    #[arg(long)]
+    raw: bool,
+}
+
+impl InspectCluster {
+    pub(super) fn words(self) -> Words {
+        Words::new("inspect cluster").flag("--raw", self.raw)
+    }
+}

@@ -12,7 +12,9 @@ pub mod put;
 pub use sources::fetch as fetch_text;
 pub use target::is_url;
 
+mod numbered;
 mod sources;
+mod split;
 mod stored;
 mod target;
 mod unpack;

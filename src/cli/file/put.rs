@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 
 use super::sources::{Rules, items, listed};
-use super::upload::upload;
+use super::split::{Split, SplitFormat};
+use super::upload::{How, upload};
 use crate::cli::output::bytes_bar;
 use crate::cli::prelude::*;
 
@@ -19,7 +20,8 @@ use crate::cli::prelude::*;
   pfs put file images@master:/2024 -r -f holidays/
   echo hello | pfs put file notes@master:/greeting.txt
   pfs put file iris@master:/iris.csv -f https://example.com/iris.csv
-  tar c -C holidays . | pfs put file images@master:/2024 --untar")]
+  tar c -C holidays . | pfs put file images@master:/2024 --untar
+  pfs put file logs@master:/day --split line --target-file-datums 1000 -f day.log")]
 pub struct Args {
     /// The branch, and the path to put to
     #[arg(value_name = "REPO@BRANCH[:PATH]")]
@@ -42,6 +44,22 @@ pub struct Args {
     /// Keep the whole local path, not only the file's name
     #[arg(long)]
     full_path: bool,
+    /// Cut each file into many, with so many records each: FILE becomes a directory of files
+    /// 0000000000000000, 0000000000000001, …
+    #[arg(long, value_name = "FORMAT", conflicts_with = "untar")]
+    split: Option<SplitFormat>,
+    /// With --split: records to a file; without any limit each record is a file
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(requires = "split")]
+    target_file_datums: u64,
+    /// With --split: end a file once it has so many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+    #[arg(requires = "split")]
+    target_file_bytes: u64,
+    /// With --split: this many records at the beginning are a header, which every file gets
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(requires = "split")]
+    header_records: u64,
     /// Put what tar files hold, instead of the files themselves
     #[arg(long, conflicts_with = "recursive")]
     untar: bool,
@@ -76,9 +94,16 @@ impl Args {
         let rules =
             Rules { path, recursive: self.recursive, full_path: self.full_path, untar: self.untar };
         let items = items(&sources, &rules)?;
+        let split = self.split.map(|format| Split {
+            format,
+            datums: self.target_file_datums,
+            bytes: self.target_file_bytes,
+            header: self.header_records,
+        });
         let progress = bytes_bar("put", None, std::io::stderr().is_terminal());
         let target = put_target(file.commit.unwrap_or_default(), self.message);
-        let answer = upload(cx, target, items, self.append, progress.clone()).await;
+        let how = How { append: self.append, split };
+        let answer = upload(cx, target, items, how, progress.clone()).await;
         progress.finish_and_clear();
         answer.map(|_| ())
     }

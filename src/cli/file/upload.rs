@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::packs::{LARGE, Packs};
+use super::numbered::Names;
 use super::sources::{From, Item, walk};
+use super::split::{Part, Split};
 use super::target::{clean, join};
 use crate::api::client::Client;
 use crate::cli::prelude::*;
@@ -32,20 +34,48 @@ const BATCH: usize = 1024;
 /// Messages read ahead of the connection.
 const AHEAD: usize = 8;
 
+/// How files are put.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Behind what is there instead of in its place.
+    pub append: bool,
+    /// Cut into many.
+    pub split: Option<Split>,
+}
+
+impl How {
+    /// Whether everything that is to be cut passes through here.
+    fn split_source(self, items: &[Item]) -> bool {
+        !items.iter().any(|item| matches!(item.from, From::Url(..)))
+    }
+}
+
 /// Sends `items` to `target` in one stream; all become visible, or none.
 pub async fn upload(
     cx: &Context,
     target: v1::PutTarget,
     items: Vec<Item>,
-    append: bool,
+    how: How,
     progress: ProgressBar,
 ) -> Outcome<v1::PutFilesResponse> {
     let server = cx.client().await?.clone();
     let mut client = server.native();
+    let split = match how.split {
+        Some(split) if how.split_source(&items) => Some(Splitting {
+            split,
+            names: Names::new(server.clone(), target.clone()),
+        }),
+        Some(_) => {
+            let what = "a URL is fetched by the server, which cuts nothing";
+            return Err(Failure::usage(what).hint("fetch it first: curl URL | pfs put file … --split"));
+        }
+        None => None,
+    };
     let packs = Packing::Untried(server, target.clone());
     let (queue, messages) = mpsc::channel(AHEAD);
+    let (files, append) = (Vec::new(), how.append);
     let batches =
-        Batches { queue: queue.clone(), files: Vec::new(), bytes: 0, append, progress, packs };
+        Batches { queue: queue.clone(), files, bytes: 0, append, progress, packs, split };
     let reader = tokio::task::spawn_blocking(move || batches.send_all(target, &items));
     let call = client.put_files(ReceiverStream::new(messages));
     tokio::pin!(call);
@@ -89,6 +119,13 @@ struct Batches {
     append: bool,
     progress: ProgressBar,
     packs: Packing,
+    split: Option<Splitting>,
+}
+
+/// How files are cut, and what the pieces are called.
+struct Splitting {
+    split: Split,
+    names: Names,
 }
 
 /// Whether large files are packed here.
@@ -103,6 +140,9 @@ impl Batches {
         self.send(Body::Target(target))?;
         for item in items {
             match &item.from {
+                From::Stdin if self.split.is_some() => {
+                    self.cut(&mut io::stdin().lock(), &item.path)?;
+                }
                 From::Stdin => {
                     self.pieces(&mut io::stdin().lock(), &item.path, Kept::default())?;
                 }
@@ -148,6 +188,13 @@ impl Batches {
             return Err(Failure::new(format!("{} is not a regular file", place.display())));
         }
         let mut file = File::open(place).map_err(|error| unreadable(place, &error))?;
+        if self.split.is_some() {
+            let mut reader = io::BufReader::with_capacity(PIECE, file);
+            return self.cut(&mut reader, path).map_err(|failure| match failure.message == GONE {
+                true => failure,
+                false => failure.context(&format!("cannot split {}", place.display())),
+            });
+        }
         let small = usize::try_from(metadata.len()).ok().filter(|n| regular && *n < PIECE);
         match small {
             Some(size) => self.small(&mut file, size, path, Kept::of(metadata)),
@@ -213,6 +260,35 @@ impl Batches {
         let bytes = data.len();
         let file = self.entry(path, kept, Source::Data(data.into()));
         self.push(file, bytes)
+    }
+
+    /// A file cut into many, in a directory of its name.
+    fn cut(&mut self, from: &mut dyn io::BufRead, dir: &str) -> Outcome {
+        let Some(Splitting { split, names }) = &self.split else { return Ok(()) };
+        let (split, append) = (*split, self.append);
+        let mut next = match append {
+            true => Handle::current().block_on(names.next_in(dir))?,
+            false => 0,
+        };
+        if !append {
+            let file = self.entry(dir, Kept::default(), Source::Remove(true));
+            self.push(file, 0)?;
+        }
+        // What was cut is known to be whole only when something follows it.
+        let mut held: Option<Vec<u8>> = None;
+        split.cut(from, &mut |part| {
+            let more = matches!(part, Part::Bytes(_));
+            let before = match part {
+                Part::Bytes(bytes) => held.replace(bytes),
+                Part::End => held.take(),
+            };
+            let Some(data) = before else { return Ok(()) };
+            let bytes = data.len();
+            let path = join(dir, &format!("{next:016x}"));
+            let file = self.entry(&path, Kept::default(), Source::Data(data.into()));
+            next += u64::from(!more);
+            self.push(v1::PutFile { more, append: false, ..file }, bytes)
+        })
     }
 
     /// A large file: packed here where that can be.

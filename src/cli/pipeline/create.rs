@@ -2,9 +2,12 @@
 
 use std::io;
 
+use serde_json::{Value, json};
+
 use crate::cli::file::{fetch_text, is_url};
 use crate::cli::prelude::*;
-use crate::pipeline::spec::{KeyStyle, Parsed, parse};
+use crate::model::ProjectName;
+use crate::pipeline::spec::{Parsed, parse};
 
 /// Create pipelines from their specs
 ///
@@ -86,10 +89,10 @@ impl SpecArgs {
         for file in &self.files {
             specs.extend(read(cx, file).await?);
         }
-        for Parsed { spec, .. } in specs {
+        for Parsed { spec, written, .. } in specs {
             let update = update || spec.update;
             let request = pps::CreatePipelineV2Request {
-                create_pipeline_request_json: spec.to_json(KeyStyle::Snake).to_string(),
+                create_pipeline_request_json: within(written, &spec.project).to_string(),
                 dry_run: self.dry_run,
                 update,
                 reprocess: update && (reprocess || spec.reprocess),
@@ -101,6 +104,14 @@ impl SpecArgs {
         }
         Ok(())
     }
+}
+
+/// The spec as it was written, and the project where it names none.
+pub fn within(mut written: Value, project: &ProjectName) -> Value {
+    if let Some(pipeline) = written.get_mut("pipeline").and_then(Value::as_object_mut) {
+        pipeline.entry("project").or_insert_with(|| json!({"name": project.to_string()}));
+    }
+    written
 }
 
 /// The specs in a file, behind a URL or on standard input; tells what the

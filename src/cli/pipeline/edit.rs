@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
-use super::create::specs;
+use super::create::{specs, within};
 use super::extract::spec_text;
 use crate::cli::output::Encoding;
 use crate::cli::prelude::*;
-use crate::pipeline::spec::{KeyStyle, Parsed};
+use crate::pipeline::spec::Parsed;
 
 /// Change the spec of a pipeline in an editor
 #[derive(Debug, clap::Args)]
@@ -42,9 +42,9 @@ impl Args {
             return Ok(());
         }
         let edited = specs(cx, &file.path.display().to_string(), &after);
-        for Parsed { spec, .. } in edited.map_err(|failure| file.keep(failure))? {
+        for Parsed { spec, written, .. } in edited.map_err(|failure| file.keep(failure))? {
             let request = pps::CreatePipelineV2Request {
-                create_pipeline_request_json: spec.to_json(KeyStyle::Snake).to_string(),
+                create_pipeline_request_json: within(written, &spec.project).to_string(),
                 dry_run: false,
                 update: true,
                 reprocess: self.reprocess,

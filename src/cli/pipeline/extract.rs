@@ -35,10 +35,11 @@ pub async fn spec_text(cx: &Context, name: &str, encoding: Encoding) -> Outcome<
     let invalid = |error: &dyn std::fmt::Display| {
         Failure::new(format!("the server sent a spec that cannot be read: {error}"))
     };
-    let text = [&info.user_spec_json, &info.effective_spec_json]
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .ok_or_else(|| invalid(&"it is empty"))?;
+    // What somebody wrote may lean on defaults, and be in any spelling.
+    let text = match cx.era {
+        Era::Native if !info.user_spec_json.is_empty() => &info.user_spec_json,
+        Era::Native | Era::Dash => &info.effective_spec_json,
+    };
     let spec = match cx.era {
         Era::Native => serde_json::from_str(text).map_err(|error| invalid(&error))?,
         Era::Dash => {

@@ -1,5 +1,6 @@
 //! Pipelines.
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod edit;

@@ -1,4 +1,4 @@
-//! `run cron`, `rerun pipeline`.
+//! `run cron`, `run pipeline`, `rerun pipeline`.
 
 use super::named;
 use crate::cli::prelude::*;
@@ -17,6 +17,28 @@ impl Cron {
     pub async fn run(self, cx: &Context) -> Outcome {
         let request = pps::RunCronRequest { pipeline: Some(named(cx, &self.name)?) };
         cx.client().await?.pps().run_cron(request).await?;
+        Ok(())
+    }
+}
+
+/// Start one more job on the inputs a pipeline has
+///
+/// Datums that earlier jobs have processed are skipped; 'rerun pipeline
+/// --reprocess' runs them, too.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pfs run pipeline train")]
+pub struct Once {
+    /// The pipeline
+    #[arg(value_name = "PIPELINE")]
+    name: String,
+}
+
+impl Once {
+    /// Starts a job.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        let pipeline = Some(named(cx, &self.name)?);
+        let request = pps::RunPipelineRequest { pipeline, ..Default::default() };
+        cx.client().await?.pps().run_pipeline(request).await?;
         Ok(())
     }
 }

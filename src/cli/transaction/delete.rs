@@ -1,23 +1,32 @@
 //! `delete transaction`.
 
-use super::id;
+use super::{is_unknown, leave, mounted, named, txn, wire};
 use crate::cli::prelude::*;
 
-/// Give a write transaction up
+/// Forget what waits in a transaction, or give a write transaction up
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  pfs delete transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
+#[command(after_help = "Examples:
+  pfs delete transaction
+  pfs delete transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
 pub struct Args {
-    /// The transaction
+    /// The transaction; else the active one
     #[arg(value_name = "ID")]
-    id: String,
+    id: Option<String>,
 }
 
 impl Args {
-    /// Aborts the transaction.
+    /// Deletes the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let reason = "given up with 'delete transaction'".to_owned();
-        let request = v1::AbortTransactionRequest { id: id(&self.id)?, reason };
-        cx.client().await?.native().abort_transaction(request).await?;
-        Ok(())
+        let id = named(cx, self.id.as_deref())?;
+        let request = txn::DeleteTransactionRequest { transaction: wire(&id) };
+        match cx.client().await?.transactions().delete_transaction(request).await {
+            Ok(_) => leave(cx, &id),
+            Err(status) if is_unknown(&status) && self.id.is_some() => {
+                mounted::abort(cx, &id).await
+            }
+            // Whoever deleted it did not leave it here.
+            Err(status) if is_unknown(&status) => leave(cx, &id),
+            Err(status) => Err(status.into()),
+        }
     }
 }

@@ -1,37 +1,40 @@
 //! `finish transaction`.
 
-use super::id;
+use super::{is_unknown, leave, mounted, named, txn, wire};
 use crate::cli::prelude::*;
 
-/// Commit what a write transaction has staged, also one that was left behind
+/// Make everything that waits in a transaction happen, or nothing
 ///
-/// Prints the id of the commit.
+/// Given the id of a write transaction, commits what a writable mount has
+/// staged, also one that was left behind, and prints the commit.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  pfs finish transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
+#[command(after_help = "Examples:
+  pfs finish transaction
+  pfs finish transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
 pub struct Args {
-    /// The transaction
+    /// The transaction; else the active one
     #[arg(value_name = "ID")]
-    id: String,
-    /// What the commit is about
+    id: Option<String>,
+    /// What the commit of a write transaction is about
     #[arg(short, long, default_value = "", hide_default_value = true)]
     message: String,
 }
 
 impl Args {
-    /// Commits the transaction.
+    /// Finishes the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let edits =
-            v1::TransactionEdits { id: id(&self.id)?, message: self.message, edits: Vec::new() };
-        let stream = tokio_stream::iter([edits]);
-        let info = cx.client().await?.native().commit_transaction(stream).await?.into_inner();
-        match info.state == i32::from(v1::TransactionState::Committed) {
-            true => cx.say(&hex::encode(&info.commit)),
-            false => Err(Failure::new(format!(
-                "the transaction is {}: {}",
-                super::state(info.state),
-                info.reason
-            ))
-            .hint(format!("'inspect transaction {}' shows more", self.id))),
+        let id = named(cx, self.id.as_deref())?;
+        let request = txn::FinishTransactionRequest { transaction: wire(&id) };
+        match cx.client().await?.transactions().finish_transaction(request).await {
+            Ok(info) => {
+                leave(cx, &id)?;
+                let calls = info.into_inner().requests.len();
+                cx.say(&format!("Completed transaction with {calls} requests: {id}"))
+            }
+            Err(status) if is_unknown(&status) && self.id.is_some() => {
+                mounted::finish(cx, &id, self.message).await
+            }
+            Err(status) => Err(status.into()),
         }
     }
 }

@@ -1,15 +1,17 @@
 //! `inspect transaction`.
 
-use super::{branch, id, json, state};
+use super::{is_unknown, line, mounted, named, txn, wire};
 use crate::cli::prelude::*;
 
-/// Show one write transaction, with the paths that conflict
+/// Show one transaction: what waits in it, or what a writable mount has staged
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  pfs inspect transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
+#[command(after_help = "Examples:
+  pfs inspect transaction
+  pfs inspect transaction 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77")]
 pub struct Args {
-    /// The transaction
+    /// The transaction; else the active one
     #[arg(value_name = "ID")]
-    id: String,
+    id: Option<String>,
     #[command(flatten)]
     format: Format,
 }
@@ -17,24 +19,22 @@ pub struct Args {
 impl Args {
     /// Prints the transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let request = v1::InspectTransactionRequest { id: id(&self.id)? };
-        let info = cx.client().await?.native().inspect_transaction(request).await?.into_inner();
-        let mut sink = cx.sink();
-        if let Some(encoding) = self.format.encoding() {
-            encoding.write(&mut sink, &json(&info))?;
-            return Ok(sink.flush()?);
-        }
-        let when = |time: &Option<_>| cx.when(&self.format, time.as_ref());
-        Fields::new(&mut sink)
-            .line("ID", &hex::encode(&info.id))?
-            .line("Branch", &branch(&info))?
-            .state("State", state(info.state))?
-            .some("Reason", Some(info.reason.clone()))?
-            .some("Base", Some(hex::encode(&info.base)))?
-            .some("Commit", Some(hex::encode(&info.commit)))?
-            .some("Opened", when(&info.opened))?
-            .some("Owner", Some(info.owner.clone()))?
-            .some("Conflicts", Some(info.conflicts.join("  ")))?;
-        Ok(sink.flush()?)
+        let id = named(cx, self.id.as_deref())?;
+        let request = txn::InspectTransactionRequest { transaction: wire(&id) };
+        let info = match cx.client().await?.transactions().inspect_transaction(request).await {
+            Ok(info) => info.into_inner(),
+            Err(status) if is_unknown(&status) => {
+                return mounted::inspect(cx, &self.format, &id).await;
+            }
+            Err(status) => return Err(status.into()),
+        };
+        let calls: Vec<_> = info.requests.iter().map(|call| format!("  {}", line(call))).collect();
+        cx.print_one(&self.format, &info, |mut fields| {
+            fields
+                .line("ID", &id)?
+                .some("Started", cx.when(&self.format, info.started.as_ref()))?
+                .block("Requests", &calls.join("\n"))?;
+            Ok(())
+        })
     }
 }

@@ -1,12 +1,17 @@
 //! `list transaction`.
 
-use super::{branch, json, state};
+use super::{mounted, txn};
 use crate::cli::prelude::*;
 
-/// List write transactions, also those that ended without a commit
+/// List transactions that are not finished
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  pfs list transaction")]
+#[command(after_help = "Examples:
+  pfs list transaction
+  pfs list transaction --mounts")]
 pub struct Args {
+    /// List those behind writable mounts instead, also those that ended
+    #[arg(long)]
+    mounts: bool,
     #[command(flatten)]
     format: Format,
 }
@@ -14,22 +19,20 @@ pub struct Args {
 impl Args {
     /// Prints a line per transaction.
     pub async fn run(self, cx: &Context) -> Outcome {
-        let request = v1::ListTransactionsRequest::default();
-        let mut stream = cx.client().await?.native().list_transactions(request).await?.into_inner();
-        let columns = ["ID", "BRANCH", "STATE", "OPENED", "OWNER", "REASON"];
-        let mut printer = cx.printer(&self.format, &columns);
-        while let Some(info) = stream.message().await? {
-            let cells = || {
+        if self.mounts {
+            return mounted::list(cx, &self.format).await;
+        }
+        let mut client = cx.client().await?.transactions();
+        let answer = client.list_transaction(txn::ListTransactionRequest {}).await?;
+        let mut printer = cx.printer(&self.format, &["TRANSACTION", "STARTED", "OPS"]);
+        for info in answer.into_inner().transaction_info {
+            printer.entity(&info, || {
                 vec![
-                    hex::encode(&info.id).into(),
-                    branch(&info).into(),
-                    Cell::state(state(info.state)),
-                    cx.age(&self.format, info.opened.as_ref()).into(),
-                    info.owner.as_str().into(),
-                    info.reason.as_str().into(),
+                    info.transaction.clone().unwrap_or_default().id.into(),
+                    cx.age(&self.format, info.started.as_ref()).into(),
+                    info.requests.len().to_string().into(),
                 ]
-            };
-            printer.value(|| json(&info), cells)?;
+            })?;
         }
         printer.finish()
     }

@@ -8,6 +8,8 @@ mod tests;
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 /// A place in a text, both counted from 1; the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -107,6 +109,37 @@ pub fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
     match quoted_key || start.starts_with('[') {
         true => json::parse(text),
         false => yaml::parse(text),
+    }
+}
+
+/// The node as plain JSON.
+#[must_use]
+pub fn plain(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => Json::Bool(*flag),
+        // A number is kept as written; the parser has checked that it is one.
+        Value::Number(text) => serde_json::from_str(text).unwrap_or(Json::Null),
+        Value::Text(text) => Json::String(text.clone()),
+        Value::List(nodes) => nodes.iter().map(plain).collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, node)| (key.text.clone(), plain(node))).collect()
+        }
+    }
+}
+
+/// The one document in `text`, JSON or YAML, as JSON; an empty object when
+/// there is none.
+///
+/// # Errors
+/// The first offence, with its position; a second document is one.
+pub fn to_json(text: &str) -> Result<Json, SyntaxError> {
+    match parse(text)?.as_slice() {
+        [] => Ok(Json::Object(serde_json::Map::new())),
+        [one] => Ok(plain(one)),
+        [_, second, ..] => {
+            Err(SyntaxError { at: second.at, message: "expected one document only".to_owned() })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::super::document::{Node, Value};
+use super::super::document::{Node, Value, plain};
 use super::Notice;
 use super::fields::{Fields, ReadError, fail, nearest, snake_case};
 
@@ -146,17 +146,3 @@ fn checked(node: &Node, name: &str, shape: &Shape) -> Result<Json, ReadError> {
     }
 }
 
-/// The node as plain JSON.
-pub(super) fn plain(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::Bool(*flag),
-        // A number is kept as written; the parser has checked that it is one.
-        Value::Number(text) => serde_json::from_str(text).unwrap_or(Json::Null),
-        Value::Text(text) => Json::String(text.clone()),
-        Value::List(nodes) => nodes.iter().map(plain).collect(),
-        Value::Map(entries) => {
-            entries.iter().map(|(key, node)| (key.text.clone(), plain(node))).collect()
-        }
-    }
-}

@@ -55,7 +55,7 @@ pub fn parse_over(
         for node in nodes {
             let merged = defaults::over(node, defaults);
             let parsed = read(&merged, project).map_err(|e| located(e.at, e.message, e.hint))?;
-            let parsed = Parsed { written: inert::plain(node), ..parsed };
+            let parsed = Parsed { written: document::plain(node), ..parsed };
             parsed.spec.validate().map_err(|invalid| {
                 located(locate(node, &invalid.field), invalid.to_string(), invalid.hint)
             })?;

@@ -41,6 +41,8 @@ pub(super) enum Target {
     Once { branch: Branch, head: Option<CommitId>, note: ChangeNote },
     /// An open commit, whose row had this root.
     Open { commit: Commit, expected: Bytes },
+    /// A tree of its own, which is never published.
+    Alone,
 }
 
 /// Changes being collected; see [`Repos::change_files`].
@@ -111,6 +113,23 @@ impl Repos {
             open: None,
             continued: BTreeMap::new(),
         })
+    }
+
+    /// Begins changes of no commit, upon nothing; [`FileChanges::into_root`]
+    /// ends them.
+    #[must_use]
+    pub fn change_nothing(&self) -> FileChanges {
+        FileChanges {
+            writer: self.blobs.writer(),
+            repos: self.clone(),
+            target: Target::Alone,
+            base: Root::empty(),
+            root: Root::empty(),
+            pending: Pending::default(),
+            replaced: Replaced::upon(Root::empty()),
+            open: None,
+            continued: BTreeMap::new(),
+        }
     }
 
     async fn change_branch(&self, branch: Branch, note: ChangeNote) -> Result<(Target, Root)> {

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::change::{FileChanges, Target};
 use super::{root_of, stored};
-use crate::catalog::CommitRow;
+use crate::catalog::{CommitRow, StoredRoot};
 use crate::chunk::{Content, FileWriter};
 use crate::model::TreePath;
 use crate::repo::{OneShot, RepoError, Result};
@@ -19,6 +19,10 @@ use crate::tree::{
 
 /// How often changes are made anew upon what others did meanwhile.
 const ATTEMPTS: u32 = 100;
+
+fn alone() -> RepoError {
+    RepoError::refused("these changes belong to no commit", "put them into a commit")
+}
 
 impl FileChanges {
     /// Makes all changes visible at once, and returns the commit they are in.
@@ -40,6 +44,14 @@ impl FileChanges {
         }
         let what = "others kept changing the same branch".to_owned();
         Err(RepoError::Busy { attempts: ATTEMPTS, what })
+    }
+
+    /// The tree with all changes, durable on return; nothing is published.
+    pub async fn into_root(mut self) -> Result<StoredRoot> {
+        self.close().await?;
+        self.spill().await?;
+        self.writer.flush().await?;
+        Ok(stored(&self.root))
     }
 
     /// Publishes a tree with the changes, unless others were faster.
@@ -67,6 +79,7 @@ impl FileChanges {
                     Err(error) => return Err(error),
                 }
             }
+            Target::Alone => return Err(alone()),
         }
         Ok(None)
     }
@@ -80,6 +93,7 @@ impl FileChanges {
                 None => None,
             },
             Target::Open { commit, .. } => Some(repos.inspect_commit(commit).await?),
+            Target::Alone => return Err(alone()),
         };
         let (encoded, theirs) = match &row {
             Some(row) => (row.root.encoded.clone(), root_of(&repos.tree_at(row).await?)?),
@@ -93,6 +107,7 @@ impl FileChanges {
                 *target = Target::Open { commit: row.commit, expected: encoded };
             }
             (Target::Open { expected, .. }, _) => *expected = encoded,
+            (Target::Alone, _) => {}
         }
         Ok(root)
     }

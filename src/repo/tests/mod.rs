@@ -5,6 +5,7 @@ mod history;
 mod lifecycle;
 mod publishing;
 mod refs;
+mod together;
 mod transactions;
 mod triggers;
 
