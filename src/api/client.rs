@@ -17,7 +17,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 pub use tonic::{Code, Status, Streaming};
 use tower::service_fn;
 
-use super::proto::{admin_v2, metadata, pfs_v1, pfs_v2, pps_v2, transaction_v2, versionpb_v2};
+use super::proto::{
+    admin_v2, metadata, pfs_v1, pfs_v2, pps_v2, storage, transaction_v2, versionpb_v2,
+};
 use super::service::TRANSACTION;
 pub use super::status::hint;
 use crate::model::CommitId;
@@ -259,6 +261,10 @@ impl Client {
     service!(
         /// `admin_v2.API`.
         admin, admin_v2::api_client::ApiClient<Connection>
+    );
+    service!(
+        /// `storage.Fileset`: trees outside of any commit.
+        file_sets, storage::fileset_client::FilesetClient<Connection>
     );
     service!(
         /// `transaction_v2.API`: metadata calls applied at once.

@@ -12,6 +12,7 @@ pub mod proto;
 mod server;
 mod service;
 pub mod status;
+mod storage;
 mod tar;
 mod transactions;
 mod unimplemented;
@@ -33,6 +34,7 @@ use proto::admin_v2::api_server::ApiServer as AdminServer;
 use proto::pfs_v1::pfs_server::PfsServer;
 use proto::pfs_v2::api_server::ApiServer as PfsApiServer;
 use proto::pps_v2::api_server::ApiServer as PpsApiServer;
+use proto::storage::fileset_server::FilesetServer;
 use proto::transaction_v2::api_server::ApiServer as TransactionServer;
 use proto::versionpb_v2::api_server::ApiServer as VersionServer;
 use service::Services;
@@ -83,6 +85,7 @@ fn routes(services: Services) -> Routes {
             TransactionServer,
             transactions::Transactions { services: services.clone() }
         ))
+        .add_service(sized!(FilesetServer, storage::Storage { services: services.clone() }))
         .add_service(sized!(PfsServer, native::Native { services }))
         .add_service(VersionServer::new(server.clone()))
         .add_service(AdminServer::new(server))

@@ -10,9 +10,9 @@ use tonic::codegen::BoxStream;
 use super::convert::{parse, path};
 use super::pfs::file_sets::{limits, ttl};
 use super::pfs::files::in_range;
-use super::proto::storage::{self as pb, fileset_server::Fileset};
 use super::proto::storage::create_fileset_request::Modification;
 use super::proto::storage::file_filter::Filter;
+use super::proto::storage::{self as pb, fileset_server::Fileset};
 use super::service::{Services, service};
 use super::status::{Result, invalid, missing, refused};
 use crate::model::TreePath;
@@ -84,7 +84,8 @@ impl Storage {
         let id = parse(&request.fileset_id)?;
         let commit = repos.file_set_as_commit(id).await.map_err(refused)?;
         let filters = request.filters.iter().map(filter).collect::<Result<Vec<_>>>()?;
-        let mut files = repos.walk_files(&commit, &TreePath::root(), None).await.map_err(refused)?;
+        let mut files =
+            repos.walk_files(&commit, &TreePath::root(), None).await.map_err(refused)?;
         Ok(Box::pin(try_stream! {
             while let Some(file) = files.try_next().await.map_err(refused)? {
                 let path = file.path.absolute();

@@ -11,6 +11,7 @@ mod event;
 mod op;
 mod pending;
 mod query;
+mod records;
 mod rows;
 mod sqlite;
 
@@ -24,10 +25,11 @@ pub use event::{Event, EventRow};
 pub use op::{JobChange, Op, TransactionChange};
 pub use pending::Pending;
 pub use query::{Back, CommitQuery, JobQuery, Reach};
+pub use records::{FileSetRow, GatheredRow, LeaseRow, PackRow, SecretRow};
 pub use rows::{
-    BranchRow, CommitRow, DatumRow, DatumState, FileSetRow, GatheredRow, Job, JobCounters, JobInput,
-    JobRow, JobState, LeaseRow, Origin, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow,
-    RepoRow, SecretRow, StoredRoot, TransactionRow, TransactionState, Trigger,
+    BranchRow, CommitRow, DatumRow, DatumState, Job, JobCounters, JobInput, JobRow, JobState,
+    Origin, Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow, StoredRoot, TransactionRow,
+    TransactionState, Trigger,
 };
 
 use crate::model::{

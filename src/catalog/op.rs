@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::records::{FileSetRow, GatheredRow, PackRow, SecretRow};
 use super::rows::{
-    BranchRow, CommitRow, DatumRow, DatumState, FileSetRow, GatheredRow, Job, JobCounters, JobRow,
-    JobState, PackRow, Pipeline, PipelineRow, PipelineState, ProjectRow, RepoRow, SecretRow,
-    StoredRoot, TransactionRow, TransactionState, Trigger,
+    BranchRow, CommitRow, DatumRow, DatumState, Job, JobCounters, JobRow, JobState, Pipeline,
+    PipelineRow, PipelineState, ProjectRow, RepoRow, StoredRoot, TransactionRow, TransactionState,
+    Trigger,
 };
 use crate::model::{
     Branch, Commit, CommitId, FileSetId, PackId, ProjectName, Repo, Timestamp, TransactionId,

@@ -7,8 +7,8 @@ use clap::{ArgAction, Parser, Subcommand};
 use super::dialect::DashCommand;
 use super::prelude::*;
 use super::verbs::{
-    Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect, List, Put,
-    Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
+    Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect,
+    List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
 use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version};
 

@@ -4,7 +4,8 @@ use clap::Subcommand;
 
 use super::prelude::*;
 use super::{
-    branch, cluster, commit, datum, defaults, delete_all, file, job, pipeline, project, repo, secret, transaction,
+    branch, cluster, commit, datum, defaults, delete_all, file, job, pipeline, project, repo,
+    secret, transaction,
 };
 
 /// A verb, its nouns, and what each does.

@@ -116,7 +116,8 @@ impl Repos {
     /// that are there.
     pub async fn add_file_set(&self, commit: &Commit, id: FileSetId) -> Result<()> {
         let reference = Ref { base: RefBase::Commit(commit.id), moves: Vec::new() };
-        let mut changes = self.change_files(&commit.repo, &reference, ChangeNote::default()).await?;
+        let mut changes =
+            self.change_files(&commit.repo, &reference, ChangeNote::default()).await?;
         self.lay(&mut changes, id).await?;
         changes.finish().await?;
         Ok(())

@@ -136,6 +136,10 @@ impl Repos {
         before: Option<&PipelineRow>,
         commit: CommitRow,
     ) -> Result<Vec<Op>> {
+        if self.catalog.commit(&commit.commit).await?.is_some() {
+            let what = format!("pipeline {} changes twice in one step", spec.pipeline);
+            return Err(RepoError::refused(what, "change it once, or in two transactions"));
+        }
         let set = commit.commit.id;
         let row = self.pipeline_row(spec, before, set);
         let wiring = self.wiring_of(&row, row.stopped);

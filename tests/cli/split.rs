@@ -37,10 +37,7 @@ fn files_are_split_by_lines_values_and_rows() {
     assert_eq!(files(&server, "r@master:/lines"), numbered(&["a\nb\n", "c\nd\n", "e"]));
     // The numbering goes on; 'put file' replaces instead.
     assert_eq!(put(&server, &line, b"f\n"), "");
-    assert_eq!(
-        files(&server, "r@master:/lines"),
-        numbered(&["a\nb\n", "c\nd\n", "e", "f\n"])
-    );
+    assert_eq!(files(&server, "r@master:/lines"), numbered(&["a\nb\n", "c\nd\n", "e", "f\n"]));
     let native = ["put", "file", "r@master:/lines", "--split", "line"];
     assert_eq!(put(&server, &native, b"x\ny\n"), "");
     assert_eq!(files(&server, "r@master:/lines"), numbered(&["x\n", "y\n"]));

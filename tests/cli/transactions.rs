@@ -30,7 +30,7 @@ fn changes_wait_in_the_active_transaction() {
      create repo a
      create repo b
      start commit a@master
-     finish commit a@ID
+     finish commit a@master
     ");
 
     server.pfs(&["stop", "transaction"]);

@@ -23,7 +23,10 @@ enum Way {
 }
 
 impl Pfs {
-    pub(in crate::api) async fn create_branch(&self, request: pb::CreateBranchRequest) -> Result<()> {
+    pub(in crate::api) async fn create_branch(
+        &self,
+        request: pb::CreateBranchRequest,
+    ) -> Result<()> {
         let branch = convert::branch(request.branch.as_ref())?;
         let head = convert::optional_commit(request.head.as_ref())?;
         if head.as_ref().is_some_and(|head| head.repo != branch.repo) {
@@ -67,7 +70,10 @@ impl Pfs {
         Ok(Box::pin(infos))
     }
 
-    pub(in crate::api) async fn delete_branch(&self, request: pb::DeleteBranchRequest) -> Result<()> {
+    pub(in crate::api) async fn delete_branch(
+        &self,
+        request: pb::DeleteBranchRequest,
+    ) -> Result<()> {
         let branch = convert::branch(request.branch.as_ref())?;
         self.services.repos.delete_branch(&branch, request.force).await.map_err(refused)
     }

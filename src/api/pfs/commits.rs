@@ -23,7 +23,10 @@ enum Way {
 }
 
 impl Pfs {
-    pub(in crate::api) async fn start_commit(&self, request: pb::StartCommitRequest) -> Result<pb::Commit> {
+    pub(in crate::api) async fn start_commit(
+        &self,
+        request: pb::StartCommitRequest,
+    ) -> Result<pb::Commit> {
         let branch = convert::branch(request.branch.as_ref())?;
         let parent = convert::optional_commit(request.parent.as_ref())?;
         if parent.as_ref().is_some_and(|parent| parent.repo != branch.repo) {
@@ -41,7 +44,10 @@ impl Pfs {
         Ok(commit_message(&row.commit, row.branch.as_ref()))
     }
 
-    pub(in crate::api) async fn finish_commit(&self, request: pb::FinishCommitRequest) -> Result<()> {
+    pub(in crate::api) async fn finish_commit(
+        &self,
+        request: pb::FinishCommitRequest,
+    ) -> Result<()> {
         let row = self.resolve(request.commit.as_ref()).await?;
         let said = |text: String| (!text.is_empty()).then_some(text);
         let spec = FinishCommit {

@@ -15,6 +15,8 @@ pub mod pfs_v2;
 #[rustfmt::skip]
 pub mod pps_v2;
 #[rustfmt::skip]
+pub mod storage;
+#[rustfmt::skip]
 pub mod taskapi;
 #[rustfmt::skip]
 pub mod transaction_v2;

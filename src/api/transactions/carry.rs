@@ -9,7 +9,7 @@ use crate::api::pps::create::Wanted;
 use crate::api::proto::{pfs_v2, pps_v2, transaction_v2 as pb};
 use crate::api::service::Services;
 use crate::api::status::{Result, controller, refused};
-use crate::catalog::{Op, PipelineRow};
+use crate::catalog::{GatheredRow, Op, PipelineRow};
 use crate::model::CommitId;
 use crate::repo::Together;
 
@@ -51,26 +51,28 @@ impl Services {
         Ok(self.plan(&together, calls, true).await?.outcomes)
     }
 
-    /// Makes all calls happen in one step, and `also` with them.
+    /// Makes all calls happen in one step. Calls that were `kept` are then
+    /// gone; when others were added to them meanwhile, nothing happens.
     pub(super) async fn carry_out(
         &self,
-        id: CommitId,
+        gathered: &GatheredRow,
         calls: &[pb::TransactionRequest],
-        also: &[Op],
+        kept: bool,
     ) -> Result<Vec<Outcome>> {
+        let GatheredRow { id, version, .. } = *gathered;
         for _ in 0..ATTEMPTS {
             let together = self.repos.together(id).await.map_err(refused)?;
             let planned = self.plan(&together, calls, false).await?;
-            if together.publish(also.to_vec()).await.map_err(refused)? {
+            let end = kept.then_some(Op::DeleteGathered { id, version });
+            if together.publish(end.into_iter().collect()).await.map_err(refused)? {
                 for row in &planned.pipelines {
                     self.controller.settle_pipeline(row).await.map_err(controller)?;
                 }
                 return Ok(planned.outcomes);
             }
-            if self.repos.catalog().gathered(id).await.is_ok_and(|row| row.is_none())
-                && !also.is_empty()
-            {
-                return Err(Status::aborted(format!("transaction {id} was finished or deleted")));
+            if kept && self.gathered(id).await?.version != version {
+                let what = format!("transaction {id} has changed while it was being finished");
+                return Err(Status::aborted(what));
             }
         }
         Err(Status::aborted(format!("transaction {id}: others were faster {ATTEMPTS} times")))

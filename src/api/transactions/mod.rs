@@ -50,8 +50,8 @@ impl Transactions {
     ) -> Result<pb::TransactionInfo> {
         let clock = self.services.repos.clock();
         let (id, started) = (clock.commit_id(), clock.now());
-        let outcomes = self.services.carry_out(id, &request.requests, &[]).await?;
         let row = GatheredRow { id, calls: Default::default(), version: 0, started };
+        let outcomes = self.services.carry_out(&row, &request.requests, false).await?;
         Ok(info(&row, request.requests, outcomes.iter().map(Outcome::response).collect()))
     }
 
@@ -98,8 +98,7 @@ impl Transactions {
     ) -> Result<pb::TransactionInfo> {
         let row = self.services.gathered(named(request.transaction.as_ref())?).await?;
         let pb::TransactionInfo { requests, .. } = shown(&row)?;
-        let end = Op::DeleteGathered { id: row.id, version: row.version };
-        let outcomes = self.services.carry_out(row.id, &requests, &[end]).await?;
+        let outcomes = self.services.carry_out(&row, &requests, true).await?;
         Ok(info(&row, requests, outcomes.iter().map(Outcome::response).collect()))
     }
 
@@ -137,7 +136,7 @@ impl Services {
         Err(Status::aborted(format!("transaction {id} keeps changing")))
     }
 
-    async fn gathered(&self, id: CommitId) -> Result<GatheredRow> {
+    pub(super) async fn gathered(&self, id: CommitId) -> Result<GatheredRow> {
         let row = self.repos.catalog().gathered(id).await.map_err(|e| catalog(&e))?;
         row.ok_or_else(|| {
             let hint = "it was finished or deleted; 'list transaction' shows those there are";

@@ -1,6 +1,7 @@
 use super::*;
 use crate::catalog::{
-    Event, FileSetRow, GatheredRow, PackRow, SecretRow, TransactionChange, TransactionRow, TransactionState,
+    Event, FileSetRow, GatheredRow, PackRow, SecretRow, TransactionChange, TransactionRow,
+    TransactionState,
 };
 use crate::model::{FileSetId, PackId, TransactionId};
 

@@ -71,7 +71,9 @@ impl Rows {
                 }
                 self.branches.insert(branch, None);
             }
-            Op::ExpectHead { branch, expected } => self.at_head(&branch, expected).await.map(drop)?,
+            Op::ExpectHead { branch, expected } => {
+                self.at_head(&branch, expected).await.map(drop)?
+            }
             Op::ExpectOpen { commit, open } => {
                 if self.known(&commit).await?.is_open() != open {
                     return Err(conflict(format_args!("commit {commit} has changed")));

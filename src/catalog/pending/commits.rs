@@ -120,9 +120,7 @@ impl Rows {
             true => Vec::new(),
             false => self.base.children(commit).await?,
         };
-        let of = |row: &&CommitRow| {
-            row.commit.repo == commit.repo && row.parent == Some(commit.id)
-        };
+        let of = |row: &&CommitRow| row.commit.repo == commit.repo && row.parent == Some(commit.id);
         children.extend(self.fresh().into_iter().filter(of).map(|row| row.commit.id));
         Ok(children)
     }

@@ -5,8 +5,8 @@
 //! as one batch. Their guards are in the batch too, so that it fails as a
 //! whole when the catalog below has moved on meanwhile.
 
-mod commits;
 mod apply;
+mod commits;
 mod rows;
 #[cfg(test)]
 mod tests;

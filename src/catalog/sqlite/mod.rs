@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, watch};
 use self::writer::Writer;
 use super::{
     Back, BranchRow, Catalog, CatalogError, CommitQuery, CommitRow, DatumRow, DatumState, EventRow,
-    FileSetRow, GatheredRow, Job, JobQuery, JobRow, LeaseRow, Op, PackRow, Pipeline, PipelineRow, ProjectRow, Reach,
-    RepoRow, Result, SecretRow, TransactionRow, TransactionState,
+    FileSetRow, GatheredRow, Job, JobQuery, JobRow, LeaseRow, Op, PackRow, Pipeline, PipelineRow,
+    ProjectRow, Reach, RepoRow, Result, SecretRow, TransactionRow, TransactionState,
 };
 use crate::model::{
     Branch, Clock, Commit, CommitId, DatumId, FileSetId, PackId, ProjectName, Repo, Timestamp,

@@ -10,7 +10,7 @@ use crate::cli::prelude::*;
 #[derive(Debug, clap::Args)]
 pub struct Scope {
     /// The defaults of the whole cluster, below those of projects
-    #[arg(long, conflicts_with = "project")]
+    #[arg(long)]
     cluster: bool,
 }
 
@@ -18,10 +18,12 @@ impl Scope {
     /// The project whose defaults are meant; `None` for the cluster.
     fn project(&self, cx: &Context) -> Outcome<Option<pfs::Project>> {
         match (self.cluster, &cx.globals.project) {
-            (true, _) => Ok(None),
+            (true, None) => Ok(None),
+            (true, Some(_)) => Err(Failure::usage("--cluster and --project exclude each other")),
             (false, Some(_)) => Ok(Some(cx.project()?)),
-            (false, None) => Err(Failure::usage("whose defaults?")
-                .hint("give --cluster, or --project PROJECT")),
+            (false, None) => {
+                Err(Failure::usage("whose defaults?").hint("give --cluster, or --project PROJECT"))
+            }
         }
     }
 }

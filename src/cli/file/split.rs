@@ -52,11 +52,7 @@ pub enum Part {
 
 impl Split {
     /// Cuts everything in `from`.
-    pub fn cut(
-        self,
-        from: &mut dyn BufRead,
-        emit: &mut dyn FnMut(Part) -> Outcome,
-    ) -> Outcome {
+    pub fn cut(self, from: &mut dyn BufRead, emit: &mut dyn FnMut(Part) -> Outcome) -> Outcome {
         let files = Files { split: self, header: Vec::new(), piece: Vec::new(), emit, state: None };
         match self.format {
             SplitFormat::Line => files.records(from, &mut Lines),

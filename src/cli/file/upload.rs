@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::packs::{LARGE, Packs};
 use super::numbered::Names;
+use super::packs::{LARGE, Packs};
 use super::sources::{From, Item, walk};
 use super::split::{Part, Split};
 use super::target::{clean, join};
@@ -61,21 +61,21 @@ pub async fn upload(
     let server = cx.client().await?.clone();
     let mut client = server.native();
     let split = match how.split {
-        Some(split) if how.split_source(&items) => Some(Splitting {
-            split,
-            names: Names::new(server.clone(), target.clone()),
-        }),
+        Some(split) if how.split_source(&items) => {
+            Some(Splitting { split, names: Names::new(server.clone(), target.clone()) })
+        }
         Some(_) => {
             let what = "a URL is fetched by the server, which cuts nothing";
-            return Err(Failure::usage(what).hint("fetch it first: curl URL | pfs put file … --split"));
+            return Err(
+                Failure::usage(what).hint("fetch it first: curl URL | pfs put file … --split")
+            );
         }
         None => None,
     };
     let packs = Packing::Untried(server, target.clone());
     let (queue, messages) = mpsc::channel(AHEAD);
     let (files, append) = (Vec::new(), how.append);
-    let batches =
-        Batches { queue: queue.clone(), files, bytes: 0, append, progress, packs, split };
+    let batches = Batches { queue: queue.clone(), files, bytes: 0, append, progress, packs, split };
     let reader = tokio::task::spawn_blocking(move || batches.send_all(target, &items));
     let call = client.put_files(ReceiverStream::new(messages));
     tokio::pin!(call);

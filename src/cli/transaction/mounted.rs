@@ -41,8 +41,7 @@ fn branch(info: &v1::TransactionInfo) -> String {
 pub async fn list(cx: &Context, format: &Format) -> Outcome {
     let request = v1::ListTransactionsRequest::default();
     let mut stream = cx.client().await?.native().list_transactions(request).await?.into_inner();
-    let mut printer =
-        cx.printer(format, &["ID", "BRANCH", "STATE", "OPENED", "OWNER", "REASON"]);
+    let mut printer = cx.printer(format, &["ID", "BRANCH", "STATE", "OPENED", "OWNER", "REASON"]);
     while let Some(info) = stream.message().await? {
         let cells = || {
             vec![

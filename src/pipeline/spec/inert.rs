@@ -145,4 +145,3 @@ fn checked(node: &Node, name: &str, shape: &Shape) -> Result<Json, ReadError> {
         }
     }
 }
-
