@@ -71,7 +71,7 @@ fn help(command: &mut Clap, path: &str, text: &mut String) {
 fn the_help_of_everything() {
     let mut root = Cli::command().term_width(100).mut_args(|arg| match arg.get_id().as_str() {
         // Those shown with every command, once.
-        "address" | "project" | "verbose" | "no_color" => arg.hide(true),
+        "address" | "project" | "verbose" | "no_color" | "rpc_timeout" => arg.hide(true),
         _ => arg,
     });
     root.build();
@@ -89,7 +89,8 @@ fn nouns_may_be_singular_or_plural() {
             if matches!(noun.get_name(), "all" | "get" | "set") {
                 continue;
             }
-            let plural = noun.get_all_aliases().any(|alias| alias.ends_with('s'));
+            let mut names = noun.get_all_aliases().chain([noun.get_name()]);
+            let plural = names.any(|name| name.ends_with('s'));
             assert!(plural, "{} {}", verb.get_name(), noun.get_name());
         }
     }

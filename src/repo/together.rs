@@ -65,6 +65,8 @@ impl Repos {
     /// Begins use cases that happen together; every commit that they make has
     /// the id `id`.
     pub async fn together(&self, id: CommitId) -> Result<Together> {
+        // Anything else that happens meanwhile may create it, too.
+        self.ensure_default_project().await?;
         let pending = Arc::new(Pending::on(Arc::clone(&self.catalog)).await?);
         let gathering = Arc::new(Gathering { id, state: Mutex::default() });
         Ok(Together { base: self.clone(), pending, gathering })
