@@ -420,3 +420,16 @@ fn a_tar_stream_is_put_as_the_files_it_holds() {
     let stats = json(&server.pfs(&["stats", "--raw"]));
     assert!(stats["store_puts"].as_str().unwrap().parse::<u64>().unwrap() > 0, "{stats}");
 }
+
+#[test]
+fn the_server_says_who_it_is_and_what_needs_looking_at() {
+    let server = Server::start();
+    let cluster = server.pfs(&["inspect", "cluster"]);
+    assert_eq!(cluster, server.pfs(&["inspect-cluster"]));
+    assert!(settled(&cluster).starts_with("ID: ID"), "{cluster}");
+    assert_eq!(settled(&server.pfs(&["check", "status"])), "PROJECT PIPELINE ALERT");
+    server.pfs(&["--rpc-timeout", "30s", "list", "repo"]);
+    let wrong = server.output(&["--rpc-timeout", "soon", "list", "repo"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(server.refused(&["run", "pipeline", "nobody"]).contains("nobody not found"));
+}

@@ -1,7 +1,6 @@
 //! Creating and updating pipelines from specs.
 
 use serde_json::Value as Json;
-use tonic::Status;
 
 use super::Pps;
 use crate::api::convert::{self, not_found};
@@ -137,10 +136,4 @@ fn bare(mut written: Json) -> String {
         fields.retain(|name, _| !["update", "reprocess", "dry_run", "dryRun"].contains(&&**name));
     }
     written.to_string()
-}
-
-/// The spec of a pipeline's version.
-fn stored(row: &PipelineRow) -> Result<PipelineSpec> {
-    PipelineSpec::from_json(&row.spec)
-        .map_err(|error| Status::data_loss(format!("the spec of {}: {error}", row.pipeline)))
 }

@@ -113,6 +113,7 @@ impl Rows {
             | Op::CreateTransaction(_)
             | Op::UpdateTransaction { .. }
             | Op::RenewTransaction { .. }
+            | Op::ExpectLapsed { .. }
             | Op::DeleteTransaction(_)
             | Op::PutGathered { .. }
             | Op::DeleteGathered { .. }

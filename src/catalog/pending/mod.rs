@@ -114,6 +114,10 @@ impl Catalog for Pending {
         self.rows().branch(branch).await
     }
 
+    async fn triggered_branches(&self) -> Result<Vec<BranchRow>> {
+        unknown("the triggers of all branches")
+    }
+
     async fn branches_at(&self, commit: &Commit) -> Result<Vec<BranchRow>> {
         let mut rows = self.rows().branches(&commit.repo).await?;
         rows.retain(|row| row.head == Some(commit.id));
@@ -226,6 +230,15 @@ impl Catalog for Pending {
 
     async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>> {
         self.base.transaction(id).await
+    }
+
+    async fn lapsed_transactions(
+        &self,
+        state: TransactionState,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TransactionRow>> {
+        self.base.lapsed_transactions(state, before, limit).await
     }
 
     async fn all_gathered(&self) -> Result<Vec<GatheredRow>> {
