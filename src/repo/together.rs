@@ -103,7 +103,11 @@ impl Together {
             (std::mem::take(&mut state.objects), std::mem::take(&mut state.gone))
         };
         for row in objects.values() {
-            self.base.write_object(row).await?;
+            if let Err(error) = self.base.write_object(row).await {
+                // What is left behind here fsck finds.
+                drop(self.withdraw(objects.keys()).await);
+                return Err(error);
+            }
         }
         let mut batch = self.pending.batch();
         batch.extend(also);

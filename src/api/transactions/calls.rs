@@ -7,6 +7,7 @@ use crate::api::proto::{pfs_v2, pps_v2, transaction_v2 as pb};
 use crate::api::status::{Result, invalid, missing};
 
 /// One call of a transaction.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Call {
     /// On repos, branches, commits.
     Pfs(PfsCall),
@@ -15,6 +16,7 @@ pub(super) enum Call {
 }
 
 /// One call on repos, branches, commits.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum PfsCall {
     CreateRepo(pfs_v2::CreateRepoRequest),
     DeleteRepo(pfs_v2::DeleteRepoRequest),
