@@ -286,6 +286,12 @@ impl Inner {
     /// Reads large chunks that lie one behind the other. They are not kept in
     /// memory: whoever reads many in a row rarely reads them again.
     pub async fn read_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
+        let plain = self.fetch_run(run).await.inspect_err(|error| self.distrust(error))?;
+        self.remember(run);
+        Ok(plain)
+    }
+
+    async fn fetch_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
         let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
         let mut frames = self.read_disk(&extents).await;
@@ -305,10 +311,7 @@ impl Inner {
                 outcome => outcome,
             }
         });
-        let plain = futures::future::try_join_all(decoded).await;
-        let plain = plain.inspect_err(|error| self.distrust(error))?;
-        self.remember(run);
-        Ok(plain)
+        futures::future::try_join_all(decoded).await
     }
 
     /// Bytes `span` of a pack from the store, fewer where it ends earlier;

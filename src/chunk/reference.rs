@@ -26,7 +26,8 @@ impl ChunkRef {
     #[must_use]
     pub fn checked(id: ChunkId, pack: PackId, span: (u32, u32), len: u32) -> Option<Self> {
         let (offset, stored) = span;
-        let sound = stored >= 2
+        // The codec byte and the bytes themselves at most; nothing comes of none.
+        let sound = (stored >= 2 || (stored, len) == (1, 0))
             && offset.checked_add(stored).is_some()
             && len as usize <= BLOB_MAX
             && stored - 1 <= len;

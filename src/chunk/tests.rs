@@ -491,10 +491,11 @@ fn references_that_no_pack_can_hold_are_refused() {
     let checked = |span, len| {
         ChunkRef::checked(ChunkId::new([1; 32]), PackId::new([2; 16]), span, len).is_some()
     };
-    assert!(checked((25, 101), 100) && checked((25, 2), BLOB_MAX as u32));
+    assert!(checked((25, 101), 100) && checked((25, 2), BLOB_MAX as u32) && checked((25, 1), 0));
     for (span, len) in [
         ((25, 0), 100),
-        ((25, 1), 0),
+        ((25, 1), 1),
+        ((25, 2), 0),
         ((25, 102), 100),
         ((u32::MAX - 5, 101), 100),
         ((25, 101), BLOB_MAX as u32 + 1),

@@ -59,7 +59,9 @@ impl Writer {
             Done {
                 keep: result.is_ok(),
                 reply: Box::new(move |committed| {
-                    drop(answer.send(committed.and(result)));
+                    // A batch that failed by itself knows best why: a full disk,
+                    // say, that made the database give up the whole group.
+                    drop(answer.send(result.and_then(|done| committed.map(|()| done))));
                 }),
             }
         });

@@ -171,6 +171,11 @@ async fn equal_content_in_another_place_changes_nothing() {
         let place = ChunkRef { pack: PackId::new([pack; 16]), ..chunk(1) };
         (path("f"), Edit::Put(Entry::file(Content::Chunks([place].into()), TIME)))
     };
+    let key = format!("packs/01/{}", PackId::new([1; 16]));
+    bench.blobs.store().put(&key, vec![0; 1000]).await.unwrap();
     let root = bench.apply(&Root::empty(), vec![entry(1)]).await;
     assert_eq!(bench.apply(&root, vec![entry(2)]).await, root);
+    let lost = bench.apply(&Root::empty(), vec![entry(3)]).await;
+    let anew = bench.apply(&lost, vec![entry(1)]).await;
+    assert_eq!(anew, root, "but where the place is lost");
 }

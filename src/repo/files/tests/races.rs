@@ -162,5 +162,5 @@ async fn a_check_of_the_data_reads_every_copy_and_no_cache() {
     f.repos.store().delete(&key).await.unwrap();
     let found = problems().await;
     assert_eq!(found.len(), contents[1].chunks().len(), "{found:?}");
-    assert!(found.iter().all(|what| what.contains("file b")), "{found:?}");
+    assert!(found.iter().all(|what| what.contains("file /b")), "{found:?}");
 }
