@@ -341,6 +341,9 @@ impl Controller {
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<(DatumId, Content)>>> {
         let table = self.datum_table(row).await?;
+        if table.is_empty() {
+            return Ok(futures::stream::empty().boxed());
+        }
         let base = self.table_of_base(row).await?;
         if let Some(datum) = query.datum {
             let kept = self.log_in(&table, &log_path(datum)).await?;

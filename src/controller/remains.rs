@@ -69,7 +69,7 @@ impl Controller {
             return Ok(None);
         }
         let base = self.table_of_base(&row).await?;
-        let (edits, options) = (edits, ApplyOptions { prune_parents: true });
+        let options = ApplyOptions { prune_parents: true };
         let root = apply_all(self.nodes(), &writer, base, edits, options).await?;
         writer.flush().await?;
         Ok(Some(stored(&root)))
@@ -86,8 +86,7 @@ impl Controller {
     ) -> Result<()> {
         let unreadable = |error| ControllerError::Job(format!("datum {}: {error}", datum.id));
         let record: DatumRecord = serde_json::from_slice(&datum.payload).map_err(unreadable)?;
-        let record =
-            DatumRecord { state: DatumState::Failed, reason: reason.to_owned(), ..record };
+        let record = DatumRecord { state: DatumState::Failed, reason: reason.to_owned(), ..record };
         let now = self.clock().now();
         let mut content = FileWriter::new(writer, &[]);
         content.write(serde_json::to_vec(&record).map_err(unreadable)?.into()).await?;

@@ -192,8 +192,8 @@ impl PlacedView {
 fn leaf(path: &TreePath, entry: &Entry, owner: Option<&[u8]>) -> Identity {
     let mode = entry.mode.to_le_bytes();
     let mtime = entry.mtime.as_nanos().to_le_bytes();
-    let mut parts: Vec<&[u8]> = vec![path.as_str().as_bytes(), &mode, &mtime];
     let hash;
+    let mut parts: Vec<&[u8]> = vec![path.as_str().as_bytes(), &mode, &mtime];
     let purpose = match &entry.kind {
         EntryKind::Dir => "pfs inode unplaced v1",
         EntryKind::File(content) => {

@@ -103,7 +103,7 @@ pub(super) fn take(
 }
 
 /// Whether the value differs from leaving the field out.
-pub(super) fn says_something(value: &Json) -> bool {
+fn says_something(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(flag) => *flag,

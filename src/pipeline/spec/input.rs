@@ -324,11 +324,7 @@ fn cron(node: &Node, around: &mut Around<'_>) -> Result<CronInput, ReadError> {
             Err(error) => return fail(node.at, format!("the repo of the cron input: {error}")),
         },
     };
-    // Other servers fill one in where they write out the spec of a job.
-    if let Some(node) = fields.take("commit") {
-        let message = "commit is ignored: a cron input reads its newest tick".to_owned();
-        around.notices.push(Notice { at: node.at, message });
-    }
+    commit(&mut fields, around)?;
     let cron = CronInput {
         start: fields.text("start")?.unwrap_or_default(),
         overwrite: fields.flag("overwrite")?,

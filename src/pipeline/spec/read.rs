@@ -157,11 +157,20 @@ fn pipeline(
     Ok((project, name))
 }
 
+/// Whether a flag is as good as left out, as a word or not.
+fn is_off(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Text(text) => text.is_empty() || text == "false",
+        Value::Bool(true) | Value::Number(_) | Value::List(_) | Value::Map(_) => false,
+    }
+}
+
 fn refuse(fields: &mut Fields<'_>) -> Result<(), ReadError> {
     for (name, instead) in REFUSED {
         match fields.take(name) {
             None => {}
-            Some(node) if !inert::says_something(&inert::plain(node)) => {}
+            Some(node) if is_off(node) => {}
             Some(node) => {
                 return Err(ReadError {
                     at: node.at,

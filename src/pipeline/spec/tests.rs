@@ -113,8 +113,9 @@ fn unknown_fields_name_their_place_and_a_neighbour() {
 #[test]
 fn fields_without_effect_are_notices() {
     let text = with(
-        "\"enable_stats\":true,\"resourceRequests\":{\"memory\":\"1G\",\"cpu\":0.5},\"standby\":false,",
-        PFS,
+        "\"enable_stats\":true,\"resourceRequests\":{\"memory\":\"1G\",\"cpu\":0.5},\"standby\":\"false\",\
+         \"parallelism_spec\":{\"strategy\":\"CONSTANT\",\"constant\":2},",
+        r#"{"cron":{"name":"t","spec":"@daily","commit":"x"}}"#,
     );
     let parsed = read(&text).unwrap().remove(0);
     let messages: Vec<&str> = parsed.notices.iter().map(|n| n.message.as_str()).collect();
@@ -123,6 +124,8 @@ fn fields_without_effect_are_notices() {
         [
             "enable_stats is ignored: statistics and logs are always kept",
             "resource_requests is ignored: it has no effect outside Kubernetes",
+            "parallelism_spec.strategy is ignored: the numbers say it all",
+            "commit is ignored: a pipeline reads the head of the branch",
         ]
     );
     assert_eq!(parsed.spec.inert["resource_requests"]["memory"], "1G");
@@ -133,7 +136,9 @@ fn fields_without_effect_are_notices() {
 fn refused_kinds_say_what_to_do_instead() {
     assert!(refused(&with("\"spout\":{},", PFS), "spout is not supported").hint.is_some());
     assert!(refused(&with("\"incremental\":true,", PFS), "incremental").hint.is_some());
-    assert!(read(&with("\"incremental\":false,", PFS)).is_ok());
+    for off in ["false", "\"false\"", "null"] {
+        assert!(read(&with(&format!("\"incremental\":{off},"), PFS)).is_ok(), "{off}");
+    }
     refused(&with("", r#"{"git":{"url":"https://example.com/x.git"}}"#), "git inputs");
 }
 
