@@ -242,7 +242,11 @@ fn keys_of_secrets_are_names_of_files() {
     let server = prepared();
     for key in ["../../escaped", "a/b", "..", "ü"] {
         let literal = format!("{key}=value");
-        refused(&server, &["create", "secret", "s", "--from-literal", &literal], &["key", "invalid"]);
+        refused(
+            &server,
+            &["create", "secret", "s", "--from-literal", &literal],
+            &["key", "invalid"],
+        );
     }
     server.pfs(&["create", "secret", "s", "--from-literal", ".docker_config-1.json=value"]);
 }
@@ -252,9 +256,8 @@ fn only_the_owner_reads_the_state() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = prepared();
     server.pfs(&["create", "secret", "s", "--from-literal", "key=value"]);
-    let mode = |name: &str| {
-        fs::metadata(server.root().join(name)).unwrap().permissions().mode() & 0o777
-    };
+    let mode =
+        |name: &str| fs::metadata(server.root().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(""), mode("jobs")), (0o700, 0o700));
     for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
         assert_eq!(mode(name), 0o600, "{name}");

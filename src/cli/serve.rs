@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::IsTerminal as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

@@ -124,7 +124,8 @@ impl Work {
     }
 
     fn view_of(&self, source: &InputSource) -> ViewSource {
-        let owner = self.account().map(|user| Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+        let owner =
+            self.account().map(|user| Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
         ViewSource { root: self.root_of(source), paths: source.paths.clone(), owner }
     }
 
@@ -132,9 +133,7 @@ impl Work {
     async fn open_views(&self, dirs: &[InputDirectory]) -> Result<Option<OpenViews>> {
         let Some(views) = self.controller.views() else { return Ok(None) };
         let shared = dirs.iter().filter(|dir| is_shared(dir)).flat_map(|dir| &dir.sources);
-        let sources = shared
-            .map(|source| self.view_of(source))
-            .collect();
+        let sources = shared.map(|source| self.view_of(source)).collect();
         Ok(Some(views.open(sources).await?))
     }
 

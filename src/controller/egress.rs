@@ -29,12 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ControllerError::Job`] with what went wrong: the job then fails.
 /// [`ControllerError::Cancelled`] when the job was stopped meanwhile.
-pub(super) async fn push(
-    controller: &Controller,
-    job: &Job,
-    root: &Root,
-    url: &str,
-) -> Result<()> {
+pub(super) async fn push(controller: &Controller, job: &Job, root: &Root, url: &str) -> Result<()> {
     let failed = |what: String| ControllerError::Job(format!("egress to {url} failed: {what}"));
     let store = open(url, &StoreOptions::default()).map_err(|error| failed(error.to_string()))?;
     let cancel = controller.cancel_of(job);

@@ -50,7 +50,8 @@ impl MountPoints {
     pub fn hold(&self, at: &Path) -> io::Result<Held> {
         let mut users = self.users();
         let of_ours = |dir: &&Path| users.contains_key(*dir) || fs::symlink_metadata(dir).is_err();
-        let mut dirs: Vec<PathBuf> = at.ancestors().take_while(of_ours).map(Path::to_owned).collect();
+        let mut dirs: Vec<PathBuf> =
+            at.ancestors().take_while(of_ours).map(Path::to_owned).collect();
         dirs.reverse();
         let mut held = Held { points: self.clone(), dirs: Vec::new() };
         if is_private(&dirs) {

@@ -86,8 +86,7 @@ impl Controller {
     ) -> Result<()> {
         let unreadable = |error| ControllerError::Job(format!("datum {}: {error}", datum.id));
         let record: DatumRecord = serde_json::from_slice(&datum.payload).map_err(unreadable)?;
-        let record =
-            DatumRecord { state: DatumState::Failed, reason: reason.to_owned(), ..record };
+        let record = DatumRecord { state: DatumState::Failed, reason: reason.to_owned(), ..record };
         let now = self.clock().now();
         let mut content = FileWriter::new(writer, &[]);
         content.write(serde_json::to_vec(&record).map_err(unreadable)?.into()).await?;

@@ -54,9 +54,7 @@ impl Account {
         let gid = match group.map(|group| (group, group.parse::<u32>())) {
             None => found.gid,
             Some((_, Ok(gid))) => Gid::from_raw(gid),
-            Some((group, Err(_))) => {
-                Group::from_name(group)?.ok_or_else(|| missing("group"))?.gid
-            }
+            Some((group, Err(_))) => Group::from_name(group)?.ok_or_else(|| missing("group"))?.gid,
         };
         Ok(Self { gid, ..found })
     }
