@@ -161,7 +161,7 @@ fn refuse(fields: &mut Fields<'_>) -> Result<(), ReadError> {
     for (name, instead) in REFUSED {
         match fields.take(name) {
             None => {}
-            Some(node) if !inert::says_something(&inert::plain(node)) => {}
+            Some(node) if !inert::says_something(&document::plain(node)) => {}
             Some(node) => {
                 return Err(ReadError {
                     at: node.at,
