@@ -15,6 +15,7 @@ use super::proto::storage::file_filter::Filter;
 use super::proto::storage::{self as pb, fileset_server::Fileset};
 use super::service::{Services, service};
 use super::status::{Result, invalid, missing, refused};
+use crate::catalog::StoredRoot;
 use crate::model::TreePath;
 use crate::repo::{FileChanges, FileRange, RepoError};
 
@@ -45,7 +46,7 @@ impl Storage {
         mut requests: Streaming<pb::CreateFilesetRequest>,
     ) -> Result<pb::CreateFilesetResponse> {
         let repos = &self.services.repos;
-        let mut changes = repos.change_nothing();
+        let mut changes = repos.change_tree(&StoredRoot::default()).map_err(refused)?;
         while let Some(request) = requests.message().await? {
             match request.modification.ok_or_else(|| missing("modification"))? {
                 Modification::AppendFile(file) => {

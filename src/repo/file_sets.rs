@@ -102,10 +102,7 @@ impl Repos {
         let [first, rest @ ..] = ids else {
             return self.create_file_set(StoredRoot::default(), life).await;
         };
-        let first = self.file_set_as_commit(*first).await?;
-        let root = TreePath::root();
-        let mut changes = self.change_nothing();
-        changes.copy(&first, &root, &root, false).await?;
+        let mut changes = self.change_tree(&self.file_set(*first).await?.root)?;
         for id in rest {
             self.lay(&mut changes, *id).await?;
         }

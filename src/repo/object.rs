@@ -27,7 +27,7 @@ pub fn key(commit: &Commit) -> String {
 }
 
 /// What the keys of a repo's commit objects start with, before a slash.
-fn prefix(repo: &Repo) -> String {
+pub(super) fn prefix(repo: &Repo) -> String {
     format!("{ALL}/{}/{}.{}", repo.project, repo.name, repo.kind.as_str())
 }
 

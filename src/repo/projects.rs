@@ -201,10 +201,16 @@ impl Repos {
             let commits = self.commits_of(repo).await?;
             ops.extend(commits.guards);
             ops.push(Op::DeleteRepo(repo.clone()));
-            ops.push(self.note_removal(&commits.all).await?);
-            match self.catalog.apply(ops).await {
-                Ok(()) => return self.delete_objects().await,
-                Err(e) => attempts.again(e)?,
+            if self.together.is_none() {
+                ops.push(self.note_removal(&commits.all).await?);
+            }
+            match (self.catalog.apply(ops).await, &self.together) {
+                (Ok(()), None) => return self.delete_objects().await,
+                (Ok(()), Some(gathering)) => {
+                    gathering.forget(commits.all);
+                    return Ok(());
+                }
+                (Err(e), _) => attempts.again(e)?,
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::graph::Changes;
 use super::{Repos, Result, object};
 use crate::catalog::{Catalog, CatalogError, CommitRow, Op, Pending};
-use crate::model::{Branch, Commit, CommitId, Repo};
+use crate::model::{Branch, Commit, CommitId};
 
 /// What happens besides the writes to the catalog.
 pub(super) struct Gathering {
@@ -22,7 +22,7 @@ struct State {
     /// The ids that what follows would have had, one use case at a time.
     sets: BTreeSet<CommitId>,
     objects: BTreeMap<Commit, CommitRow>,
-    gone: BTreeSet<Repo>,
+    gone: BTreeSet<Commit>,
 }
 
 impl Gathering {
@@ -46,11 +46,13 @@ impl Gathering {
         self.state().objects.insert(row.commit.clone(), row.clone());
     }
 
-    /// A repo that is gone, whose objects are to be deleted.
-    pub(super) fn forget(&self, repo: &Repo) {
+    /// Commits that are gone, whose objects are to be deleted.
+    pub(super) fn forget(&self, commits: Vec<Commit>) {
         let mut state = self.state();
-        state.objects.retain(|commit, _| commit.repo != *repo);
-        state.gone.insert(repo.clone());
+        for commit in commits {
+            state.objects.remove(&commit);
+            state.gone.insert(commit);
+        }
     }
 }
 
@@ -111,12 +113,18 @@ impl Together {
         }
         let mut batch = self.pending.batch();
         batch.extend(also);
+        let gone: Vec<_> = gone.into_iter().collect();
+        let removing = match gone.is_empty() {
+            true => None,
+            false => Some(self.base.removing.lock().await),
+        };
+        if removing.is_some() {
+            batch.push(self.base.note_removal(&gone).await?);
+        }
         match self.base.catalog.apply(batch).await {
             Ok(()) => {
-                // A repo may be deleted and made again.
-                let kept: BTreeSet<_> = objects.keys().map(object::key).collect();
-                for repo in gone {
-                    self.base.delete_objects_but(&repo, |key| kept.contains(key)).await?;
+                if removing.is_some() {
+                    self.base.delete_objects().await?;
                 }
                 Ok(true)
             }

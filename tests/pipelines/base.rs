@@ -61,6 +61,7 @@ async fn jobs_of_a_version_replaced_are_ended_by_whoever_finds_them() {
         replaces: Some(1),
         spec_root: server.catalog().commit(&spec_commit).await.unwrap().unwrap().root,
         spec: row.spec.replace("sleep 600", "true"),
+        user_spec: String::new(),
         salt: row.salt,
         inputs: row.inputs,
         triggers: BTreeMap::new(),

@@ -7,6 +7,7 @@ use super::Pfs;
 use crate::api::convert::{self, CommitRef};
 use crate::api::proto::pfs_v2::{self as pb, add_file, modify_file_request::Body};
 use crate::api::status::{Result, invalid, missing, refused};
+use crate::catalog::StoredRoot;
 use crate::model::TreePath;
 use crate::repo::{ChangeNote, Fetch, FileChanges, NewFile};
 use crate::tree::{Entry, EntryKind};
@@ -46,7 +47,8 @@ impl Pfs {
         mut requests: Streaming<pb::ModifyFileRequest>,
     ) -> Result<pb::CreateFileSetResponse> {
         let repos = &self.services.repos;
-        let mut changes = Changes { changes: repos.change_nothing(), deleted: None };
+        let begun = repos.change_tree(&StoredRoot::default()).map_err(refused)?;
+        let mut changes = Changes { changes: begun, deleted: None };
         while let Some(request) = requests.message().await? {
             self.change(&mut changes, request).await?;
         }

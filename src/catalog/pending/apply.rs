@@ -114,6 +114,7 @@ impl Rows {
             | Op::UpdateTransaction { .. }
             | Op::RenewTransaction { .. }
             | Op::ExpectLapsed { .. }
+            | Op::ExpectStaged { .. }
             | Op::DeleteTransaction(_)
             | Op::PutGathered { .. }
             | Op::DeleteGathered { .. }

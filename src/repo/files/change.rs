@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::pending::{Known, Pending};
 use super::read::no_file;
 use super::root_of;
-use crate::catalog::CommitRow;
+use crate::catalog::{CommitRow, StoredRoot};
 use crate::chunk::{Content, FileWriter, PackWriter};
 use crate::model::{Branch, Commit, CommitId, Ref, Repo, Timestamp, TreePath};
 use crate::repo::{RepoError, Repos, Result};
@@ -115,21 +115,21 @@ impl Repos {
         })
     }
 
-    /// Begins changes of no commit, upon nothing; [`FileChanges::into_root`]
-    /// ends them.
-    #[must_use]
-    pub fn change_nothing(&self) -> FileChanges {
-        FileChanges {
+    /// Begins changes of a tree that belongs to no commit;
+    /// [`FileChanges::into_root`] ends them.
+    pub fn change_tree(&self, tree: &StoredRoot) -> Result<FileChanges> {
+        let root = root_of(tree)?;
+        Ok(FileChanges {
             writer: self.blobs.writer(),
             repos: self.clone(),
             target: Target::Alone,
-            base: Root::empty(),
-            root: Root::empty(),
+            base: root,
+            root,
             pending: Pending::default(),
-            replaced: Replaced::upon(Root::empty()),
+            replaced: Replaced::upon(root),
             open: None,
             continued: BTreeMap::new(),
-        }
+        })
     }
 
     async fn change_branch(&self, branch: Branch, note: ChangeNote) -> Result<(Target, Root)> {
