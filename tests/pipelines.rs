@@ -389,18 +389,10 @@ async fn outputs(copied: bool) {
     let tree = Tree::new(&server.nodes, server.root(&job.output).await);
     let mode = tree.get(&name("d/s/f")).await.unwrap().unwrap().mode;
     assert_ne!(mode & 0o111, 0);
-    for (name, script, why) in [
-        ("pipe", "mkfifo /pfs/out/pipe", "/pfs/out/pipe cannot be kept: it is a named pipe"),
-        (
-            "below",
-            "ln -s /etc/passwd/x /pfs/out/l",
-            "/pfs/out/l cannot be kept: /etc/passwd/x: Not",
-        ),
-    ] {
-        server.create(spec(name, "in", "/*", script)).await;
-        let job = server.job(name, 1).await;
-        assert!(job.reason.contains(why), "{}", job.reason);
-    }
+    server.create(spec("pipe", "in", "/*", "mkfifo /pfs/out/pipe")).await;
+    let job = server.job("pipe", 1).await;
+    let why = "/pfs/out/pipe cannot be kept: it is a named pipe";
+    assert!(job.reason.contains(why), "{}", job.reason);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! One datum: its view, its tries, its outputs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -253,8 +255,12 @@ impl Work {
 
     async fn prepare(&self, dirs: &[InputDirectory], views: Option<&OpenViews>) -> Result<Try> {
         let dir = self.controller.scratch_dir();
-        let make =
-            |path: PathBuf| std::fs::create_dir_all(&path).map_err(ControllerError::io(path));
+        let make = |path: PathBuf| {
+            // Others than the server's user may be who the program runs as.
+            let made = std::fs::create_dir_all(&path)
+                .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o755)));
+            made.map_err(ControllerError::io(path))
+        };
         for sub in ["out", "stage"] {
             make(dir.join(sub))?;
         }
@@ -429,19 +435,31 @@ fn is_shared(dir: &InputDirectory) -> bool {
 }
 
 /// Removes what a try left on this machine.
-fn remove_scratch(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    if std::fs::remove_dir_all(dir).is_ok() {
-        return;
+pub(super) fn remove_scratch(dir: &Path) {
+    let removed = std::fs::remove_dir_all(dir).or_else(|_| {
+        // Without root rights a directory may be one that nobody may enter.
+        open_up(dir);
+        std::fs::remove_dir_all(dir)
+    });
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            // What cannot be helped here is tried again at the next start.
+            tracing::warn!(dir = %dir.display(), %error, "a scratch directory is left behind");
+        }
+        Ok(()) | Err(_) => {}
     }
-    // Without root rights overlayfs leaves a directory nobody may enter.
-    for input in std::fs::read_dir(dir.join("in")).into_iter().flatten().flatten() {
-        let inner = input.path().join("work/work");
-        // What cannot be helped here is tried again at the next start.
-        let _ = std::fs::set_permissions(inner, std::fs::Permissions::from_mode(0o700));
-    }
-    if let Err(error) = std::fs::remove_dir_all(dir) {
-        tracing::warn!(dir = %dir.display(), %error, "a scratch directory is left behind");
+}
+
+/// Lets the owner into every directory below `dir`, as far as it may.
+fn open_up(dir: &Path) {
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let _ = std::fs::set_permissions(&dir, Permissions::from_mode(0o700));
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                dirs.push(entry.path());
+            }
+        }
     }
 }
 

@@ -256,12 +256,9 @@ impl Controller {
     /// Removes what a former server of this directory left behind.
     async fn clear_scratch(&self) -> Result<()> {
         let dir = self.config().dir.join("scratch");
-        match tokio::fs::remove_dir_all(&dir).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(dir = %dir.display(), %error, "scratch files are left behind");
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let left = dir.clone();
+        // Nothing of it is needed, so whether it is gone is seen by the making.
+        let _ = tokio::task::spawn_blocking(move || datum::remove_scratch(&left)).await;
         tokio::fs::create_dir_all(&dir).await.map_err(ControllerError::io(dir))?;
         self.mount_points().clear_left();
         self.clear_logs().await

@@ -92,8 +92,10 @@ async fn ticks_keep_to_their_schedule_whatever_becomes_of_others() {
 async fn a_refused_pipeline_leaves_no_cron_repo_and_a_deleted_one_none_either() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    server.create_repo("p").await;
-    server.put("p", &[("x", Some("x"))]).await;
+    for repo in ["p", "data"] {
+        server.create_repo(repo).await;
+        server.put(repo, &[("x", Some("x"))]).await;
+    }
     let ticking = |name: &str, repo: &str| {
         let mut ticking = spec(name, "in", "/", "true");
         ticking["input"] = serde_json::json!({"cross": [
@@ -103,13 +105,13 @@ async fn a_refused_pipeline_leaves_no_cron_repo_and_a_deleted_one_none_either() 
         ticking
     };
     let repo = |text: &str| Repo::user(ProjectName::default_project(), name(text));
-    for refused in [ticking("q", "none"), ticking("p", "p")] {
+    for refused in [ticking("q", "none"), ticking("p", "data")] {
         server.request(refused, false, false).await.unwrap_err();
     }
     for ticks in ["q_tick", "p_tick"] {
         assert!(server.catalog().repo(&repo(ticks)).await.unwrap().is_none(), "{ticks:?}");
     }
-    server.create(ticking("q", "p")).await;
+    server.create(ticking("q", "data")).await;
     assert!(server.catalog().repo(&repo("q_tick")).await.unwrap().is_some());
     server.controller.delete_pipeline(&pipeline("q"), false, false).await.unwrap();
     assert!(server.catalog().repo(&repo("q_tick")).await.unwrap().is_none());

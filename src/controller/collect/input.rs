@@ -49,8 +49,8 @@ pub(super) enum Seen {
     Nothing,
     /// A file of the program's own, or a directory of which part is.
     Own(Thing),
-    /// What a tree has there.
-    Tree(Root, Entry),
+    /// What the tree of this source has there.
+    Tree(usize, Entry),
 }
 
 /// An input that can be read.
@@ -71,6 +71,10 @@ impl<'a> Reader<'a> {
 
     pub fn own(&self) -> &Directory {
         &self.own
+    }
+
+    pub fn root(&self, source: usize) -> Root {
+        *self.shown[source].0.root()
     }
 
     pub async fn seen(&self, path: &Path) -> Result<Seen, Fault> {
@@ -117,7 +121,7 @@ impl<'a> Reader<'a> {
 
     async fn in_trees(&self, path: &Path) -> Result<Seen, Fault> {
         let Some(path) = tree_path(path) else { return Ok(Seen::Nothing) };
-        for (tree, filter) in self.shown.iter().rev() {
+        for (source, (tree, filter)) in self.shown.iter().enumerate().rev() {
             if !filter.covers(&path) && !filter.leads(&path) {
                 continue;
             }
@@ -126,7 +130,7 @@ impl<'a> Reader<'a> {
                 false => tree.get(&path).await?,
             };
             if let Some(entry) = entry {
-                return Ok(Seen::Tree(*tree.root(), entry));
+                return Ok(Seen::Tree(source, entry));
             }
         }
         Ok(Seen::Nothing)

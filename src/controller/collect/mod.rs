@@ -9,7 +9,7 @@ mod input;
 mod links;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt as _;
 use super::error::{ControllerError, Result};
 use crate::chunk::{FileWriter, PackWriter};
 use crate::model::TreePath;
-use crate::tree::{Edit, Entry, EntryKind, LINK_MAX, Root, Tree};
+use crate::tree::{Edit, Entry, EntryKind, LINK_MAX, Tree};
 use directory::{Directory, Thing, ThingKind};
 use input::{Fault, Reader, Seen, tree_path};
 use links::{Area, Led, Pfs, Place};
@@ -129,7 +129,7 @@ impl Walk<'_> {
 
     /// Takes one entry of a directory; answers the directory to go on in, if
     /// it is one.
-    async fn entry(&mut self, dir: &OpenDir, name: &OsString) -> Result<Option<OpenDir>> {
+    async fn entry(&mut self, dir: &OpenDir, name: &OsStr) -> Result<Option<OpenDir>> {
         // Others have their turn, however much there is.
         tokio::task::consume_budget().await;
         let Some(text) = name.to_str() else {
@@ -158,7 +158,7 @@ impl Walk<'_> {
         link: Place,
         to: TreePath,
         through: Option<Arc<Hop>>,
-        target: &OsString,
+        target: &OsStr,
     ) -> Result<Option<OpenDir>> {
         let led = self.pfs.follow(&link, target).await.map_err(|fault| failed(&to, fault))?;
         let (place, seen) = match led {
@@ -178,12 +178,7 @@ impl Walk<'_> {
     }
 
     /// Publishes a link as a link.
-    fn keep_link(
-        &mut self,
-        to: &TreePath,
-        target: &OsString,
-        why: &str,
-    ) -> Result<Option<OpenDir>> {
+    fn keep_link(&mut self, to: &TreePath, target: &OsStr, why: &str) -> Result<Option<OpenDir>> {
         let Some(text) = target.to_str().filter(|text| text.len() <= LINK_MAX) else {
             return refuse(to, "the target of the symbolic link is not UTF-8");
         };
@@ -201,7 +196,7 @@ impl Walk<'_> {
         match seen {
             Seen::Nothing => Ok(None),
             Seen::Own(thing) => self.take_own(at, &thing).await,
-            Seen::Tree(root, entry) => self.take_from_tree(at, root, entry).await,
+            Seen::Tree(source, entry) => self.take_from_tree(at, source, entry).await,
         }
     }
 
@@ -222,12 +217,13 @@ impl Walk<'_> {
     async fn take_from_tree(
         &mut self,
         at: OpenDir,
-        root: Root,
+        source: usize,
         entry: Entry,
     ) -> Result<Option<OpenDir>> {
         let (Area::Input(index), Some(path)) = (at.place.area, tree_path(&at.place.path)) else {
             return Ok(None);
         };
+        let root = self.pfs.inputs[index].root(source);
         let whole = match &entry.kind {
             EntryKind::File(_) | EntryKind::Symlink(_) => true,
             EntryKind::Dir => {
@@ -270,8 +266,7 @@ impl Walk<'_> {
 impl Hop {
     /// Whether the way to this link led through `dir`.
     fn came_from(&self, dir: &Place) -> bool {
-        let before = std::iter::successors(Some(self), |hop| hop.before.as_deref());
-        let mut hops = before;
+        let mut hops = std::iter::successors(Some(self), |hop| hop.before.as_deref());
         hops.any(|hop| dir.holds(&hop.from))
     }
 }
