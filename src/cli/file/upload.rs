@@ -72,7 +72,7 @@ pub async fn upload(
         }
         None => None,
     };
-    let packs = Packing::Untried(server, target.clone());
+    let packs = Packing::Untried(Box::new((server, target.clone())));
     let (queue, messages) = mpsc::channel(AHEAD);
     let (files, append) = (Vec::new(), how.append);
     let batches = Batches { queue: queue.clone(), files, bytes: 0, append, progress, packs, split };
@@ -130,7 +130,7 @@ struct Splitting {
 
 /// Whether large files are packed here.
 enum Packing {
-    Untried(Client, v1::PutTarget),
+    Untried(Box<(Client, v1::PutTarget)>),
     Here(Box<Packs>),
     AtTheServer,
 }
@@ -293,7 +293,8 @@ impl Batches {
 
     /// A large file: packed here where that can be.
     fn large(&mut self, from: &mut File, path: &str, kept: Kept) -> Outcome {
-        if let Packing::Untried(client, target) = &self.packs {
+        if let Packing::Untried(untried) = &self.packs {
+            let (client, target) = &**untried;
             let opened = Handle::current().block_on(Packs::open(client, target))?;
             self.packs =
                 opened.map_or(Packing::AtTheServer, |packs| Packing::Here(Box::new(packs)));
