@@ -1,5 +1,8 @@
 //! Random operations against a model, with crashes in between.
 
+mod endings;
+mod power;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
