@@ -21,7 +21,23 @@ use crate::vfs::VfsError;
 /// written to the same file system.
 const ONE_BY_ONE: usize = 64;
 
-/// What is to be made durable.
+/// What is to be made durable; what was not is to be so the next time.
+struct Gathered<'a> {
+    view: &'a TransactionView,
+    pending: Pending,
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        let Pending { files, removed, .. } = std::mem::take(&mut self.pending);
+        for staged in &files {
+            self.view.unsynced(staged);
+        }
+        self.view.lock().removed.extend(removed);
+    }
+}
+
+#[derive(Default)]
 struct Pending {
     generation: u64,
     files: Vec<Arc<Staged>>,
@@ -43,41 +59,36 @@ impl TransactionView {
     pub async fn checkpoint(&self) -> Result<(), VfsError> {
         let _alone = self.syncing.lock().await;
         let Some(pending) = gather(&mut self.lock()) else { return Ok(()) };
-        let done = self.make_durable(&pending).await;
+        // Whoever waits for this may give up at any point.
+        let mut gathered = Gathered { view: self, pending };
+        let synced = self.make_durable(&gathered.pending).await?;
+        let pending = std::mem::take(&mut gathered.pending);
         let mut state = self.lock();
-        match done {
-            Ok(end) if state.generation == pending.generation => {
-                state.synced = end;
-                state.durable_files = state.durable_files.max(pending.next_file);
-                pending.removed.into_iter().for_each(|file| state.staging.remove(file));
-            }
-            Ok(_) => {} // committed meanwhile: there is a new journal
-            Err(_) => {
-                state.removed.extend(pending.removed);
-                for staged in pending.files {
-                    staged.unsynced.store(true, Ordering::Release);
-                    state.unsynced.push(staged);
-                }
-            }
+        if state.generation == pending.generation {
+            state.synced = synced;
+            state.durable_files = state.durable_files.max(pending.next_file);
         }
-        Ok(done.map(drop)?)
+        pending.removed.into_iter().for_each(|file| state.staging.remove(file));
+        drop(state);
+        Ok(())
     }
 
-    /// Answers where the journal ends that is durable now.
+    /// Answers up to where the journal is durable now, and vouched for.
     async fn make_durable(&self, pending: &Pending) -> io::Result<u64> {
         let (staging, files) = (Arc::clone(&self.staging), pending.files.clone());
         let synced = tokio::task::spawn_blocking(move || sync_files(&staging, &files));
         synced.await.map_err(io::Error::other)??;
-        let (journal, end) = {
+        let (journal, synced) = {
             let mut state = self.lock();
             let same = state.generation == pending.generation;
             let Some(journal) = state.journal.as_mut().filter(|_| same) else { return Ok(0) };
+            let all = journal.end() == pending.until;
             journal.append(&Record::Synced { until: pending.until })?;
-            (journal.handle()?, journal.end())
+            (journal.handle()?, if all { journal.end() } else { pending.until })
         };
-        let synced = tokio::task::spawn_blocking(move || journal.sync_data());
-        synced.await.map_err(io::Error::other)??;
-        Ok(end)
+        let done = tokio::task::spawn_blocking(move || journal.sync_data());
+        done.await.map_err(io::Error::other)??;
+        Ok(synced)
     }
 
     /// Notes that `staged` was, or is about to be, written to.
