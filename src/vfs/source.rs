@@ -24,7 +24,7 @@ pub struct Resolved {
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The commit that holds them.
-    pub commit: CommitId,
+    pub commit: Resolved,
     /// What the transaction goes on from: that commit, or a later one.
     pub head: Resolved,
     /// The name under which the transaction goes on.
@@ -65,10 +65,16 @@ pub trait Source: Send + Sync + 'static {
     /// Where trees and contents are read from.
     fn nodes(&self) -> &Nodes;
 
-    /// Publishes the edits of a transaction as one commit of its branch. `writer` takes the content of the edits
-    /// as they are read; flush it before they count. Fails with
-    /// [`VfsError::Conflict`] when the head has moved in a way that the edits
-    /// do not go with; nothing is published then.
+    /// Publishes the edits of a transaction as one commit of its branch.
+    /// `writer` takes the content of the edits as they are read; flush it
+    /// before they count.
+    ///
+    /// Fails with [`VfsError::Conflict`] when the head has moved in a way that
+    /// the edits do not go with, and with [`VfsError::Unsettled`] when it is
+    /// not known whether they were published or what the transaction goes on
+    /// from: asked again for the same `transaction.id`, with edits that must be
+    /// the same, this answers what became of them. After any other error
+    /// nothing was published.
     async fn publish(
         &self,
         transaction: &Started,

@@ -75,9 +75,9 @@ impl Files {
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                let old = transaction.base();
-                transaction.commit(&*repos.source, value, Then::GoOn).await?;
-                self.tell_refreshed(&transaction, &old).await
+                let committed = transaction.commit(&*repos.source, value, Then::GoOn).await;
+                self.tell_refreshed(&transaction);
+                committed.map(drop)
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 transaction.abort(&*repos.source, value).await
@@ -92,15 +92,15 @@ impl Files {
 
 /// What a transaction stands at.
 fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsError> {
-    let started = transaction.started();
+    let started = transaction.current();
     let (state, reason) = transaction.standing();
     Ok(json!({
         "transaction": started.id.to_string(),
         "branch": started.branch.to_string(),
         "state": state,
         "reason": reason,
-        "base": text(transaction.base_commit()),
-        "changes": transaction.changes()?.len(),
+        "base": text(started.base),
+        "changes": transaction.change_count()?,
         "staging": transaction.dir().display().to_string(),
     }))
 }

@@ -11,13 +11,15 @@ use pfs::chunk::{BlobConfig, Blobs, FileWriter, PackWriter};
 use pfs::model::{
     Clock as _, CommitId, Move, ProjectName, Ref, RefBase, Repo, SystemClock, Timestamp, TreePath,
 };
-use pfs::store::Store;
+use pfs::store::{Backend, FaultStore, RetryPolicy, Store};
 use pfs::tree::{ApplyOptions, Edit, Entry, NodeCache, Nodes, Root, Tree, apply};
 use pfs::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
 use tokio::sync::broadcast;
 
 pub struct Fake {
     nodes: Nodes,
+    /// What mounts read with.
+    reading: Nodes,
     /// Finished commits of master, oldest first.
     repos: Mutex<BTreeMap<Repo, Vec<Resolved>>>,
     moved: broadcast::Sender<Moved>,
@@ -36,11 +38,30 @@ pub fn then() -> Timestamp {
     Timestamp::from_parts(1_500_000_000, 123_456_789)
 }
 
+fn nodes(store: Store) -> Nodes {
+    let blobs = Blobs::new(store, Arc::new(SystemClock), BlobConfig::default());
+    Nodes::new(blobs, NodeCache::new(16 << 20))
+}
+
 impl Fake {
     pub fn new() -> Arc<Self> {
-        let blobs = Blobs::new(Store::memory(), Arc::new(SystemClock), BlobConfig::default());
-        let nodes = Nodes::new(blobs, NodeCache::new(16 << 20));
-        Arc::new(Self { nodes, repos: Mutex::default(), moved: broadcast::channel(64).0 })
+        let nodes = nodes(Store::memory());
+        Self::read_with(nodes.clone(), nodes)
+    }
+
+    /// Repos whose mounts find in the store what `faults` lets them, and know
+    /// nothing from writing it.
+    pub fn faulty() -> (Arc<Self>, Arc<FaultStore>) {
+        let memory = Store::memory().backend();
+        let faults = FaultStore::new(Arc::clone(&memory));
+        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+        let reading = Store::new(Arc::clone(&faults) as Arc<dyn Backend>, retry);
+        (Self::read_with(nodes(Store::new(memory, retry)), nodes(reading)), faults)
+    }
+
+    fn read_with(nodes: Nodes, reading: Nodes) -> Arc<Self> {
+        let (repos, moved) = (Mutex::default(), broadcast::channel(64).0);
+        Arc::new(Self { nodes, reading, repos, moved })
     }
 
     pub fn create(&self, name: &str) {
@@ -144,7 +165,7 @@ impl Source for Fake {
     }
 
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.reading
     }
 
     async fn publish(
@@ -159,7 +180,7 @@ impl Source for Fake {
             return Err(VfsError::Conflict("the head has moved".into()));
         }
         let head = self.apply(&transaction.branch.repo, edits, writer).await?;
-        Ok(Published { commit: head.commit, head, transaction: transaction.id })
+        Ok(Published { commit: head.clone(), head, transaction: transaction.id })
     }
 
     async fn abandon(&self, _transaction: &Started, _reason: &str) -> Result<(), VfsError> {

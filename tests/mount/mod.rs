@@ -2,6 +2,7 @@
 
 mod datums;
 mod fake;
+mod following;
 mod reading;
 mod writing;
 

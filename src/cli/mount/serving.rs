@@ -271,8 +271,9 @@ impl Serving {
         for (view, held) in self.transactions {
             match end(&self.source, &view, &held, self.commit).await {
                 Ok(Kept::No) => held.discard(&self.staging)?,
-                Ok(Kept::Yes) => drop(held),
+                Ok(Kept::Yes) => keep(&view).await,
                 Err(error) => {
+                    keep(&view).await;
                     // `pfs umount` finds it here.
                     drop(std::fs::write(held.dir.join("failed"), error.to_string()));
                     let kept = format!("the changes are kept in {}", held.dir.display());
@@ -281,6 +282,13 @@ impl Serving {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Makes what stays durable, as far as the disk can.
+async fn keep(view: &TransactionView) {
+    if let Err(error) = view.checkpoint().await {
+        say(&format!("what is kept may not survive the loss of power: {error}"));
     }
 }
 
@@ -302,7 +310,7 @@ async fn end(
         return Ok(Kept::Yes); // aborted, to be looked at
     }
     if !view.is_changed().map_err(lost)? {
-        source.abandon(view.started(), "nothing was written").await.map_err(lost)?;
+        source.abandon(&view.current(), "nothing was written").await.map_err(lost)?;
         return Ok(Kept::No);
     }
     match commit {

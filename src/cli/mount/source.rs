@@ -14,7 +14,7 @@ use super::wire;
 use crate::api::client::{Client, Code, Status};
 use crate::api::proto::{pfs_v1 as v1, pfs_v2};
 use crate::chunk::PackWriter;
-use crate::model::{Branch, BranchName, Clock, Ref, RefBase, Repo, TransactionId};
+use crate::model::{Branch, BranchName, Clock, CommitId, Ref, RefBase, Repo, TransactionId};
 use crate::tree::Nodes;
 use crate::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
 
@@ -23,6 +23,9 @@ const LEASE: u32 = 60;
 
 /// How long to wait before asking a server again that went away.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How often a commit that was not answered is asked for again.
+const ATTEMPTS: u32 = 20;
 
 /// Bytes of edits sent in one message.
 const BATCH: usize = 4 << 20;
@@ -36,18 +39,24 @@ pub struct ServerSource {
     moved: broadcast::Sender<Moved>,
     watched: Mutex<HashSet<BranchName>>,
     seen: Mutex<HashSet<Repo>>,
-    /// The server's transaction behind each of ours.
+    /// What is known of the transactions that are in use.
     open: Mutex<HashMap<TransactionId, Behind>>,
     /// Set when no transaction is to follow the next commit.
     closing: AtomicBool,
 }
 
 /// A transaction as the server has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Behind {
-    id: TransactionId,
     /// Whether edits of an earlier attempt may be staged there.
     staged: bool,
+    /// The description that it was told to commit with. Whether it has may be
+    /// unknown; what is staged stays as it is until it is known.
+    told: Option<String>,
+    /// The one that follows it, drawn once so that it is opened once.
+    next: TransactionId,
+    /// What became of it, until the next one is in use.
+    published: Option<Published>,
 }
 
 impl ServerSource {
@@ -78,8 +87,13 @@ impl ServerSource {
         let resumed = id.is_some();
         let id = id.unwrap_or_else(|| self.clock.transaction_id());
         let base = self.open_behind(branch, id).await?;
-        self.behind().insert(id, Behind { id, staged: resumed });
+        self.follow_transaction(id, resumed);
         Ok((id, base))
+    }
+
+    fn follow_transaction(&self, id: TransactionId, staged: bool) {
+        let next = self.clock.transaction_id();
+        self.behind().insert(id, Behind { staged, told: None, next, published: None });
     }
 
     /// No transaction is to be opened after the next commit.
@@ -107,9 +121,14 @@ impl ServerSource {
             .map_err(|status| failed(&status))?;
         let info = info.into_inner();
         match info.state() {
-            v1::TransactionState::Committed | v1::TransactionState::Aborted => {
-                let state = info.state().as_str_name();
-                Err(VfsError::Conflict(format!("transaction {id} has ended: {state}")))
+            v1::TransactionState::Committed => {
+                let commit = hex::encode(&info.commit);
+                // Nothing is written while a commit is under way.
+                let what = format!("transaction {id} was committed with all changes as {commit}");
+                Err(VfsError::Conflict(what))
+            }
+            v1::TransactionState::Aborted => {
+                Err(VfsError::Conflict(format!("transaction {id} was given up")))
             }
             v1::TransactionState::Unknown
             | v1::TransactionState::Open
@@ -117,6 +136,12 @@ impl ServerSource {
             | v1::TransactionState::Sealed
             | v1::TransactionState::Conflict
             | v1::TransactionState::Orphaned => wire::base(&info),
+        }
+    }
+
+    fn change_behind(&self, id: TransactionId, change: impl FnOnce(&mut Behind)) {
+        if let Some(behind) = self.behind().get_mut(&id) {
+            change(behind);
         }
     }
 
@@ -132,8 +157,7 @@ impl ServerSource {
             loop {
                 timer.tick().await;
                 let Some(source) = source.upgrade() else { return };
-                let open: Vec<Behind> = source.behind().values().copied().collect();
-                for Behind { id, .. } in open {
+                for id in source.renewed() {
                     let id = id.as_bytes().to_vec();
                     let request = v1::RenewTransactionRequest { id, lease_seconds: LEASE };
                     if let Err(status) = source.client.native().renew_transaction(request).await {
@@ -142,6 +166,13 @@ impl ServerSource {
                 }
             }
         });
+    }
+
+    /// The transactions whose leases are to be renewed.
+    fn renewed(&self) -> Vec<TransactionId> {
+        let behind = self.behind();
+        let open = behind.iter().filter(|(_, behind)| behind.published.is_none());
+        open.map(|(id, _)| *id).collect()
     }
 
     /// Watches the heads of `branch` in every repo, once.
@@ -252,6 +283,72 @@ impl ServerSource {
             .map(drop)
             .map_err(|status| failed(&status))
     }
+
+    /// Has the server commit `id` and answers the commit. What was sent and not
+    /// answered is asked again: a transaction is committed once at most.
+    async fn settle(&self, id: TransactionId, message: &str) -> Result<CommitId, VfsError> {
+        let mut attempt = 0;
+        let answer = loop {
+            let mut batch = wire::Batch::new(id);
+            batch.message(message);
+            let edits = futures::stream::iter([batch.take()]);
+            match self.client.native().commit_transaction(edits).await {
+                Err(status) if is_silence(&status) && attempt < ATTEMPTS => attempt += 1,
+                answer => break answer,
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        let unsettled = |status: Status| VfsError::Unsettled(status.message().to_owned());
+        let info = match answer {
+            Ok(info) => info.into_inner(),
+            Err(status) if is_silence(&status) => return Err(unsettled(status)),
+            // The answer may be about what came after the commit.
+            Err(status) => match self.inspect(id).await {
+                Ok(info) if info.state() == v1::TransactionState::Committed => info,
+                Ok(_) => return self.not_committed(id, failed(&status)),
+                Err(inspected) if is_silence(&inspected) => return Err(unsettled(inspected)),
+                Err(_) => return self.not_committed(id, failed(&status)),
+            },
+        };
+        match info.state() {
+            v1::TransactionState::Committed => wire::commit(&info.commit),
+            v1::TransactionState::Conflict => {
+                self.not_committed(id, VfsError::Conflict(info.reason))
+            }
+            state @ (v1::TransactionState::Unknown
+            | v1::TransactionState::Open
+            | v1::TransactionState::Sealing
+            | v1::TransactionState::Sealed
+            | v1::TransactionState::Aborted
+            | v1::TransactionState::Orphaned) => {
+                let what = format!("not committed: {}", state.as_str_name());
+                self.not_committed(id, VfsError::Unavailable(what))
+            }
+        }
+    }
+
+    async fn inspect(&self, id: TransactionId) -> Result<v1::TransactionInfo, Status> {
+        let request = v1::InspectTransactionRequest { id: id.as_bytes().to_vec() };
+        Ok(self.client.native().inspect_transaction(request).await?.into_inner())
+    }
+
+    /// The server has said that nothing was published: `id` takes edits again.
+    fn not_committed<T>(&self, id: TransactionId, error: VfsError) -> Result<T, VfsError> {
+        self.change_behind(id, |behind| behind.told = None);
+        Err(error)
+    }
+}
+
+/// Whether a request may have been carried out without an answer.
+fn is_silence(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Internal
+    )
 }
 
 fn failed(status: &Status) -> VfsError {
@@ -324,61 +421,73 @@ impl Source for Following {
         writer: &PackWriter,
         message: &str,
     ) -> Result<Published, VfsError> {
-        let source = &self.0;
-        let behind = source.behind().get(&transaction.id).copied();
-        let behind = behind.ok_or(VfsError::NotFound)?;
-        if behind.staged {
-            source.unstage(behind.id, transaction.is_empty_base()).await?;
+        let (source, id) = (&self.0, transaction.id);
+        // Whoever goes on has heard what became of the one before.
+        source.behind().retain(|_, behind| {
+            behind.published.as_ref().is_none_or(|published| published.transaction != id)
+        });
+        let behind = source.behind().get(&id).cloned().ok_or(VfsError::NotFound)?;
+        if let Some(published) = behind.published {
+            return Ok(published);
         }
-        source.behind().insert(transaction.id, Behind { staged: true, ..behind });
-        source.stage(behind.id, edits, writer).await?;
-        let mut batch = wire::Batch::new(behind.id);
-        batch.message(message);
-        let edits = futures::stream::iter([batch.take()]);
-        let info = source
-            .client
-            .native()
-            .commit_transaction(edits)
-            .await
-            .map_err(|status| failed(&status))?;
-        let info = info.into_inner();
-        match info.state() {
-            v1::TransactionState::Committed => {}
-            v1::TransactionState::Conflict => return Err(VfsError::Conflict(info.reason)),
-            v1::TransactionState::Unknown
-            | v1::TransactionState::Open
-            | v1::TransactionState::Sealing
-            | v1::TransactionState::Sealed
-            | v1::TransactionState::Aborted
-            | v1::TransactionState::Orphaned => {
-                let state = info.state().as_str_name();
-                return Err(VfsError::Unavailable(format!("not committed: {state}")));
+        let message = match behind.told {
+            Some(told) => told,
+            None => {
+                if behind.staged {
+                    source.unstage(id, transaction.is_empty_base()).await?;
+                }
+                source.change_behind(id, |behind| behind.staged = true);
+                source.stage(id, edits, writer).await?;
+                source.change_behind(id, |behind| behind.told = Some(message.to_owned()));
+                message.to_owned()
             }
+        };
+        let commit = source.settle(id, &message).await?;
+        let published = self.after(transaction, commit, behind.next).await?;
+        if published.transaction != id {
+            source.follow_transaction(published.transaction, false);
         }
-        source.behind().remove(&transaction.id);
-        let commit = wire::commit(&info.commit)?;
-        let head = self.resolve(&transaction.branch.repo, Some(&Ref::commit(commit))).await?;
-        let head = head.ok_or(VfsError::NotFound)?;
-        if source.closing.load(Ordering::Acquire) {
-            return Ok(Published { commit, head, transaction: behind.id });
-        }
-        let next = source.clock.transaction_id();
-        let base = source.open_behind(&transaction.branch, next).await?;
-        source.behind().insert(transaction.id, Behind { id: next, staged: false });
-        Ok(Published { commit, head: base.unwrap_or(head), transaction: next })
+        source.change_behind(id, |behind| behind.published = Some(published.clone()));
+        Ok(published)
     }
 
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError> {
-        let behind = self.0.behind().remove(&transaction.id);
-        let Some(Behind { id, .. }) = behind else { return Ok(()) };
-        let (id, reason) = (id.as_bytes().to_vec(), reason.to_owned());
-        let request = v1::AbortTransactionRequest { id, reason };
-        self.0
-            .client
-            .native()
-            .abort_transaction(request)
-            .await
-            .map(drop)
-            .map_err(|status| failed(&status))
+        let id = transaction.id;
+        if !self.0.behind().contains_key(&id) {
+            return Ok(());
+        }
+        let (bytes, reason) = (id.as_bytes().to_vec(), reason.to_owned());
+        let request = v1::AbortTransactionRequest { id: bytes, reason };
+        let aborted = self.0.client.native().abort_transaction(request).await;
+        aborted.map_err(|status| failed(&status))?;
+        self.0.behind().remove(&id);
+        Ok(())
+    }
+}
+
+impl Following {
+    /// What follows the commit of `transaction`: the transaction `next`, upon
+    /// the head, unless the source is closing.
+    async fn after(
+        &self,
+        transaction: &Started,
+        commit: CommitId,
+        next: TransactionId,
+    ) -> Result<Published, VfsError> {
+        let unsettled = |error| VfsError::Unsettled(format!("published as {commit}, but: {error}"));
+        let repo = &transaction.branch.repo;
+        let found = match self.resolve(repo, Some(&Ref::commit(commit))).await {
+            Ok(found) => found,
+            Err(VfsError::NotFound) => None,
+            Err(error) => return Err(unsettled(error)),
+        };
+        let gone = || VfsError::Conflict(format!("published as {commit}, which is gone again"));
+        let commit = found.ok_or_else(gone)?;
+        if self.0.closing.load(Ordering::Acquire) {
+            return Ok(Published { head: commit.clone(), commit, transaction: transaction.id });
+        }
+        let head = self.0.open_behind(&transaction.branch, next).await.map_err(unsettled)?;
+        let head = head.unwrap_or_else(|| commit.clone());
+        Ok(Published { commit, head, transaction: next })
     }
 }

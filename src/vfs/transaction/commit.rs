@@ -1,12 +1,14 @@
 //! The end of a transaction, or of a stretch of it.
 
 use super::node::{Body, Data};
-use super::recover::{inspect, restart, write_started};
-use super::{NodeId, Seal, Standing, TransactionView};
-use crate::model::{CommitId, TransactionId};
-use crate::tree::Tree;
+use super::recover::{note_end, restart};
+use super::refresh::Unrefreshed;
+use super::{NodeId, Seal, Standing, Started, TransactionView};
+use crate::chunk::Content;
+use crate::model::CommitId;
+use crate::tree::{EntryKind, Tree};
 use crate::vfs::VfsError;
-use crate::vfs::source::{Published, Resolved, Source};
+use crate::vfs::source::{Published, Source};
 
 /// What comes after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,7 @@ impl TransactionView {
         let state = self.lock();
         match &state.standing {
             Standing::Open => ("OPEN", String::new()),
+            Standing::Unsettled(reason) => ("SEALED", reason.clone()),
             Standing::Conflict(reason) => ("CONFLICT", reason.clone()),
             Standing::Aborted(reason) => ("ABORTED", reason.clone()),
         }
@@ -38,8 +41,10 @@ impl TransactionView {
     /// Publishes everything changed so far as one commit; answers `None` when
     /// there is nothing to publish. Writers wait.
     ///
-    /// On any error the transaction stays as it was; after a conflict it
-    /// takes no more changes, but may be committed again or given up.
+    /// After a conflict the transaction takes no more changes, but may be
+    /// committed again or given up. After [`VfsError::Unsettled`] the changes
+    /// may be published: it takes no more until committing again, which
+    /// publishes nothing twice, has told. On any other error it stays as it was.
     pub async fn commit(
         &self,
         source: &dyn Source,
@@ -50,89 +55,123 @@ impl TransactionView {
         if let Standing::Aborted(_) = self.lock().standing {
             return Err(VfsError::ReadOnly);
         }
-        if self.changes()?.is_empty() {
+        if self.lock().unrefreshed.is_some() {
+            // Published, and gone on from but for this.
+            self.refresh().await?;
+            *seal = Seal::Open;
+            self.lock().standing = Standing::Open;
+        }
+        if !self.is_changed()? {
             return Ok(None);
         }
         let base = self.base();
         let writer = base.nodes().blobs().writer();
-        let started = super::Started { base: self.base_commit(), ..self.started.clone() };
-        let published = source.publish(&started, self.edits(&writer), &writer, message).await;
-        match published {
-            Ok(Published { commit, head, transaction }) => {
-                match then {
-                    Then::End => *seal = Seal::Closed,
-                    Then::GoOn => {
-                        *seal = Seal::Open;
-                        self.rebase(source, head, transaction).await?;
-                    }
-                }
-                Ok(Some(commit))
+        let edits = self.edits(&writer);
+        let done = match source.publish(&self.current(), edits, &writer, message).await {
+            Ok(published) => self.follow_up(source, published, then).await,
+            Err(error) => Err(error),
+        };
+        let (sealed, standing) = match (&done, then) {
+            (Ok(_), Then::GoOn) => (Seal::Open, Standing::Open),
+            (Ok(_), Then::End) => (Seal::Closed, Standing::Open),
+            (Err(VfsError::Conflict(why)), _) => (Seal::Closed, Standing::Conflict(why.clone())),
+            (Err(VfsError::Unsettled(why)), _) => {
+                (Seal::Unsettled, Standing::Unsettled(why.clone()))
             }
-            Err(error) => {
-                if let VfsError::Conflict(reason) = &error {
-                    *seal = Seal::Closed;
-                    self.lock().standing = Standing::Conflict(reason.clone());
-                }
-                Err(error)
-            }
+            // Nothing was published: what was not known before is now.
+            (Err(_), _) if *seal == Seal::Unsettled => (Seal::Open, Standing::Open),
+            (Err(_), _) => return done,
+        };
+        *seal = sealed;
+        self.lock().standing = standing;
+        done
+    }
+
+    /// Whether a commit may have gone through without this having been noted.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self.lock().standing, Standing::Unsettled(_))
+    }
+
+    async fn follow_up(
+        &self,
+        source: &dyn Source,
+        published: Published,
+        then: Then,
+    ) -> Result<Option<CommitId>, VfsError> {
+        let commit = published.commit.commit;
+        match then {
+            Then::End => {}
+            // Writing on would be relative to a base that the source has left.
+            Then::GoOn => self.rebase(source, published).await.map_err(|error| {
+                VfsError::Unsettled(format!("published as {commit}, but then: {error}"))
+            })?,
         }
+        Ok(Some(commit))
     }
 
     /// Gives all changes up. They stay in the staging directory and readable
     /// here, and take no more changes.
     pub async fn abort(&self, source: &dyn Source, reason: &str) -> Result<(), VfsError> {
         let mut seal = self.seal.write().await;
-        source.abandon(&self.started, reason).await?;
+        source.abandon(&self.current(), reason).await?;
         *seal = Seal::Closed;
         self.lock().standing = Standing::Aborted(reason.to_owned());
-        let noted = inspect(&self.dir()).and_then(|started| {
-            let started = super::Started { ended: Some(reason.to_owned()), ..started };
-            write_started(&self.dir(), &started)
-        });
-        if let Err(error) = noted {
+        if let Err(error) = note_end(&self.dir(), reason) {
             // A full disk, for one; the source knows that it is over.
             tracing::warn!(%error, "the end of a transaction was not noted");
         }
         Ok(())
     }
 
-    /// Makes `head`, which includes every change, the new base.
-    async fn rebase(
-        &self,
-        source: &dyn Source,
-        head: Resolved,
-        transaction: TransactionId,
-    ) -> Result<(), VfsError> {
-        let tree = Tree::new(source.nodes(), head.root);
-        let mut contents = Vec::new();
+    /// Makes the head that was published, which includes every change, the new
+    /// base. May be done again after an error.
+    async fn rebase(&self, source: &dyn Source, published: Published) -> Result<(), VfsError> {
+        let Published { commit, head, transaction } = published;
+        let committed = Tree::new(source.nodes(), commit.root);
         let staged = self.lock().staged_paths()?;
+        let mut contents = Vec::with_capacity(staged.len());
         for (id, path) in staged {
-            let entry = tree.get(&path).await?;
-            contents
-                .push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));
+            let entry = committed.get(&path).await?.map(|entry| entry.kind);
+            let Some(EntryKind::File(content)) = entry else {
+                return Err(VfsError::Damaged(format!("{path} is not in the commit")));
+            };
+            contents.push((id, content));
         }
+        let started = Started {
+            id: transaction,
+            base: Some(head.commit),
+            root: hex::encode(head.root.encode()),
+            ..self.current()
+        };
+        self.switch(&started, contents, Tree::new(source.nodes(), head.root), committed)?;
+        self.refresh().await
+    }
+
+    /// Goes on from `base` as `started` says, on disk and in memory.
+    fn switch(
+        &self,
+        started: &Started,
+        contents: Vec<(NodeId, Content)>,
+        base: Tree,
+        committed: Tree,
+    ) -> Result<(), VfsError> {
         let mut state = self.lock();
-        let mut replaced = Vec::new();
-        for (id, entry) in contents {
-            let node = state.node_mut(id)?;
-            if let (Body::File(data), crate::tree::EntryKind::File(content)) =
-                (&mut node.body, entry.kind)
+        // From here on a crash goes on from the commit.
+        state.journal = Some(restart(&self.dir(), started)?);
+        let mut replaced = std::mem::take(&mut state.removed);
+        let old = state.base.clone();
+        for (id, content) in contents {
+            if let Body::File(data) = &mut state.node_mut(id)?.body
                 && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
             {
                 replaced.push(staged.file);
             }
         }
-        state.settle(tree, head.commit)?;
-        let started = super::Started {
-            id: transaction,
-            base: Some(head.commit),
-            root: hex::encode(head.root.encode()),
-            ..self.started.clone()
-        };
-        let dir = self.dir();
-        state.journal = Some(restart(&dir)?);
-        write_started(&dir, &started)?;
-        // Only now: until here a crash would have replayed the old journal.
+        state.settle(base, started.base)?;
+        (state.transaction, state.synced, state.durable_files) = (started.id, 0, 0);
+        state.unsynced.clear();
+        state.unrefreshed = Some(Unrefreshed { old, committed });
         replaced.into_iter().for_each(|file| state.staging.remove(file));
         Ok(())
     }

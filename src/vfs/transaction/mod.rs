@@ -9,7 +9,9 @@
 mod changes;
 mod commit;
 mod data;
+mod depth;
 mod edits;
+mod holes;
 pub mod journal;
 mod names;
 mod node;
@@ -17,6 +19,7 @@ mod recover;
 mod refresh;
 mod staged;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +53,9 @@ pub struct TransactionView {
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
     copying: [tokio::sync::Mutex<()>; COPIES],
+    /// Held while anything is made durable: who comes later waits for it and
+    /// finds it done.
+    syncing: tokio::sync::Mutex<()>,
 }
 
 /// Whether a transaction takes changes.
@@ -57,12 +63,15 @@ pub struct TransactionView {
 enum Seal {
     Open,
     Closed,
+    /// Not before it is known what the last commit has become.
+    Unsettled,
 }
 
 /// Where a transaction stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     Open,
+    Unsettled(String),
     Conflict(String),
     Aborted(String),
 }
@@ -102,14 +111,27 @@ impl TransactionView {
         state: State,
     ) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        let seal = RwLock::new(Seal::Open);
-        Self { started, clock, staging, state: Mutex::new(state), seal, copying }
+        let (seal, syncing) = (RwLock::new(Seal::Open), tokio::sync::Mutex::default());
+        Self { started, clock, staging, state: Mutex::new(state), seal, copying, syncing }
     }
 
-    /// What the transaction is about.
+    /// What the transaction was about when this process took it up; it keeps
+    /// this identity when it goes on after a commit.
     #[must_use]
     pub fn started(&self) -> &Started {
         &self.started
+    }
+
+    /// What the transaction is about now, relative to its last commit.
+    #[must_use]
+    pub fn current(&self) -> Started {
+        let state = self.lock();
+        Started {
+            id: state.transaction,
+            base: state.base_commit,
+            root: hex::encode(state.base.root().encode()),
+            ..self.started.clone()
+        }
     }
 
     /// The tree the changes are relative to.
@@ -146,6 +168,9 @@ impl TransactionView {
         match *seal {
             Seal::Open => Ok(seal),
             Seal::Closed => Err(VfsError::ReadOnly),
+            Seal::Unsettled => Err(VfsError::Unavailable(
+                "the last commit may have gone through; commit again to find out".into(),
+            )),
         }
     }
 

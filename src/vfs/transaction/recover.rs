@@ -1,18 +1,20 @@
 //! Transactions on disk: starting one, finding it again, replaying it.
 //!
-//! A staging directory holds `transaction.json` (what it is about), `journal`
-//! (what was done to names) and `files/` (changed content).
+//! A staging directory holds `transaction.json` (what it is about), the journal
+//! that it names (what was done since) and `files/` (changed content). A commit
+//! that is gone on from replaces `transaction.json`, and with it base and
+//! journal, in one step.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Journal, Record};
+use super::journal::{Journal, Record, boot};
 use super::node::{Body, Data, NodeId};
 use super::staged::{Staged, Staging, Under};
 use super::state::State;
@@ -54,13 +56,45 @@ const STARTED: &str = "transaction.json";
 const JOURNAL: &str = "journal";
 const FILES: &str = "files";
 
+/// What `transaction.json` holds.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    #[serde(flatten)]
+    started: Started,
+    /// The number of the journal.
+    #[serde(default)]
+    journal: u64,
+}
+
+impl Noted {
+    fn read(dir: &Path) -> io::Result<Self> {
+        let noted: Self = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
+        let newer =
+            || io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version");
+        (noted.started.version == 1).then_some(noted).ok_or_else(newer)
+    }
+
+    /// Writes `transaction.json` so that it is there whole or not at all.
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        fs::rename(new, path)?;
+        File::open(dir)?.sync_all()
+    }
+
+    fn journal(&self, dir: &Path) -> PathBuf {
+        match self.journal {
+            0 => dir.join(JOURNAL),
+            number => dir.join(format!("{JOURNAL}.{number}")),
+        }
+    }
+}
+
 /// What the transaction in `dir` is about, without opening it.
 pub fn inspect(dir: &Path) -> io::Result<Started> {
-    let started: Started = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
-    match started.version {
-        1 => Ok(started),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version")),
-    }
+    Noted::read(dir).map(|noted| noted.started)
 }
 
 impl TransactionView {
@@ -73,10 +107,15 @@ impl TransactionView {
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         fs::create_dir_all(dir.join(FILES))?;
-        let journal = Journal::create(&dir.join(JOURNAL))?;
-        write_started(dir, &started)?;
+        let noted = Noted { started, journal: 0 };
+        let journal = Journal::create(&noted.journal(dir), &boot())?;
+        noted.write(dir)?;
+        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+            File::open(above)?.sync_all()?;
+        }
+        let started = noted.started;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let mut state = State::new(base, started.base, Arc::clone(&staging), clock.now());
+        let mut state = State::new(base, &started, Arc::clone(&staging), clock.now());
         state.journal = Some(journal);
         Ok(Self::assemble(started, clock, staging, state))
     }
@@ -84,21 +123,42 @@ impl TransactionView {
     /// Opens the transaction that a dead process left in `dir`; `base` is the
     /// tree that [`inspect`] names.
     pub async fn recover(dir: &Path, base: Tree, clock: Arc<dyn Clock>) -> Result<Self, VfsError> {
-        let started = inspect(dir)?;
-        let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
+        Self::recover_during(&boot(), dir, base, clock).await
+    }
+
+    /// [`TransactionView::recover`] in the run `boot` of the machine.
+    pub(super) async fn recover_during(
+        boot: &str,
+        dir: &Path,
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VfsError> {
+        let noted = Noted::read(dir)?;
+        let (mut journal, records) = Journal::open(&noted.journal(dir), boot)?;
+        let started = noted.started;
         let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let state = State::new(base, started.base, Arc::clone(&staging), started.at);
+        let state = State::new(base, &started, Arc::clone(&staging), started.at);
         let view = Self::assemble(started, clock, staging, state);
         let mut files = HashMap::new();
         for record in records {
-            match view.replay(record, &mut files).await {
-                // A file that was removed later may be gone already.
-                Ok(()) | Err(VfsError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
+            let text = format!("{record:?}");
+            view.replay(record, &mut files).await.map_err(|error| match error {
+                VfsError::NotFound => {
+                    let at = dir.display();
+                    VfsError::Damaged(format!(
+                        "{at}: the journal does not go with its base: {text}"
+                    ))
+                }
+                error => error,
+            })?;
         }
-        view.take_sizes()?;
-        view.lock().journal = Some(journal);
+        for clip in view.take_sizes()? {
+            journal.append(&clip)?;
+        }
+        let mut state = view.lock();
+        state.durable_files = state.next_file();
+        state.journal = Some(journal);
+        drop(state);
         Ok(view)
     }
 
@@ -148,16 +208,21 @@ impl TransactionView {
                 files.insert(file, self.restage(&node, file, base)?);
                 Ok(())
             }
+            // A file without a name is in no journal, but its blocks are.
             Record::Blocks { file, first, count } => {
-                let staged = files.get(&file).ok_or(VfsError::NotFound)?;
-                staged.under.write().await.mark(first, count);
+                if let Some(staged) = files.get(&file) {
+                    staged.under.write().await.mark(first, count);
+                }
                 Ok(())
             }
             Record::Clip { file, base } => {
-                let mut under = files.get(&file).ok_or(VfsError::NotFound)?.under.write().await;
-                under.len = under.len.min(base);
+                if let Some(staged) = files.get(&file) {
+                    let mut under = staged.under.write().await;
+                    under.len = under.len.min(base);
+                }
                 Ok(())
             }
+            Record::Opened { .. } | Record::Synced { .. } => Ok(()),
         }
     }
 
@@ -195,6 +260,7 @@ impl TransactionView {
             Data::Base(_) | Data::Staged(_) => Under::default(),
         };
         let staged = Staged::new(file, 0, under);
+        state.unsynced.push(Arc::clone(&staged));
         let target = state.node_mut(node.id)?;
         target.body = Body::File(Data::Staged(Arc::clone(&staged)));
         target.changed = true;
@@ -202,25 +268,32 @@ impl TransactionView {
         Ok(staged)
     }
 
-    /// Takes sizes and times of staged files from the files themselves.
-    fn take_sizes(&self) -> Result<(), VfsError> {
+    /// Takes sizes and times of staged files from the files themselves; answers
+    /// what is to be noted of that.
+    fn take_sizes(&self) -> Result<Vec<Record>, VfsError> {
         let mut state = self.lock();
         let staging = Arc::clone(&state.staging);
+        let mut clips = Vec::new();
         for (_, node) in state.nodes_mut() {
             let Body::File(Data::Staged(staged)) = &node.body else { continue };
-            let file = match staging.file(staged.file) {
-                // Only what was never synced can be lost with the power.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    staging.create(staged.file)
-                }
-                file => file,
-            };
-            let found = file?.metadata()?;
+            let file = staging.file(staged.file).map_err(|error| {
+                let path = staging.path(staged.file);
+                VfsError::Damaged(format!("a changed file, {}: {error}", path.display()))
+            })?;
+            let found = file.metadata()?;
             staged.size.store(found.len(), Ordering::Release);
+            // Cut shorter, which may not have been noted: the base must not
+            // show again when the file grows.
+            if let Ok(mut under) = staged.under.try_write()
+                && found.len() < under.len
+            {
+                under.len = found.len();
+                clips.push(Record::Clip { file: staged.file, base: under.len });
+            }
             let (seconds, nanos) = modified(&found);
             node.mtime = Timestamp::from_parts(seconds, nanos);
         }
-        Ok(())
+        Ok(clips)
     }
 
     /// The node at `path`.
@@ -242,30 +315,33 @@ impl TransactionView {
     }
 }
 
-/// Begins an empty journal in place of the one in `dir`.
-pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
-    let new = dir.join("journal.new");
-    if let Err(error) = fs::remove_file(&new)
+/// Makes `started` what the transaction in `dir` is about, with an empty
+/// journal: both at once, or neither.
+pub(super) fn restart(dir: &Path, started: &Started) -> io::Result<Journal> {
+    let old = Noted::read(dir)?;
+    let noted = Noted { started: started.clone(), journal: old.journal + 1 };
+    let path = noted.journal(dir);
+    if let Err(error) = fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound
     {
         return Err(error);
     }
-    let journal = Journal::create(&new)?;
-    fs::rename(new, dir.join(JOURNAL))?;
+    let journal = Journal::create(&path, &boot())?;
+    noted.write(dir)?;
+    if let Err(error) = fs::remove_file(old.journal(dir)) {
+        tracing::debug!(%error, "an old journal was not removed");
+    }
     Ok(journal)
+}
+
+/// Notes that the transaction in `dir` was given up.
+pub(super) fn note_end(dir: &Path, reason: &str) -> io::Result<()> {
+    let mut noted = Noted::read(dir)?;
+    noted.started.ended = Some(reason.to_owned());
+    noted.write(dir)
 }
 
 fn modified(found: &fs::Metadata) -> (i64, u32) {
     use std::os::unix::fs::MetadataExt;
     (found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or(0))
-}
-
-/// Writes `transaction.json` so that it is there whole or not at all.
-pub(super) fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
-    let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(started)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    File::open(dir)?.sync_all()
 }

@@ -20,19 +20,40 @@ pub(in crate::vfs) struct Refreshed {
     pub(in crate::vfs) node: Option<NodeId>,
 }
 
+/// What memory knows the unchanged names of: trees that came before the base.
+#[derive(Debug, Clone)]
+pub(super) struct Unrefreshed {
+    /// The base before the commit.
+    pub(super) old: Tree,
+    /// What was committed.
+    pub(super) committed: Tree,
+}
+
 impl TransactionView {
-    /// Brings what memory knows of unchanged names up to the base, which was
-    /// `old` before; answers the names that differ. Costs what differs.
-    pub(in crate::vfs) async fn refresh(&self, old: &Tree) -> Result<Vec<Refreshed>, VfsError> {
+    /// Brings what memory knows of unchanged names up to the base. Costs what
+    /// differs; on an error it can be called again.
+    pub(super) async fn refresh(&self) -> Result<(), VfsError> {
+        let Some(Unrefreshed { old, committed }) = self.lock().unrefreshed.clone() else {
+            return Ok(());
+        };
         let new = self.base();
-        let mut changes = diff(new.nodes(), old.root(), new.root(), &TreePath::root());
         let mut found = Vec::new();
-        while let Some(change) = changes.next().await {
-            let change = change?;
-            let mut state = self.lock();
-            found.extend(bring_up(&mut state, change)?);
+        for from in [old, committed] {
+            let mut changes = diff(new.nodes(), from.root(), new.root(), &TreePath::root());
+            while let Some(change) = changes.next().await {
+                let change = change?;
+                found.extend(bring_up(&mut self.lock(), change)?);
+            }
         }
-        Ok(found)
+        let mut state = self.lock();
+        state.refreshed.extend(found);
+        state.unrefreshed = None;
+        Ok(())
+    }
+
+    /// The names that differ since commits; each is told once.
+    pub(in crate::vfs) fn take_refreshed(&self) -> Vec<Refreshed> {
+        std::mem::take(&mut self.lock().refreshed)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Random operations against a model, with crashes in between.
 
+mod endings;
+mod power;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -198,6 +201,7 @@ async fn edited(tree: &Tree, edits: Vec<(TreePath, Edit)>) -> Tree {
     let edits = futures::stream::iter(edits.into_iter().map(Ok::<_, VfsError>));
     let options = ApplyOptions::default();
     let root = apply(tree.nodes(), &writer, tree.root(), edits, options).await.unwrap();
+    writer.flush().await.unwrap();
     Tree::new(tree.nodes(), root)
 }
 
