@@ -14,7 +14,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 /// What calls answer with, for callers that know gRPC only through here.
-pub use tonic::{Code, Status, Streaming};
+pub use tonic::{Code, Response, Status, Streaming};
 use tower::service_fn;
 
 use super::proto::{
@@ -111,6 +111,7 @@ impl FromStr for Address {
             return Err(invalid());
         }
         let place = match parsed.port() {
+            Some(port) if port.as_str().parse::<u16>().is_err() => return Err(invalid()),
             Some(_) => authority.to_owned(),
             None => format!("{authority}:30650"),
         };

@@ -151,7 +151,7 @@ impl Source for Fake {
         };
         for step in &reference.moves {
             at = match step {
-                Move::Ancestor(n) => at.saturating_sub(*n as usize),
+                Move::Ancestor(n) | Move::Parent(n) => at.saturating_sub(*n as usize),
                 Move::FromStart(n) => *n as usize,
             };
         }
