@@ -122,7 +122,7 @@ fn without_holes(
     for range in changed {
         let middle = covered.clamp(range.start, range.end);
         let behind = match range.end - middle < HOLE {
-            true => Vec::from_iter([middle..range.end]),
+            true => Vec::from_iter(std::iter::once(middle..range.end)),
             false => data_in(file, middle..range.end, HOLE)?,
         };
         let parts = std::iter::once(range.start..middle).chain(behind);
