@@ -111,8 +111,9 @@ impl FromStr for Address {
             return Err(invalid());
         }
         let place = match parsed.port() {
-            Some(port) if port.as_str().parse::<u16>().is_err() => return Err(invalid()),
             Some(_) => authority.to_owned(),
+            // What follows the host is no number of a port.
+            None if parsed.host() != authority => return Err(invalid()),
             None => format!("{authority}:30650"),
         };
         match scheme {

@@ -157,7 +157,7 @@ fn a_cell_stays_on_its_line() {
         table.row(sink, vec!["/a\nb\tc\u{1b}[31m".into(), "1B".into()])?;
         table.finish(sink)
     });
-    assert_eq!(text, "NAME                SIZE\n/a\\nb\\tc\\u{1b}[31m 1B\n");
+    assert_eq!(text, "NAME               SIZE\n/a\\nb\\tc\\u{1b}[31m 1B\n");
 }
 
 #[test]
