@@ -464,7 +464,7 @@ async fn jobs_can_be_stopped_and_time_out() {
     limited["datum_tries"] = "2".into();
     server.request(limited, true, false).await.unwrap();
     let job = server.job("slow", 3).await;
-    assert!(job.reason.contains("longer than datum_timeout"), "{}", job.reason);
+    assert!(job.reason.contains("over datum_timeout"), "{}", job.reason);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,6 +108,8 @@ fn too_few_digits_of_an_id_are_said_to_be() {
 #[test]
 fn what_is_in_use_is_deleted_by_naming_the_flag() {
     let server = prepared();
+    server.pfs(&["put", "file", "data@master:/dir/x", "-f", "/dev/null"]);
+    refused(&server, &["get", "file", "data@master:/dir"], &["is a directory", "-r"]);
     let spec = |name: &str, from: &str| {
         format!(
             r#"{{"pipeline": {{"name": "{name}"}}, "transform": {{"cmd": ["true"]}},
@@ -123,8 +125,6 @@ fn what_is_in_use_is_deleted_by_naming_the_flag() {
     server.pfs(&["create", "project", "full"]);
     server.pfs(&["create", "repo", "full/x"]);
     refused(&server, &["delete", "project", "full"], &["hint: ", "--force"]);
-    server.pfs(&["put", "file", "data@master:/dir/x", "-f", "/dev/null"]);
-    refused(&server, &["get", "file", "data@master:/dir"], &["is a directory", "-r"]);
 }
 
 #[test]

@@ -17,9 +17,9 @@ use pfs::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
 use tokio::sync::broadcast;
 
 pub struct Fake {
-    nodes: Nodes,
+    writing: Nodes,
     /// What mounts read with.
-    reading: Nodes,
+    nodes: Nodes,
     /// Finished commits of master, oldest first.
     repos: Mutex<BTreeMap<Repo, Vec<Resolved>>>,
     moved: broadcast::Sender<Moved>,
@@ -59,9 +59,9 @@ impl Fake {
         (Self::read_with(nodes(Store::new(memory, retry)), nodes(reading)), faults)
     }
 
-    fn read_with(nodes: Nodes, reading: Nodes) -> Arc<Self> {
+    fn read_with(writing: Nodes, nodes: Nodes) -> Arc<Self> {
         let (repos, moved) = (Mutex::default(), broadcast::channel(64).0);
-        Arc::new(Self { nodes, reading, repos, moved })
+        Arc::new(Self { writing, nodes, repos, moved })
     }
 
     pub fn create(&self, name: &str) {
@@ -84,12 +84,12 @@ impl Fake {
 
     pub fn tree(&self, name: &str) -> Tree {
         let root = self.head(name).map_or(Root::empty(), |head| head.root);
-        Tree::new(&self.nodes, root)
+        Tree::new(&self.writing, root)
     }
 
     /// A file entry.
     pub async fn file(&self, bytes: impl Into<Bytes>) -> Edit {
-        let writer = self.nodes.blobs().writer();
+        let writer = self.writing.blobs().writer();
         let mut file = FileWriter::new(&writer, &[]);
         file.write(bytes.into()).await.unwrap();
         let content = file.finish().await.unwrap();
@@ -105,7 +105,7 @@ impl Fake {
         let mut edits: Vec<_> = edits.into_iter().map(|(at, edit)| (path(at), edit)).collect();
         edits.sort_by(|a, b| a.0.cmp(&b.0));
         let edits = futures::stream::iter(edits.into_iter().map(Ok)).boxed();
-        let writer = self.nodes.blobs().writer();
+        let writer = self.writing.blobs().writer();
         self.apply(&repo(name), edits, &writer).await.unwrap().commit
     }
 
@@ -117,7 +117,7 @@ impl Fake {
     ) -> Result<Resolved, VfsError> {
         let old = self.repos.lock().unwrap()[repo].last().map_or(Root::empty(), |head| head.root);
         let options = ApplyOptions::default();
-        let root = apply(&self.nodes, writer, &old, edits, options).await?;
+        let root = apply(&self.writing, writer, &old, edits, options).await?;
         writer.flush().await?;
         let (commit, finished) = (SystemClock.commit_id(), SystemClock.now());
         let head = Resolved { commit, root, finished };
@@ -165,7 +165,7 @@ impl Source for Fake {
     }
 
     fn nodes(&self) -> &Nodes {
-        &self.reading
+        &self.nodes
     }
 
     async fn publish(
