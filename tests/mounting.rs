@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::machine::{has_fuse, is_root};
-use crate::server::{Server, detach};
+use crate::server::Server;
 
 /// A server with repo `data`, which holds `a` and `dir/b`.
 fn server() -> Server {
@@ -157,7 +157,12 @@ fn a_killed_mount_is_gone_on_with() {
     fs::rename(mount.join("data/dir"), mount.join("data/moved")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    detach(&mount);
+    assert!(server.refused(&["mount", "-d", at]).contains("hint: take the mount away first"));
+    assert!(server.refused(&["status", at]).contains("is gone\nhint: unmount it"));
+    let said = server.refused(&["umount", at]);
+    assert!(said.contains("was not committed\nhint: go on with it"), "{said}");
+    let id = transaction(&server);
+    assert!(server.refused(&["finish", "transaction", &id]).contains("mount data@master+w there"));
     assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
     server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
     assert_eq!(read(&mount.join("data/new")), "kept");
@@ -166,6 +171,37 @@ fn a_killed_mount_is_gone_on_with() {
     assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
     assert_eq!(server.pfs(&["get", "file", "data@master:/moved/b"]), "b");
     assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "m");
+}
+
+/// The only write transaction there is.
+fn transaction(server: &Server) -> String {
+    let listed = server.pfs(&["list", "transaction", "--mounts", "--raw"]);
+    let shown: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    shown["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_was_for_a_repo_that_is_gone_is_left_alone() {
+    if !has_fuse("what_was_for_a_repo_that_is_gone_is_left_alone") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    let mut child = foreground(&server, &["-r", "data@master+w", at]);
+    eventually("mounted", || mount.join("data").exists());
+    fs::write(mount.join("data/new"), "for another").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.refused(&["umount", at]);
+    server.pfs(&["delete", "repo", "data", "-f"]);
+    server.pfs(&["create", "repo", "data"]);
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    assert_eq!(fs::read_dir(mount.join("data")).unwrap().count(), 0);
+    fs::write(mount.join("data/own"), "own").unwrap();
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/own"]), "own");
+    assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
 }
 
 #[test]

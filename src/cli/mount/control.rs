@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::daemon;
 use super::plan::MountPlan;
 use super::serving::serve;
+use super::staging;
 use crate::cli::prelude::*;
 use crate::mount::{MountError, control, unmount};
 use crate::vfs::xattr::{ABORT, COMMIT, STATUS};
@@ -52,6 +53,9 @@ impl Writable {
 /// What `dir`, a mount or a directory in one, says about transactions.
 fn statuses(dir: &Path) -> Outcome<Vec<Writable>> {
     let dir = dir.canonicalize().map_err(|error| unusable(dir, &error))?;
+    if is_dead(&dir) {
+        return Err(unusable(&dir, &io::Error::from_raw_os_error(libc::ENOTCONN)));
+    }
     for at in dir.ancestors() {
         let Ok(text) = control::read(at, STATUS) else { continue };
         let status: Value = serde_json::from_str(&text)
@@ -90,13 +94,18 @@ fn writable(dir: &Path) -> Outcome<Vec<Writable>> {
     }
 }
 
+/// Whether the process behind a mount is gone. Attributes tell nothing: the
+/// kernel answers them from what it knows.
+pub fn is_dead(dir: &Path) -> bool {
+    let asked = control::read(dir, STATUS);
+    asked.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+}
+
 /// Unmounts `dir` and waits for the process behind it to have committed.
 fn unmount_and_wait(dir: &Path) -> Outcome {
-    let transactions = match dir.metadata() {
-        Ok(_) => statuses(dir)?,
-        // Without a process nobody commits any more.
-        Err(_) => Vec::new(),
-    };
+    // Without a process nobody commits any more.
+    let dead = is_dead(dir);
+    let transactions = if dead { Vec::new() } else { statuses(dir)? };
     let staged: Vec<PathBuf> = transactions
         .iter()
         .map(|one| PathBuf::from(one.text("staging")))
@@ -114,6 +123,9 @@ fn unmount_and_wait(dir: &Path) -> Outcome {
         | MountError::NotMounted { .. }
         | MountError::Session(_) => Failure::new(error.to_string()),
     })?;
+    if dead {
+        return not_committed(dir);
+    }
     for lock in locks {
         Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| io::Error::from(error))?;
     }
@@ -128,6 +140,17 @@ fn unmount_and_wait(dir: &Path) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Fails when the process that was behind `dir` has left changes.
+fn not_committed(dir: &Path) -> Outcome {
+    let left = staging::abandoned(&staging::root(None), &dir.canonicalize()?)?;
+    let Some(started) = left.first() else { return Ok(()) };
+    let (id, branch, shown) = (started.id, &started.branch, dir.display());
+    Err(Failure::new(format!(
+        "the process behind {shown} has died; transaction {id} on {branch} was not committed"
+    ))
+    .hint(format!("go on with it: pfs mount -d -r {branch}+w {shown}")))
 }
 
 /// Unmount a directory

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::control::is_dead;
 use super::daemon;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::remote::ServerStore;
@@ -77,13 +78,13 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
 /// The directory to mount on, as the kernel will name it.
 fn mount_point(dir: &Path) -> Outcome<PathBuf> {
     let shown = dir.display();
-    let found = dir.canonicalize().and_then(|dir| dir.metadata().map(|_| dir));
-    let found = found.map_err(|error| {
-        let failure = Failure::new(format!("{shown} cannot be mounted on: {error}"));
-        match error.raw_os_error() {
-            Some(libc::ENOTCONN) => failure.hint(format!("take it away first: pfs umount {shown}")),
-            _ => failure.hint(format!("create it: mkdir -p {shown}")),
-        }
+    if is_dead(dir) {
+        return Err(Failure::new(format!("the process that was behind {shown} has died"))
+            .hint(format!("take the mount away first: pfs umount {shown}")));
+    }
+    let found = dir.canonicalize().map_err(|error| {
+        Failure::new(format!("{shown} cannot be mounted on: {error}"))
+            .hint(format!("create it: mkdir -p {shown}"))
     })?;
     match control::read(&found, PROCESS) {
         Ok(_) => Err(Failure::new(format!("{shown} is mounted already"))
@@ -185,7 +186,8 @@ async fn begin(
         error => Failure::new(format!("{branch} cannot be written: {error}")),
     };
     staging::sweep(root)?;
-    if let Some((held, started)) = staging::left_behind(root, branch, dir)? {
+    let place = source.place(&branch.repo).await.map_err(refused)?;
+    if let Some((held, started)) = staging::left_behind(root, branch, dir, &place)? {
         match source.begin(branch, Some(started.id)).await {
             Ok(_) => {
                 let view = resume(source, &held, &started, clock).await.map_err(refused)?;
@@ -202,7 +204,7 @@ async fn begin(
     let (id, base) = source.begin(branch, None).await.map_err(refused)?;
     let held = staging::hold(root.join(id.to_string()))?;
     let held = held.ok_or_else(|| Failure::new(format!("transaction {id} is in use")))?;
-    staging::note(&held, dir)?;
+    staging::note(&held, dir, &place)?;
     let tree = base.as_ref().map_or(Root::empty(), |base: &Resolved| base.root);
     let started = Started {
         version: 1,

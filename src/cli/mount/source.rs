@@ -78,6 +78,18 @@ impl ServerSource {
         source
     }
 
+    /// Names a repo of this server: another server has other names, and so has
+    /// a repo that is made again.
+    pub async fn place(&self, repo: &Repo) -> Result<String, VfsError> {
+        let request = v1::StoreInfoRequest {};
+        let info = self.client.native().store_info(request).await;
+        let info = info.map_err(|status| failed(&status))?.into_inner();
+        let request = pfs_v2::InspectRepoRequest { repo: Some(wire::named(repo)) };
+        let found = self.client.pfs().inspect_repo(request).await;
+        let created = found.map_err(|status| failed(&status))?.into_inner().created;
+        Ok(wire::repo_place(&info.token, created.unwrap_or_default()))
+    }
+
     /// Opens a transaction on `branch`, or the one called `id` again.
     pub async fn begin(
         &self,
@@ -228,12 +240,7 @@ impl ServerSource {
     }
 
     async fn exists(&self, repo: &Repo) -> Result<bool, VfsError> {
-        let repo = pfs_v2::Repo {
-            name: repo.name.to_string(),
-            r#type: repo.kind.as_str().to_owned(),
-            project: Some(pfs_v2::Project { name: repo.project.to_string() }),
-        };
-        let request = pfs_v2::InspectRepoRequest { repo: Some(repo) };
+        let request = pfs_v2::InspectRepoRequest { repo: Some(wire::named(repo)) };
         match self.client.pfs().inspect_repo(request).await {
             Ok(_) => Ok(true),
             Err(status) if status.code() == Code::NotFound => Ok(false),

@@ -84,34 +84,67 @@ pub fn hold(dir: PathBuf) -> io::Result<Option<Held>> {
 }
 
 /// A transaction on `branch` that a dead mount of `mounted` has left below
-/// `root` without ending it.
+/// `root` without ending it. `place` says which repo of which server it is for:
+/// one of the same name, made anew or elsewhere, is another.
 pub fn left_behind(
     root: &Path,
     branch: &Branch,
     mounted: &Path,
+    place: &str,
 ) -> io::Result<Option<(Held, Started)>> {
-    let entries = match fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let dir = entry?.path();
-        let Ok(started) = inspect(&dir) else { continue };
-        let same = started.branch == *branch && started.ended.is_none();
-        if !same || fs::read(dir.join("mount")).ok().as_deref() != Some(bytes(mounted)) {
-            continue;
-        }
-        if let Some(held) = hold(dir)? {
+    for (dir, started) in not_ended(root, mounted)? {
+        let at_place = fs::read_to_string(dir.join(PLACE)).is_ok_and(|noted| noted == place);
+        if started.branch == *branch
+            && at_place
+            && let Some(held) = hold(dir)?
+        {
             return Ok(Some((held, started)));
         }
     }
     Ok(None)
 }
 
-/// Notes where the transaction in `held` is mounted.
-pub fn note(held: &Held, mounted: &Path) -> io::Result<()> {
-    fs::write(held.dir.join("mount"), bytes(mounted))
+/// The transactions that a dead mount of `mounted` has left below `root`.
+pub fn abandoned(root: &Path, mounted: &Path) -> io::Result<Vec<Started>> {
+    let mut found = Vec::new();
+    for (dir, started) in not_ended(root, mounted)? {
+        if hold(dir)?.is_some() {
+            found.push(started);
+        }
+    }
+    Ok(found)
+}
+
+/// The transactions of a mount of `mounted` that were not ended, with their
+/// directories.
+fn not_ended(root: &Path, mounted: &Path) -> io::Result<Vec<(PathBuf, Started)>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let dir = entry?.path();
+        let Ok(started) = inspect(&dir) else { continue };
+        let here = fs::read(dir.join(MOUNT)).is_ok_and(|noted| noted == bytes(mounted));
+        if here && started.ended.is_none() {
+            found.push((dir, started));
+        }
+    }
+    Ok(found)
+}
+
+/// The file that says where a transaction is mounted.
+const MOUNT: &str = "mount";
+
+/// The file that says which repo of which server a transaction is for.
+const PLACE: &str = "place";
+
+/// Notes where the transaction in `held` is mounted, and what it is for.
+pub fn note(held: &Held, mounted: &Path, place: &str) -> io::Result<()> {
+    fs::write(held.dir.join(PLACE), place)?;
+    fs::write(held.dir.join(MOUNT), bytes(mounted))
 }
 
 fn bytes(path: &Path) -> &[u8] {

@@ -181,3 +181,20 @@ fn place(chunk: &ChunkRef) -> v1::ChunkRef {
         len: chunk.len,
     }
 }
+
+/// A repo as the calls of Pachyderm name it.
+pub fn named(repo: &Repo) -> pfs_v2::Repo {
+    pfs_v2::Repo {
+        name: repo.name.to_string(),
+        r#type: repo.kind.as_str().to_owned(),
+        project: Some(pfs_v2::Project { name: repo.project.to_string() }),
+    }
+}
+
+/// Names a repo by its server's token and when it was made.
+pub fn repo_place(token: &[u8], created: prost_types::Timestamp) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(token);
+    hasher.update(&created.seconds.to_le_bytes()).update(&created.nanos.to_le_bytes());
+    hasher.finalize().to_hex().to_string()
+}

@@ -5,8 +5,8 @@ use crate::cli::prelude::*;
 
 /// Make everything that waits in a transaction happen, or nothing
 ///
-/// Given the id of a write transaction, commits what a writable mount has
-/// staged, also one that was left behind, and prints the commit.
+/// Given the id of a write transaction that was sealed, commits it and prints
+/// the commit. Others are committed by their mount, which has their changes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pfs finish transaction
