@@ -173,6 +173,28 @@ fn a_killed_mount_is_gone_on_with() {
     assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "m");
 }
 
+#[test]
+fn a_file_that_takes_the_place_of_a_directory_is_committed() {
+    if !has_fuse("a_file_that_takes_the_place_of_a_directory_is_committed") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    let place = mount.join("data/place");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("inside"), "1").unwrap();
+    server.pfs(&["commit", at]);
+    fs::remove_dir_all(&place).unwrap();
+    fs::write(&place, "file").unwrap();
+    server.pfs(&["commit", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/place"]), "file");
+    fs::write(mount.join("data/more"), "more").unwrap();
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "more");
+}
+
 /// The only write transaction there is.
 fn transaction(server: &Server) -> String {
     let listed = server.pfs(&["list", "transaction", "--mounts", "--raw"]);

@@ -68,6 +68,10 @@ fn known(state: &State, path: &TreePath) -> Option<NodeId> {
 fn bring_up(state: &mut State, change: Change) -> Result<Option<Refreshed>, VfsError> {
     let Some(dir) = change.path.parent() else { return Ok(None) };
     let Some(parent) = known(state, &dir) else { return Ok(None) };
+    if !state.node(parent)?.is_dir() {
+        // What was below a directory is gone with it.
+        return Ok(None);
+    }
     let name: Arc<str> = change.path.file_name().into();
     // What was changed again since the commit is ours.
     if state.dir(parent)?.overrides.contains_key(&name) {
