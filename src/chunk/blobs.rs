@@ -166,6 +166,25 @@ impl Blobs {
         }
     }
 
+    /// Bytes `part` of the plain bytes of a chunk, verified; of a large one
+    /// seen before not the rest is read again.
+    pub async fn read_some(
+        &self,
+        place: &ChunkRef,
+        part: std::ops::Range<usize>,
+    ) -> Result<Bytes, ChunkError> {
+        match self.live_frame(place) {
+            Some(frame) => Ok(super::fetch::decode(place, &frame)?.slice(part)),
+            None => self.inner.read_some(place, part).await,
+        }
+    }
+
+    /// Begins to fetch what will be read soon.
+    pub fn prefetch(&self, places: &[ChunkRef]) {
+        let durable = places.iter().filter(|place| self.live_frame(place).is_none());
+        self.inner.prefetch(&durable.copied().collect::<Vec<_>>());
+    }
+
     /// [`Blobs::read`] of many, in order; neighbours in a pack are fetched
     /// together. Holds all of them in memory.
     pub async fn read_many(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {

@@ -5,27 +5,35 @@
 //! first touch costs one request and only what is used is ever verified.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt as _, TryFutureExt as _};
+use lru::LruCache;
 use tokio::sync::Semaphore;
 
 use super::blobs::Inner;
 use super::cache::ByteLru;
 use super::disk::{DiskCache, Extent};
 use super::pack::pack_key;
+use super::parts::{Parts, outboard};
 use super::reference::chunk_id;
 use super::{ChunkError, ChunkRef, SMALL, codec, lock};
-use crate::model::PackId;
+use crate::model::{ChunkId, PackId};
 use crate::store::StoreError;
 
 /// The part of a pack fetched around a small frame.
 const SEGMENT: u32 = 1 << 20;
 /// How many segments come at once when the one before was read, too.
 const AHEAD: u32 = 4;
+/// The same from a store that is not on this machine, where a request costs as
+/// much as some MiB: for the first, the second and later touches of a pack.
+const AFAR: [u32; 3] = [1, 4, 8];
+/// How many packs' touches are remembered.
+const TOUCHED: NonZeroUsize = NonZeroUsize::new(1024).expect("is not zero");
 /// Frames from here on are fetched by themselves.
 const LARGE: u32 = 256 << 10;
 /// How much of a pack one request fetches for neighbouring large chunks.
@@ -44,7 +52,10 @@ pub(super) struct Fetcher {
     segments: Mutex<ByteLru<Extent>>,
     /// Large chunks, decoded; by the place of their frame.
     chunks: Mutex<ByteLru<Extent>>,
-    disk: Option<Arc<DiskCache>>,
+    pub(super) disk: Option<Arc<DiskCache>>,
+    pub(super) parts: Parts,
+    /// How often segments of a pack were fetched.
+    touched: Mutex<LruCache<PackId, usize>>,
     /// Who wants an extent takes the given part of the flight's result.
     flights: Mutex<HashMap<Extent, (Flight, usize)>>,
     window: Arc<Semaphore>,
@@ -55,9 +66,11 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub fn new(memory: usize, disk: Option<DiskCache>) -> Self {
         Self {
-            segments: Mutex::new(ByteLru::new(memory / 2)),
-            chunks: Mutex::new(ByteLru::new(memory / 2)),
+            segments: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
+            chunks: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
+            parts: Parts::new(memory / 16),
             disk: disk.map(Arc::new),
+            touched: Mutex::new(LruCache::new(TOUCHED)),
             flights: Mutex::default(),
             window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
             keeping: Arc::new(Semaphore::new(KEEPING >> 10)),
@@ -65,7 +78,7 @@ impl Fetcher {
     }
 }
 
-fn frame_extent(place: &ChunkRef) -> Extent {
+pub(super) fn frame_extent(place: &ChunkRef) -> Extent {
     Extent { pack: place.pack, start: place.offset, len: place.stored }
 }
 
@@ -75,6 +88,15 @@ fn segment_extent(pack: PackId, number: u32) -> Extent {
 
 /// The plain bytes of a frame, verified.
 pub(super) fn decode(place: &ChunkRef, frame: &Bytes) -> Result<Bytes, ChunkError> {
+    decode_with(place, frame, chunk_id)
+}
+
+/// [`decode`], with `id` to make the id of plain bytes.
+fn decode_with(
+    place: &ChunkRef,
+    frame: &Bytes,
+    id: impl FnOnce(&[u8]) -> ChunkId,
+) -> Result<Bytes, ChunkError> {
     let corrupt = |reason: String| ChunkError::Corrupt {
         chunk: place.id,
         pack: place.pack,
@@ -85,10 +107,21 @@ pub(super) fn decode(place: &ChunkRef, frame: &Bytes) -> Result<Bytes, ChunkErro
         return Err(corrupt(format!("expected {} bytes, found {}", place.stored, frame.len())));
     }
     let plain = codec::decode(frame, place.len as usize).map_err(corrupt)?;
-    match chunk_id(&plain) == place.id {
+    match id(&plain) == place.id {
         true => Ok(plain),
         false => Err(corrupt("its bytes do not match its hash".to_owned())),
     }
+}
+
+/// [`decode`] of a large chunk, and the chaining values of its groups.
+fn decode_large(place: &ChunkRef, frame: &Bytes) -> Result<(Bytes, Bytes), ChunkError> {
+    let mut values = Bytes::new();
+    let plain = decode_with(place, frame, |plain| {
+        let (id, found) = outboard(plain);
+        values = found;
+        id
+    })?;
+    Ok((plain, values))
 }
 
 /// [`decode`], on another thread when that is worth it.
@@ -161,36 +194,43 @@ impl Inner {
 
     async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
         let extent = segment_extent(place.pack, number);
-        let (flight, part) = {
-            let mut segments = lock(&self.fetcher.segments);
-            if let Some(bytes) = segments.get(&extent) {
-                return Ok(bytes);
-            }
-            let follows = number > 0 && segments.contains(&segment_extent(place.pack, number - 1));
-            drop(segments);
-            self.join_segments(place, number, if follows { AHEAD } else { 1 })
-        };
+        let kept = lock(&self.fetcher.segments).get(&extent);
+        if let Some(bytes) = kept {
+            return Ok(bytes);
+        }
+        let (flight, part) = self.join_segments(place, number);
         Ok(flight.await?[part].clone())
     }
 
-    /// Joins the flight that fetches a segment, or starts one that fetches up
-    /// to `count` from there.
-    fn join_segments(
-        self: &Arc<Self>,
-        place: &ChunkRef,
-        number: u32,
-        count: u32,
-    ) -> (Flight, usize) {
+    /// How many segments are worth a request from `number` on.
+    fn worth(&self, pack: PackId, number: u32) -> u32 {
+        if self.store.local_path(&pack_key(pack)).is_none() {
+            let mut touched = lock(&self.fetcher.touched);
+            let count = touched.get_or_insert_mut(pack, || 0);
+            *count += 1;
+            return AFAR[(*count - 1).min(AFAR.len() - 1)];
+        }
+        let before = number.checked_sub(1).map(|before| segment_extent(pack, before));
+        let follows = before.is_some_and(|before| lock(&self.fetcher.segments).contains(&before));
+        if follows { AHEAD } else { 1 }
+    }
+
+    /// Joins the flight that fetches a segment, or starts one that fetches it
+    /// and some that follow.
+    fn join_segments(self: &Arc<Self>, place: &ChunkRef, number: u32) -> (Flight, usize) {
+        let count = self.worth(place.pack, number);
         let mut flights = lock(&self.fetcher.flights);
         let first = segment_extent(place.pack, number);
         if let Some(flight) = flights.get(&first) {
             return flight.clone();
         }
-        let fresh = |n: &u32| !flights.contains_key(&segment_extent(place.pack, *n));
-        let extents: Vec<Extent> = (number..number + count)
-            .take_while(fresh)
-            .map(|n| segment_extent(place.pack, n))
-            .collect();
+        let kept = lock(&self.fetcher.segments);
+        let fresh = |extent: &Extent| !flights.contains_key(extent) && !kept.contains(extent);
+        let rest = (number + 1..).map(|n| segment_extent(place.pack, n)).take_while(fresh);
+        // Not the kept one itself: it may have arrived just now.
+        let extents: Vec<Extent> =
+            std::iter::once(first).chain(rest.take(count as usize - 1)).collect();
+        drop(kept);
         let task = Arc::clone(self).fetch_segments(*place, extents.clone());
         let flight = launch(task);
         for (part, extent) in extents.into_iter().enumerate() {
@@ -241,6 +281,24 @@ impl Inner {
         }
     }
 
+    /// Bytes `part` of a chunk in a durable pack.
+    pub async fn read_some(
+        self: &Arc<Self>,
+        place: &ChunkRef,
+        part: Range<usize>,
+    ) -> Result<Bytes, ChunkError> {
+        if place.stored >= LARGE {
+            let kept = lock(&self.fetcher.chunks).get(&frame_extent(place));
+            if let Some(plain) = kept {
+                return Ok(plain.slice(part));
+            }
+            if let Some(bytes) = self.read_part(place, &part).await {
+                return Ok(bytes);
+            }
+        }
+        Ok(self.read(place).await?.slice(part))
+    }
+
     async fn read_large(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
         let extent = frame_extent(place);
         if let Some(plain) = lock(&self.fetcher.chunks).get(&extent) {
@@ -265,7 +323,7 @@ impl Inner {
         let _landing = Landing { inner: &self, extents: &extents };
         let cached = self.read_disk(&extents).await.pop().flatten();
         let plain = match cached {
-            Some(frame) => decode_off_thread(&place, frame).await,
+            Some(frame) => self.decode_large(&place, frame).await,
             None => self.fetch_frame(&place).await,
         };
         let plain = match plain {
@@ -276,11 +334,71 @@ impl Inner {
         Ok([plain].into())
     }
 
+    /// Decodes a large chunk on another thread and notes what parts of it can
+    /// be compared with.
+    async fn decode_large(&self, place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
+        let it = *place;
+        let decoded = tokio::task::spawn_blocking(move || decode_large(&it, &frame)).await;
+        let (plain, values) = decoded.map_err(|_| ChunkError::Interrupted)??;
+        self.fetcher.parts.learn(place, values);
+        Ok(plain)
+    }
+
     async fn fetch_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
         let frame = self.fetch(place, place.pack, place.span()).await?;
-        let plain = decode_off_thread(place, frame.clone()).await?;
+        let plain = self.decode_large(place, frame.clone()).await?;
         self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
         Ok(plain)
+    }
+
+    /// Begins to fetch chunks that will be read soon; those that lie one behind
+    /// the other by one request.
+    pub fn prefetch(self: &Arc<Self>, places: &[ChunkRef]) {
+        for group in groups(places) {
+            let run = &places[group];
+            // On this machine a request costs nothing, and runs a copy.
+            let far = self.store.local_path(&pack_key(run[0].pack)).is_none();
+            match far && run.len() > 1 {
+                true => self.prefetch_run(run),
+                false => run.iter().for_each(|place| {
+                    let (inner, place) = (Arc::clone(self), *place);
+                    // Whoever asks for it later hears what went wrong.
+                    drop(tokio::spawn(async move { drop(inner.read(&place).await) }));
+                }),
+            }
+        }
+    }
+
+    fn prefetch_run(self: &Arc<Self>, run: &[ChunkRef]) {
+        let mut flights = lock(&self.fetcher.flights);
+        let kept = lock(&self.fetcher.chunks);
+        let fresh = |place: &&ChunkRef| {
+            let extent = frame_extent(place);
+            !flights.contains_key(&extent) && !kept.contains(&extent)
+        };
+        let run: Vec<ChunkRef> =
+            run.iter().skip_while(|p| !fresh(p)).take_while(fresh).copied().collect();
+        drop(kept);
+        if run.is_empty() {
+            return;
+        }
+        let flight = launch(Arc::clone(self).fetch_ahead(run.clone()));
+        for (part, place) in run.iter().enumerate() {
+            flights.insert(frame_extent(place), (flight.clone(), part));
+        }
+    }
+
+    async fn fetch_ahead(self: Arc<Self>, run: Vec<ChunkRef>) -> Result<Arc<[Bytes]>, ChunkError> {
+        let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
+        let _landing = Landing { inner: &self, extents: &extents };
+        let plain = self.fetch_run(&run).await?;
+        // Copies, so that one does not keep the others.
+        let plain: Arc<[Bytes]> = plain.iter().map(|plain| Bytes::copy_from_slice(plain)).collect();
+        let mut chunks = lock(&self.fetcher.chunks);
+        for (extent, plain) in extents.iter().zip(plain.iter()) {
+            chunks.put(*extent, plain.clone());
+        }
+        Ok(Arc::clone(&plain))
     }
 
     /// Reads large chunks that lie one behind the other. They are not kept in
@@ -306,7 +424,7 @@ impl Inner {
             self.keep_on_disk(&extents, &frames);
         }
         let decoded = run.iter().zip(frames).map(|(place, frame)| async move {
-            match decode_off_thread(place, frame.unwrap_or_default()).await {
+            match self.decode_large(place, frame.unwrap_or_default()).await {
                 Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await,
                 outcome => outcome,
             }

@@ -18,6 +18,7 @@ mod fetch;
 mod file;
 mod list;
 mod pack;
+mod parts;
 mod presence;
 mod reference;
 mod upload;

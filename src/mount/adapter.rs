@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
 use super::options::MountOptions;
+use super::push::Pushes;
 use super::reads;
 use super::writes::Removed;
 use crate::vfs::{Files, NewBody, SetAttr};
@@ -25,6 +26,7 @@ pub(super) struct Adapter {
     pub(super) files: Arc<Files>,
     pub(super) runtime: Handle,
     pub(super) options: Arc<MountOptions>,
+    pub(super) pushes: Arc<Pushes>,
     /// Whether anything in the mount can be written.
     pub(super) writable: bool,
 }
@@ -34,8 +36,8 @@ impl fuser::Filesystem for Adapter {
         self.configure(config)
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.look_up(parent, name, reply);
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.look_up(req, parent, name, reply);
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {

@@ -9,6 +9,7 @@ pub mod control;
 mod device;
 mod errno;
 mod options;
+mod push;
 mod reads;
 mod session;
 mod writes;

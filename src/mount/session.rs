@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::adapter::Adapter;
 use super::device::{self, MountError};
 use super::options::MountOptions;
+use super::push::{Stop, Waiting as PushWaiting, pushes};
 use crate::vfs::{Files, Invalidation, WAITING};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
@@ -26,6 +27,7 @@ pub struct Mounted {
     served: JoinHandle<io::Result<()>>,
     ended: oneshot::Receiver<()>,
     tell: mpsc::Sender<Invalidation>,
+    pushing: Stop,
 }
 
 impl Mounted {
@@ -42,8 +44,8 @@ impl Mounted {
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let session = match start(device, files, options, runtime, writable) {
-            Ok(session) => session,
+        let (session, pushing) = match start(device, files, options, runtime, writable) {
+            Ok(started) => started,
             Err(error) => {
                 // Nobody would ever answer at this directory.
                 let _ = device::unmount(&dir);
@@ -56,6 +58,10 @@ impl Mounted {
         thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
         // From before the first request: nothing that moves is missed.
         runtime.spawn(files.follow(tell.clone()));
+        let stop = pushing.stop();
+        if let Some(number) = device::number(&dir) {
+            pushing.start(&dir, number, files, &session.notifier(), runtime)?;
+        }
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
             let result = session.run();
@@ -64,7 +70,7 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell })
+        Ok(Self { dir, served, ended, tell, pushing: stop })
     }
 
     /// The mount point.
@@ -81,7 +87,10 @@ impl Mounted {
 
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
     pub fn unmount(&self) -> Result<(), MountError> {
-        device::unmount(&self.dir)
+        self.pushing.set(true);
+        let unmounted = device::unmount(&self.dir);
+        self.pushing.set(unmounted.is_ok());
+        unmounted
     }
 
     /// Waits until the directory is no longer mounted, whoever unmounted it.
@@ -102,8 +111,10 @@ fn start(
     options: &MountOptions,
     runtime: &Handle,
     writable: bool,
-) -> io::Result<Session<Adapter>> {
+) -> io::Result<(Session<Adapter>, PushWaiting)> {
+    let (pushes, waiting) = pushes();
     let adapter = Adapter {
+        pushes: Arc::new(pushes),
         files: Arc::clone(files),
         runtime: runtime.clone(),
         options: Arc::new(options.clone()),
@@ -112,7 +123,7 @@ fn start(
     let mut config = Config::default();
     config.n_threads = Some(options.threads.max(1));
     // The kernel itself keeps others out unless they are allowed in.
-    Session::from_fd(adapter, device, SessionACL::All, config)
+    Ok((Session::from_fd(adapter, device, SessionACL::All, config)?, waiting))
 }
 
 /// Passes invalidations on until nobody can send any more or the mount ends.
