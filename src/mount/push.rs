@@ -86,7 +86,11 @@ impl Pushes {
         match self.jobs.try_send(push) {
             Ok(()) => {}
             Err(TrySendError::Full(push) | TrySendError::Disconnected(push)) => {
-                files.pushed(&push, 0);
+                // What would follow it is left out, too.
+                let mut next = files.pushed(&push, 0);
+                while let Some(push) = next {
+                    next = files.pushed(&push, 0);
+                }
             }
         }
     }
@@ -122,7 +126,10 @@ impl Waiting {
                 let own = nix::unistd::gettid().as_raw().unsigned_abs();
                 pusher.shared.own[slot].store(own, Ordering::Relaxed);
                 while let Some(push) = next(&jobs) {
-                    pusher.push(&push);
+                    let mut following = Some(push);
+                    while let Some(push) = following {
+                        following = pusher.push(&push);
+                    }
                 }
             })?;
         }
@@ -148,7 +155,8 @@ impl Pusher {
         self.shared.stopped.load(Ordering::Relaxed)
     }
 
-    fn push(&self, push: &Push) {
+    /// Answers what to push next.
+    fn push(&self, push: &Push) -> Option<Push> {
         let pushed = match (&push.what, self.is_stopped()) {
             (_, true) => Ok(0),
             (What::Listing, false) => self.list(push),
@@ -159,7 +167,7 @@ impl Pusher {
             tracing::debug!(%error, ?push, "could not be pushed");
             0
         });
-        self.files.pushed(push, entries);
+        self.files.pushed(push, entries)
     }
 
     /// Lists the directory through the mount.

@@ -79,11 +79,38 @@ struct Touch {
     /// How many reads in the order of names, and the name of the last.
     run: u32,
     last: String,
-    /// A push is under way or waiting.
-    listing: bool,
-    contents: bool,
-    /// From how many lookups or reads on the next push comes.
+    listing: Stage,
+    contents: Stage,
+}
+
+/// How one kind of push stands.
+#[derive(Debug)]
+struct Stage {
+    /// One is under way or waiting.
+    busy: bool,
+    /// From how many lookups or reads on the next comes.
     begin: u32,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { busy: false, begin: BEGIN }
+    }
+}
+
+impl Touch {
+    /// The push of contents that is due.
+    fn contents(&mut self, path: &TreePath) -> Option<Push> {
+        let in_order = self.run >= RUN;
+        // Only what was listed can be given contents.
+        let due = self.reads >= self.contents.begin || in_order;
+        if self.listing.busy || self.contents.busy || !due {
+            return None;
+        }
+        self.contents.busy = true;
+        let what = What::Contents { last: self.last.clone(), in_order };
+        Some(Push { dir: self.dir, what, path: path.clone() })
+    }
 }
 
 impl Default for Touches {
@@ -106,17 +133,16 @@ impl Touches {
             reads: 0,
             run: 0,
             last: String::new(),
-            listing: false,
-            contents: false,
-            begin: BEGIN,
+            listing: Stage::default(),
+            contents: Stage::default(),
         };
         let touch = touches.get_or_insert_mut(path.clone(), fresh);
         touch.dir = dir;
         touch.lookups = touch.lookups.saturating_add(1);
-        if touch.listing || touch.lookups < touch.begin {
+        if touch.listing.busy || touch.lookups < touch.listing.begin {
             return None;
         }
-        touch.listing = true;
+        touch.listing.busy = true;
         Some(Push { dir, what: What::Listing, path: path.clone() })
     }
 
@@ -127,24 +153,24 @@ impl Touches {
         touch.reads = touch.reads.saturating_add(1);
         touch.run = if touch.last.as_str() < name { touch.run + 1 } else { 0 };
         name.clone_into(&mut touch.last);
-        let in_order = touch.run >= RUN;
-        if touch.contents || (touch.reads < touch.begin && !in_order) {
-            return None;
-        }
-        touch.contents = true;
-        let what = What::Contents { last: name.to_owned(), in_order };
-        Some(Push { dir: touch.dir, what, path: path.clone() })
+        touch.contents(path)
     }
 
-    /// A push has ended, after `entries` of the directory.
-    fn done(&self, push: &Push, entries: usize) {
+    /// A push has ended, after `entries` of the directory; answers the next.
+    fn done(&self, push: &Push, entries: usize) -> Option<Push> {
         let mut touches = self.lock();
-        let Some(touch) = touches.peek_mut(&push.path) else { return };
+        let touch = touches.peek_mut(&push.path)?;
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        touch.begin = (entries / AGAIN).max(BEGIN);
+        let stage = Stage { busy: false, begin: (entries / AGAIN).max(BEGIN) };
         match push.what {
-            What::Listing => (touch.listing, touch.lookups) = (false, 0),
-            What::Contents { .. } => (touch.contents, touch.reads) = (false, 0),
+            What::Listing => {
+                (touch.listing, touch.lookups) = (stage, 0);
+                touch.contents(&push.path)
+            }
+            What::Contents { .. } => {
+                (touch.contents, touch.reads) = (stage, 0);
+                None
+            }
         }
     }
 }
@@ -195,9 +221,10 @@ impl Files {
         }
     }
 
-    /// Says that a push has ended, whatever came of it.
-    pub fn pushed(&self, push: &Push, entries: usize) {
-        self.touches.done(push, entries);
+    /// Says that a push has ended, whatever came of it; answers what is to be
+    /// pushed next.
+    pub fn pushed(&self, push: &Push, entries: usize) -> Option<Push> {
+        self.touches.done(push, entries)
     }
 
     /// The contents of some small files of the directory, those after the

@@ -3,6 +3,7 @@
 mod datums;
 mod fake;
 mod following;
+mod pushing;
 mod reading;
 mod writing;
 
