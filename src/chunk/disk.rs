@@ -160,7 +160,7 @@ impl DiskCache {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes of the files that are known.
     pub fn used(&self) -> u64 {
         lock(&self.known).used
     }

@@ -10,7 +10,9 @@ mod device;
 mod errno;
 mod options;
 mod reads;
+mod reply;
 mod session;
+pub mod stats;
 mod writes;
 
 pub use device::{MountError, detach, unmount};

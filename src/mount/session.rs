@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::adapter::Adapter;
 use super::device::{self, MountError};
 use super::options::MountOptions;
+use super::stats::{Snapshot, Stats};
 use crate::vfs::{Files, Invalidation, WAITING};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
@@ -26,6 +27,8 @@ pub struct Mounted {
     served: JoinHandle<io::Result<()>>,
     ended: oneshot::Receiver<()>,
     tell: mpsc::Sender<Invalidation>,
+    files: Arc<Files>,
+    stats: Arc<Stats>,
 }
 
 impl Mounted {
@@ -42,7 +45,15 @@ impl Mounted {
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let session = match start(device, files, options, runtime, writable) {
+        let stats = Arc::new(Stats::default());
+        let adapter = Adapter {
+            files: Arc::clone(files),
+            runtime: runtime.clone(),
+            options: Arc::new(options.clone()),
+            writable,
+            stats: Arc::clone(&stats),
+        };
+        let session = match start(device, adapter) {
             Ok(session) => session,
             Err(error) => {
                 // Nobody would ever answer at this directory.
@@ -64,7 +75,7 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell })
+        Ok(Self { dir, served, ended, tell, files: Arc::clone(files), stats })
     }
 
     /// The mount point.
@@ -77,6 +88,12 @@ impl Mounted {
     #[must_use]
     pub fn invalidations(&self) -> mpsc::Sender<Invalidation> {
         self.tell.clone()
+    }
+
+    /// What it was asked so far, and what it has in use.
+    #[must_use]
+    pub fn stats(&self) -> Snapshot {
+        self.stats.read(self.files.usage())
     }
 
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
@@ -96,21 +113,9 @@ impl Mounted {
     }
 }
 
-fn start(
-    device: std::os::fd::OwnedFd,
-    files: &Arc<Files>,
-    options: &MountOptions,
-    runtime: &Handle,
-    writable: bool,
-) -> io::Result<Session<Adapter>> {
-    let adapter = Adapter {
-        files: Arc::clone(files),
-        runtime: runtime.clone(),
-        options: Arc::new(options.clone()),
-        writable,
-    };
+fn start(device: std::os::fd::OwnedFd, adapter: Adapter) -> io::Result<Session<Adapter>> {
     let mut config = Config::default();
-    config.n_threads = Some(options.threads.max(1));
+    config.n_threads = Some(adapter.options.threads.max(1));
     // The kernel itself keeps others out unless they are allowed in.
     Session::from_fd(adapter, device, SessionACL::All, config)
 }

@@ -4,6 +4,7 @@ mod datums;
 mod fake;
 mod following;
 mod reading;
+mod stats;
 mod writing;
 
 use std::fs;
