@@ -14,7 +14,7 @@ use super::disk::DiskCache;
 use super::fetch::Fetcher;
 use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
 use super::presence::Presence;
-use super::{ChunkError, ChunkRef, PackWriter, lock};
+use super::{CacheStats, ChunkError, ChunkRef, PackWriter, lock};
 use crate::model::{ChunkId, Clock, PackId};
 use crate::store::{Store, StoreError};
 
@@ -147,6 +147,12 @@ impl Blobs {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// What the caches were asked so far, and what they hold.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner.fetcher.stats()
     }
 
     /// A writer of new blobs. Several may work at once.

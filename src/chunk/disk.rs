@@ -167,7 +167,7 @@ impl DiskCache {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes of the files that are known.
     pub fn used(&self) -> u64 {
         lock(&self.known).used
     }

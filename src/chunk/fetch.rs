@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::blobs::Inner;
 use super::cache::ByteLru;
+use super::counts::{CacheStats, Lookups};
 use super::disk::{DiskCache, Extent};
 use super::pack::pack_key;
 use super::parts::{Parts, outboard};
@@ -61,6 +62,8 @@ pub(super) struct Fetcher {
     window: Arc<Semaphore>,
     /// Room for what waits for the disk, in KiB.
     pub(super) keeping: Arc<Semaphore>,
+    /// Looks into memory, and into the cache directory.
+    lookups: (Lookups, Lookups),
 }
 
 impl Fetcher {
@@ -74,7 +77,17 @@ impl Fetcher {
             flights: Mutex::default(),
             window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
             keeping: Arc::new(Semaphore::new(KEEPING >> 10)),
+            lookups: Default::default(),
         }
+    }
+
+    /// Hits, misses and bytes so far.
+    pub fn stats(&self) -> CacheStats {
+        let ((memory_hits, memory_misses), (disk_hits, disk_misses)) =
+            (self.lookups.0.read(), self.lookups.1.read());
+        let memory_bytes = (lock(&self.segments).used() + lock(&self.chunks).used()) as u64;
+        let disk_bytes = self.disk.as_ref().map_or(0, |disk| disk.used());
+        CacheStats { memory_hits, memory_misses, memory_bytes, disk_hits, disk_misses, disk_bytes }
     }
 }
 
@@ -195,6 +208,7 @@ impl Inner {
     async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
         let extent = segment_extent(place.pack, number);
         let kept = lock(&self.fetcher.segments).get(&extent);
+        self.fetcher.lookups.0.count(kept.is_some());
         if let Some(bytes) = kept {
             return Ok(bytes);
         }
@@ -301,7 +315,9 @@ impl Inner {
 
     async fn read_large(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
         let extent = frame_extent(place);
-        if let Some(plain) = lock(&self.fetcher.chunks).get(&extent) {
+        let found = lock(&self.fetcher.chunks).get(&extent);
+        self.fetcher.lookups.0.count(found.is_some());
+        if let Some(plain) = found {
             return Ok(plain);
         }
         let flight = {
@@ -464,7 +480,10 @@ impl Inner {
         let Some(disk) = self.fetcher.disk.clone() else { return vec![None; extents.len()] };
         let wanted = extents.to_vec();
         let read = move || wanted.iter().map(|extent| disk.get(extent)).collect();
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; extents.len()])
+        let found: Vec<Option<Bytes>> =
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; extents.len()]);
+        found.iter().for_each(|part| self.fetcher.lookups.1.count(part.is_some()));
+        found
     }
 
     /// Keeps fetched bytes on disk, in the background; not when the disk is

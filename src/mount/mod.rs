@@ -11,7 +11,9 @@ mod errno;
 mod options;
 mod push;
 mod reads;
+mod reply;
 mod session;
+pub mod stats;
 mod writes;
 
 pub use device::{MountError, detach, unmount};

@@ -6,16 +6,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use fuser::{
-    FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
-    Request,
-};
+use fuser::{FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, Request};
 
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
 use super::options::MountOptions;
+use super::reply::{
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyXattr,
+};
 use crate::model::Timestamp;
 use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
@@ -271,5 +271,10 @@ impl Adapter {
             let value = files.xattr(inode(ino), &key).await;
             xattr(reply, value, size);
         });
+    }
+
+    /// The counters of this mount, which asking for them does not change.
+    pub(super) fn tell_stats(&self, size: u32, reply: ReplyXattr) {
+        xattr(reply, Ok(self.stats.read(self.files.usage()).to_json().into_bytes()), size);
     }
 }

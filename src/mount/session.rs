@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::adapter::Adapter;
 use super::device::{self, MountError};
 use super::options::MountOptions;
-use super::push::{Stop, Waiting as PushWaiting, pushes};
+use super::push::{Stop, pushes};
+use super::stats::{Snapshot, Stats};
 use crate::vfs::{Files, Invalidation, WAITING};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
@@ -28,6 +29,8 @@ pub struct Mounted {
     ended: oneshot::Receiver<()>,
     tell: mpsc::Sender<Invalidation>,
     pushing: Stop,
+    files: Arc<Files>,
+    stats: Arc<Stats>,
 }
 
 impl Mounted {
@@ -44,8 +47,18 @@ impl Mounted {
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let (session, pushing) = match start(device, files, options, runtime, writable) {
-            Ok(started) => started,
+        let stats = Arc::new(Stats::default());
+        let (pushes, pushing) = pushes();
+        let adapter = Adapter {
+            files: Arc::clone(files),
+            runtime: runtime.clone(),
+            options: Arc::new(options.clone()),
+            pushes: Arc::new(pushes),
+            writable,
+            stats: Arc::clone(&stats),
+        };
+        let session = match start(device, adapter) {
+            Ok(session) => session,
             Err(error) => {
                 // Nobody would ever answer at this directory.
                 let _ = device::unmount(&dir);
@@ -70,7 +83,7 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell, pushing: stop })
+        Ok(Self { dir, served, ended, tell, pushing: stop, files: Arc::clone(files), stats })
     }
 
     /// The mount point.
@@ -83,6 +96,12 @@ impl Mounted {
     #[must_use]
     pub fn invalidations(&self) -> mpsc::Sender<Invalidation> {
         self.tell.clone()
+    }
+
+    /// What it was asked so far, and what it has in use.
+    #[must_use]
+    pub fn stats(&self) -> Snapshot {
+        self.stats.read(self.files.usage())
     }
 
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
@@ -105,25 +124,11 @@ impl Mounted {
     }
 }
 
-fn start(
-    device: std::os::fd::OwnedFd,
-    files: &Arc<Files>,
-    options: &MountOptions,
-    runtime: &Handle,
-    writable: bool,
-) -> io::Result<(Session<Adapter>, PushWaiting)> {
-    let (pushes, waiting) = pushes();
-    let adapter = Adapter {
-        pushes: Arc::new(pushes),
-        files: Arc::clone(files),
-        runtime: runtime.clone(),
-        options: Arc::new(options.clone()),
-        writable,
-    };
+fn start(device: std::os::fd::OwnedFd, adapter: Adapter) -> io::Result<Session<Adapter>> {
     let mut config = Config::default();
-    config.n_threads = Some(options.threads.max(1));
+    config.n_threads = Some(adapter.options.threads.max(1));
     // The kernel itself keeps others out unless they are allowed in.
-    Ok((Session::from_fd(adapter, device, SessionACL::All, config)?, waiting))
+    Session::from_fd(adapter, device, SessionACL::All, config)
 }
 
 /// Passes invalidations on until nobody can send any more or the mount ends.

@@ -18,6 +18,7 @@ mod repos;
 mod source;
 pub mod transaction;
 mod types;
+mod usage;
 mod view;
 mod write;
 pub mod xattr;
@@ -34,6 +35,7 @@ pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
     SetAttr, SetTime, Statfs, Validity,
 };
+pub use usage::Usage;
 pub use view::{Filter, Owner};
 
 #[cfg(test)]

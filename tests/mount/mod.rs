@@ -5,6 +5,7 @@ mod fake;
 mod following;
 mod pushing;
 mod reading;
+mod stats;
 mod writing;
 
 use std::fs;
