@@ -195,7 +195,7 @@ impl Blobs {
     /// together. Holds all of them in memory.
     pub async fn read_many(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let mut out = Vec::with_capacity(places.len());
-        for group in super::fetch::groups(places) {
+        for group in super::large::groups(places) {
             out.extend(self.read_group(&places[group]).await?);
         }
         Ok(out)

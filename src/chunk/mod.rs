@@ -17,11 +17,13 @@ mod disk;
 mod error;
 mod fetch;
 mod file;
+mod large;
 mod list;
 mod pack;
 mod parts;
 mod presence;
 mod reference;
+mod segments;
 mod upload;
 mod writer;
 
