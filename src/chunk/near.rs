@@ -1,9 +1,19 @@
-//! Small chunks that lie near each other in a pack on this machine.
+//! Small chunks in a pack on this machine.
+//!
+//! The kernel caches the pack, so nothing of it is kept here: a first touch has
+//! the kernel fetch the segment around it, which later ones find there.
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 
+use bytes::Bytes;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use super::blobs::Inner;
+use super::parts::read_cached;
+use super::segments::SEGMENT;
 use super::{Blobs, ChunkRef, codec, reference};
 
 /// How far apart chunks may lie to be read together, in bytes.
@@ -43,6 +53,30 @@ impl Blobs {
             }
         }
     }
+}
+
+impl Inner {
+    /// The frame of a small chunk, not verified, out of a pack on this machine.
+    pub(super) async fn local_frame(&self, place: &ChunkRef) -> Option<Bytes> {
+        let file = self.local_pack(place.pack)?;
+        let (mut frame, at) = (vec![0; place.stored as usize], u64::from(place.offset));
+        if !read_cached(&file, &mut frame, at).ok()? {
+            let read = move || {
+                fetch_around(&file, at);
+                file.read_exact_at(&mut frame, at).map(|()| frame)
+            };
+            frame = tokio::task::spawn_blocking(read).await.ok()?.ok()?;
+        }
+        Some(frame.into())
+    }
+}
+
+/// Has the kernel begin to read the segment around `at`; nothing but speed
+/// depends on it.
+fn fetch_around(file: &File, at: u64) {
+    let start = at - at % u64::from(SEGMENT);
+    let advice = PosixFadviseAdvice::POSIX_FADV_WILLNEED;
+    let _ = posix_fadvise(file.as_fd(), start.cast_signed(), i64::from(SEGMENT), advice);
 }
 
 fn read(file: &File, buffer: &mut Vec<u8>, at: u64, len: usize) -> bool {

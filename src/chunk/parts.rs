@@ -156,7 +156,7 @@ fn is_intact(bytes: &[u8], groups: Range<usize>, values: &[u8]) -> bool {
 }
 
 /// Reads what the kernel has in memory; `false` when it would have to wait.
-fn read_cached(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
+pub(super) fn read_cached(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let offset = i64::try_from(at).map_err(io::Error::other)?;
     // SAFETY: the vector is of memory that is ours alone, and the descriptor

@@ -12,7 +12,7 @@ use super::{ChunkError, ChunkRef, lock};
 use crate::model::PackId;
 
 /// The part of a pack fetched around a small frame.
-const SEGMENT: u32 = 1 << 20;
+pub(super) const SEGMENT: u32 = 1 << 20;
 /// How many segments come at once when the one before was read, too.
 const AHEAD: u32 = 4;
 /// The same from a store that is not on this machine, where a request costs as
@@ -28,6 +28,11 @@ impl Inner {
         self: &Arc<Self>,
         place: &ChunkRef,
     ) -> Result<Bytes, ChunkError> {
+        if let Some(frame) = self.local_frame(place).await
+            && let Ok(plain) = decode_off_thread(place, frame).await
+        {
+            return Ok(plain);
+        }
         let frame = self.small_frame(place).await?;
         match decode_off_thread(place, frame).await {
             Err(ChunkError::Corrupt { .. }) => {
