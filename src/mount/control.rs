@@ -42,10 +42,18 @@ pub fn write(path: &Path, name: &str, value: &str) -> io::Result<()> {
 
 /// The mount points of this program, in the order they were mounted.
 pub fn mount_points() -> io::Result<Vec<PathBuf>> {
+    Ok(mounts()?.into_iter().map(|(point, _)| point).collect())
+}
+
+/// The same, with the server that each shows.
+pub fn mounts() -> io::Result<Vec<(PathBuf, String)>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let ours = |line: &&str| line.contains(" - fuse.pfs ");
-    let points = table.lines().filter(ours).filter_map(|line| line.split(' ').nth(4));
-    Ok(points.map(|point| PathBuf::from(unescape(point))).collect())
+    let ours = table.lines().filter_map(|line| line.split_once(" - fuse.pfs "));
+    let found = ours.filter_map(|(head, tail)| {
+        let (point, source) = (head.split(' ').nth(4)?, tail.split(' ').next()?);
+        Some((PathBuf::from(unescape(point)), unescape(source)))
+    });
+    Ok(found.collect())
 }
 
 /// The table writes blanks and backslashes in octal.
