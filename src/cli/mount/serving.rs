@@ -130,6 +130,9 @@ fn failed(error: &MountError) -> Failure {
     let text = error.to_string();
     match error {
         MountError::NoFuse(_) => Failure::new(text).hint("load it with: modprobe fuse"),
+        MountError::Helper(said) if said.contains("user_allow_other") => {
+            Failure::new(text).hint("write the line user_allow_other into /etc/fuse.conf, as root")
+        }
         MountError::Helper(_) => Failure::new(text).hint("install fuse3, or mount as root"),
         MountError::Directory { .. }
         | MountError::Busy { .. }
