@@ -17,6 +17,7 @@ mod in_process;
 mod machine;
 mod mount;
 mod mounting;
+mod operations;
 mod pipelines;
 mod refusals;
 mod sdk;

@@ -53,7 +53,7 @@ impl Server {
     pub fn resume(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = self
-            .command(&["serve", "--address", &self.address()])
+            .command(&["serve", "--address", &self.address(), "--http-address", &self.pages()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -98,6 +98,11 @@ impl Server {
             }
         }
         found
+    }
+
+    /// Where health and metrics are: a socket that no other test has.
+    pub fn pages(&self) -> String {
+        format!("unix:{}", self.scratch.path().join("pages.sock").display())
     }
 
     /// Where the server listens, as clients write it.

@@ -26,6 +26,7 @@ mod presence;
 mod reference;
 mod segments;
 mod upload;
+mod warm;
 mod writer;
 
 pub use blobs::{BlobConfig, Blobs};
@@ -37,6 +38,7 @@ pub use error::ChunkError;
 pub use file::FileWriter;
 pub use list::ChunkList;
 pub use reference::ChunkRef;
+pub use warm::{Pace, WarmStats};
 pub use writer::PackWriter;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::fetch::{Flight, Landing, decode_off_thread, launch};
 use super::pack::pack_key;
 use super::{ChunkError, ChunkRef, lock};
 use crate::model::PackId;
+use crate::store::waits::{self, WaitFor};
 
 /// The part of a pack fetched around a small frame.
 pub(super) const SEGMENT: u32 = 1 << 20;
@@ -19,7 +20,7 @@ const AHEAD: u32 = 4;
 /// much as some MiB: for the first, the second and later touches of a pack.
 const AFAR: [u32; 3] = [1, 4, 8];
 
-fn segment_extent(pack: PackId, number: u32) -> Extent {
+pub(super) fn segment_extent(pack: PackId, number: u32) -> Extent {
     Extent { pack, start: number * SEGMENT, len: SEGMENT }
 }
 
@@ -66,7 +67,7 @@ impl Inner {
             return Ok(bytes);
         }
         let (flight, part) = self.join_segments(place, number);
-        Ok(flight.await?[part].clone())
+        Ok(waits::on(WaitFor::Content, flight).await?[part].clone())
     }
 
     /// How many segments are worth a request from `number` on.

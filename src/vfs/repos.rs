@@ -11,6 +11,7 @@ use super::source::{Resolved, Source};
 use super::transaction::TransactionView;
 use super::view::{PlacedView, View};
 use crate::model::{ProjectName, Ref, RefBase, Repo, RepoKind, Timestamp};
+use crate::store::waits::{self, WaitFor};
 use crate::tree::{Root, Tree};
 
 /// A repo to be mounted.
@@ -126,7 +127,12 @@ impl Repos {
 
     async fn open(&self, name: &str) -> Result<Option<Place>, VfsError> {
         let Some((repo, reference)) = self.parse(name) else { return Ok(None) };
-        let resolved = match self.source.resolve(&repo, reference.as_ref()).await {
+        let resolved = match waits::on(
+            WaitFor::Server,
+            self.source.resolve(&repo, reference.as_ref()),
+        )
+        .await
+        {
             Ok(resolved) => resolved,
             Err(VfsError::NotFound) => return Ok(None),
             Err(error) => return Err(error),
@@ -162,7 +168,7 @@ impl Top for Repos {
         if let Some(only) = &self.only {
             return Ok(only.keys().cloned().collect());
         }
-        let repos = self.source.repos().await?;
+        let repos = waits::on(WaitFor::Server, self.source.repos()).await?;
         let users = repos.iter().filter(|repo| repo.kind == RepoKind::User);
         let mut names: Vec<Arc<str>> = users.map(|repo| directory_name(repo).into()).collect();
         names.sort_unstable();

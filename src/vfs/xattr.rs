@@ -11,6 +11,7 @@ use super::transaction::{NodeId, Then, TransactionView};
 use super::types::InodeNo;
 use super::view::View;
 use crate::model::TreePath;
+use crate::store::waits::{self, WaitFor};
 
 /// The commit a directory shows or is based on; writing it to the root of a
 /// writable repo commits with the value as message.
@@ -75,7 +76,8 @@ impl Files {
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                let committed = transaction.commit(&*repos.source, value, Then::GoOn).await;
+                let commit = transaction.commit(&*repos.source, value, Then::GoOn);
+                let committed = waits::on(WaitFor::Server, commit).await;
                 self.tell_refreshed(&transaction);
                 committed.map(drop)
             }

@@ -8,25 +8,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::is_dead;
 use super::daemon;
+use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
-use super::remote::ServerStore;
+use super::prefetch;
+use super::reader::server_nodes;
 use super::source::{Following, ServerSource};
 use super::staging::{self, Held};
-use crate::api::client::{Client, connect};
-use crate::chunk::{BlobConfig, Blobs};
-use crate::cli::direct;
+use crate::api::client::connect;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
 use crate::model::{Branch, BranchName, Clock, SystemClock};
 use crate::mount::{MountError, MountOptions, Mounted, control, detach};
-use crate::store::{RetryPolicy, Store};
-use crate::tree::{NodeCache, Nodes, Root, Tree};
+use crate::tree::{Root, Tree};
 use crate::vfs::transaction::inspect;
 use crate::vfs::xattr::PROCESS;
 use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
+use crate::web::Listening;
 
 /// A mount and what ends with it.
 struct Serving {
     mounted: Mounted,
+    _metrics: Option<Listening>,
     source: Following,
     transactions: Vec<(Arc<TransactionView>, Held)>,
     commit: CommitWhen,
@@ -47,13 +48,16 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
+    observed::log(&mut plan)?;
+    prefetch::check(&plan)?;
     plan.cache = plan.cache.map(std::path::absolute).transpose()?;
     let dir = mount_point(&plan.dir)?;
     let client = connect(&plan.address)
         .await
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let nodes = nodes(&client, &plan, &clock).await?;
+    let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
+    let nodes = server_nodes(&client, cache, plan.memory, Arc::clone(&clock)).await?;
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
     let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner);
@@ -65,14 +69,30 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         shown.push(one);
     }
     let only = (!shown.is_empty()).then_some(shown);
+    prefetch::begin(&plan, &source);
     let following = Following(Arc::clone(&source));
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
     let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
+    let metrics = match observed::metrics(&plan, &mounted).await {
+        Ok(metrics) => metrics,
+        Err(failure) => {
+            // Nothing was asked of it yet.
+            mounted.unmount().map_err(|error| failed(&error))?;
+            return Err(failure);
+        }
+    };
     let staging = staging::root(plan.cache.as_deref());
-    Ok(Serving { mounted, source: following, transactions, commit: plan.commit, staging })
+    Ok(Serving {
+        _metrics: metrics,
+        mounted,
+        source: following,
+        transactions,
+        commit: plan.commit,
+        staging,
+    })
 }
 
 /// The directory to mount on, as the kernel will name it.
@@ -101,6 +121,7 @@ fn options(plan: &MountPlan) -> MountOptions {
         uid: plan.uid.unwrap_or(base.uid),
         gid: plan.gid.unwrap_or(base.gid),
         umask: plan.umask.unwrap_or(base.umask),
+        slow: plan.slow_op,
         ..base
     }
 }
@@ -109,32 +130,15 @@ fn failed(error: &MountError) -> Failure {
     let text = error.to_string();
     match error {
         MountError::NoFuse(_) => Failure::new(text).hint("load it with: modprobe fuse"),
+        MountError::Helper(said) if said.contains("user_allow_other") => {
+            Failure::new(text).hint("write the line user_allow_other into /etc/fuse.conf, as root")
+        }
         MountError::Helper(_) => Failure::new(text).hint("install fuse3, or mount as root"),
         MountError::Directory { .. }
         | MountError::Busy { .. }
         | MountError::NotMounted { .. }
         | MountError::Session(_) => Failure::new(text),
     }
-}
-
-/// What reads trees and contents, within the plan's budget.
-async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Outcome<Nodes> {
-    let store = reach(client).await?;
-    let memory = usize::try_from(plan.memory).unwrap_or(usize::MAX);
-    let config = BlobConfig {
-        memory: memory / 2,
-        write_buffer: memory / 4,
-        disk: plan.cache.as_ref().map(|dir| (dir.join("content"), plan.cache_size)),
-        ..BlobConfig::default()
-    };
-    let blobs = Blobs::new(store, Arc::clone(clock), config);
-    Ok(Nodes::new(blobs, NodeCache::new(memory / 4)))
-}
-
-/// The object store itself when it can be reached, else through the server.
-async fn reach(client: &Client) -> Outcome<Store> {
-    let through = || Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default());
-    Ok(direct::store(client).await?.unwrap_or_else(through))
 }
 
 /// One repo of the plan, with its transaction when it is to be written.
