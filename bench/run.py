@@ -13,6 +13,7 @@ BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts a
 BENCH_DIR=DIR        where to work (default target/bench)
 BENCH_ROUNDS=3       how often the mount and ext4 take turns
 BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024  BENCH_TEN_GIB=10
+BENCH_S3=PROGRAM     a versitygw other than that of scripts/setup.sh
 """
 
 import dataclasses
@@ -135,7 +136,8 @@ GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.cold, mounts.writ
 
 def main():
     only = os.environ.get("BENCH_ONLY", ",".join(group.__name__ for group in GROUPS)).split(",")
-    shutil.rmtree(WORK / "root", ignore_errors=True)
+    for left in ("root", "root-remote", "cache", "cache-ten", "s3"):
+        shutil.rmtree(WORK / left, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
     failed = []
     with Server(CHECKOUT, WORK) as server:

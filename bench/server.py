@@ -81,7 +81,8 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
-        shutil.rmtree(self.root, ignore_errors=True)
+        for directory in (self.root, self.work / "cache"):
+            shutil.rmtree(directory, ignore_errors=True)
         shutil.rmtree(self.socket, ignore_errors=True)
 
     def pfs(self, *arguments, stdin=None):

@@ -19,6 +19,7 @@ mod mount;
 mod mounting;
 mod pipelines;
 mod refusals;
+mod s3;
 mod sdk;
 mod server;
 mod tidy;
