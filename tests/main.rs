@@ -20,6 +20,7 @@ mod mounting;
 mod operations;
 mod pipelines;
 mod refusals;
+mod s3;
 mod sdk;
 mod server;
 mod tidy;

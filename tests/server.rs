@@ -31,6 +31,7 @@ const FOREIGN: [&str; 12] = [
 pub struct Server {
     scratch: TempDir,
     root: PathBuf,
+    settings: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -44,7 +45,17 @@ impl Server {
 
     /// Starts a server whose state is in `root`, below or beside `scratch`.
     pub fn start_on(scratch: TempDir, root: PathBuf) -> Self {
-        let mut server = Self { scratch, root, child: None };
+        let mut server = Self { scratch, root, settings: Vec::new(), child: None };
+        server.resume();
+        server
+    }
+
+    /// Starts a server on an empty state directory, with these variables in the
+    /// environment of it and of all commands.
+    pub fn start_with(settings: Vec<(&'static str, String)>) -> Self {
+        let scratch = tempfile::Builder::new().prefix("pfs-test.").tempdir().unwrap();
+        let root = scratch.path().join("root");
+        let mut server = Self { scratch, root, settings, child: None };
         server.resume();
         server
     }
@@ -131,6 +142,7 @@ impl Server {
         for name in FOREIGN {
             command.env_remove(name);
         }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
