@@ -56,7 +56,10 @@ fn slow_operations_are_remembered_and_few_lines_are_logged() {
 async fn a_slow_operation_says_what_it_waited_for() {
     use crate::store::waits::{self, WaitFor, Waits};
     let waited = waits::observed(async {
-        let pause = || std::future::ready(std::thread::sleep(Duration::from_millis(2)));
+        let pause = || {
+            std::thread::sleep(Duration::from_millis(2));
+            std::future::ready(())
+        };
         waits::on(WaitFor::Content, async { pause().await }).await;
         waits::on(WaitFor::Content, async { pause().await }).await;
         waits::so_far().unwrap()
