@@ -21,5 +21,6 @@ mod pipelines;
 mod refusals;
 mod sdk;
 mod server;
+mod takeover;
 mod tidy;
 mod tools;

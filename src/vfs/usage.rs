@@ -35,7 +35,7 @@ impl Files {
     /// one of them.
     #[must_use]
     pub fn is_top_or_repo(&self, ino: InodeNo) -> bool {
-        let found = self.repos.as_ref().and_then(|_| self.inodes.get(ino));
+        let found = self.repos.as_ref().and_then(|_| self.inodes.get(ino).ok());
         found.is_some_and(|node| match node {
             Node::Top | Node::Transaction(_, NodeId::ROOT) => true,
             Node::Dir(_, path) => path.is_root(),

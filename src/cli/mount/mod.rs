@@ -3,11 +3,13 @@
 pub mod control;
 mod daemon;
 pub mod fstab;
+pub mod held;
 mod plan;
 mod remote;
 mod serving;
 mod source;
 mod staging;
+pub mod upgrade;
 pub(super) mod wire;
 
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::is_dead;
 use super::daemon;
+use super::held;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::remote::ServerStore;
 use super::source::{Following, ServerSource};
@@ -25,7 +26,7 @@ use crate::vfs::xattr::PROCESS;
 use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
 
 /// A mount and what ends with it.
-struct Serving {
+pub(super) struct Serving {
     mounted: Mounted,
     source: Following,
     transactions: Vec<(Arc<TransactionView>, Held)>,
@@ -37,13 +38,18 @@ struct Serving {
 /// Mounts as planned and serves until unmounted; commits what is to be
 /// committed then.
 pub async fn serve(plan: MountPlan) -> Outcome {
-    let mut serving = start(plan).await?;
+    let serving = start(plan).await?;
     if daemon::is_child() {
         daemon::settle();
         daemon::ready()?;
     }
-    until_unmounted(&mut serving.mounted).await?;
-    serving.finish().await
+    serving.to_the_end().await
+}
+
+/// A mount that a predecessor has served.
+pub(super) fn resumed(mounted: Mounted, source: Following) -> Serving {
+    let (transactions, staging) = (Vec::new(), staging::root(None));
+    Serving { mounted, source, transactions, commit: CommitWhen::Explicit, staging }
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
@@ -53,7 +59,8 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         .await
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let nodes = nodes(&client, &plan, &clock).await?;
+    let (url, store) = reach(&client).await?;
+    let nodes = nodes(store, &plan, &clock);
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
     let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner);
@@ -69,7 +76,12 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
-    let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
+    // A transaction does not go on in another process yet.
+    let holder = if files.is_writable() { None } else { held::link() };
+    if let Some(holder) = holder {
+        holder.note(&held::Note::of(&plan, &dir, url).value())?;
+    }
+    let mounted = Mounted::held(&dir, &Arc::new(files), (&options, holder), &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
     let staging = staging::root(plan.cache.as_deref());
     Ok(Serving { mounted, source: following, transactions, commit: plan.commit, staging })
@@ -93,7 +105,7 @@ fn mount_point(dir: &Path) -> Outcome<PathBuf> {
     }
 }
 
-fn options(plan: &MountPlan) -> MountOptions {
+pub(super) fn options(plan: &MountPlan) -> MountOptions {
     let base = MountOptions::default();
     MountOptions {
         source: plan.address.to_string(),
@@ -118,8 +130,7 @@ fn failed(error: &MountError) -> Failure {
 }
 
 /// What reads trees and contents, within the plan's budget.
-async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Outcome<Nodes> {
-    let store = reach(client).await?;
+pub(super) fn nodes(store: Store, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Nodes {
     let memory = usize::try_from(plan.memory).unwrap_or(usize::MAX);
     let config = BlobConfig {
         memory: memory / 2,
@@ -128,13 +139,21 @@ async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Out
         ..BlobConfig::default()
     };
     let blobs = Blobs::new(store, Arc::clone(clock), config);
-    Ok(Nodes::new(blobs, NodeCache::new(memory / 4)))
+    Nodes::new(blobs, NodeCache::new(memory / 4))
 }
 
-/// The object store itself when it can be reached, else through the server.
-async fn reach(client: &Client) -> Outcome<Store> {
-    let through = || Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default());
-    Ok(direct::store(client).await?.unwrap_or_else(through))
+/// The object store itself, and its URL, when it can be reached, else through
+/// the server.
+async fn reach(client: &Client) -> Outcome<(Option<String>, Store)> {
+    Ok(match direct::find(client).await? {
+        Some((url, store)) => (Some(url), store),
+        None => (None, through(client)),
+    })
+}
+
+/// The object store by way of the server.
+pub(super) fn through(client: &Client) -> Store {
+    Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default())
 }
 
 /// One repo of the plan, with its transaction when it is to be written.
@@ -243,6 +262,7 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
     let dir: PathBuf = mounted.dir().to_owned();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    held::serving();
     let mut asked = daemon::is_child();
     loop {
         tokio::select! {
@@ -265,6 +285,16 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
 }
 
 impl Serving {
+    /// Serves until unmounted; commits what is to be committed then.
+    pub(super) async fn to_the_end(mut self) -> Outcome {
+        let outcome = match until_unmounted(&mut self.mounted).await {
+            Ok(()) => self.finish().await,
+            Err(error) => Err(error),
+        };
+        held::done();
+        outcome
+    }
+
     /// Ends every transaction as planned.
     async fn finish(self) -> Outcome {
         self.source.0.close();
