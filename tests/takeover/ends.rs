@@ -24,8 +24,10 @@ fn nothing_is_left_of_a_held_mount() {
     let held = Held::new(1, 4096);
     let (holder, server) = (held.holder(), held.kill());
     let status = fs::read_to_string(format!("/proc/{holder}/status")).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    println!("holder: {}", size.trim());
+    let size = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("holder: {kib} KiB");
+    assert!(kib < 8 << 10, "a holder is small");
     held.server.pfs(&["umount", held.at()]);
     assert!(!is_mounted(&held));
     eventually("the server ends", || !is_alive(server));

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::sys::signal::{Signal, kill};
 use pfs::mount::control;
 
@@ -92,8 +92,8 @@ fn read_mapped(held: &Held, watch: &Watch, mut random: Random) {
     let (access, flags) = (ProtFlags::PROT_READ, MapFlags::MAP_SHARED);
     // SAFETY: a new mapping at an address of the kernel's choice.
     let base = unsafe { mmap(None, length, access, flags, open.as_fd(), 0) }.unwrap();
-    // SAFETY: the mapping is as long as that, stays until the process ends, and
-    // nobody writes to the file.
+    // SAFETY: the mapping is as long as that, stays until the end of this
+    // function, and nobody writes to the file.
     let bytes = unsafe { std::slice::from_raw_parts(base.cast::<u8>().as_ptr(), SIZE) };
     while !watch.is_over() {
         // SAFETY: the pages are read again from the file.
@@ -102,6 +102,8 @@ fn read_mapped(held: &Held, watch: &Watch, mut random: Random) {
         let offset = random.below(SIZE as u64 / 4096) as usize * 4096;
         watch.time(|| compare(&bytes[offset..offset + 4096], 1, offset));
     }
+    // SAFETY: nothing uses the mapping any more.
+    unsafe { munmap(base, SIZE) }.unwrap();
 }
 
 /// Looks names up that are not there, and asks for what nobody caches.

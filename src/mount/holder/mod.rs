@@ -33,8 +33,11 @@ use self::upgrade::Requests;
 /// Set for a process that is to be a holder.
 const HOLDER: &str = "PFS_MOUNT_HOLDER";
 
-/// A server that has lived this long did not die of what it did first.
-const STEADY: Duration = Duration::from_secs(2);
+/// A server that has served this long did not die of what it did first.
+const STEADY: Duration = Duration::from_millis(2);
+
+/// How long a program that was asked to take over may take to serve.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many successors in a row are started without waiting.
 const AT_ONCE: u32 = 3;
@@ -138,7 +141,7 @@ impl Holder {
         loop {
             match self.next(&server)? {
                 Event::Said(message, fds) => self.heard(&mut server, message, fds)?,
-                Event::Signal(signal) if server.serving || self.held.is_none() => {
+                Event::Signal(signal) if server.serving.is_some() || self.held.is_none() => {
                     server.signal(signal);
                 }
                 Event::Signal(signal) => self.waiting.push(signal),
@@ -208,7 +211,7 @@ impl Holder {
             }
             ToHolder::Release { name } => self.kept.retain(|(known, _)| *known != name),
             ToHolder::Serving => {
-                server.serving = true;
+                server.serving = Some(Instant::now());
                 // Whoever has started this one waits no longer.
                 process::leave()?;
                 self.waiting.drain(..).for_each(|signal| server.signal(signal));
@@ -233,7 +236,8 @@ impl Holder {
         };
         let code = server.wait_served_out()?.unwrap_or(1);
         let connected = process::is_connected(&held.device);
-        self.deaths = if server.started.elapsed() < STEADY { self.deaths + 1 } else { 0 };
+        let steady = server.serving.is_some_and(|since| since.elapsed() >= STEADY);
+        self.deaths = if steady { 0 } else { self.deaths + 1 };
         // Without a mount there is only what the last one has to end.
         Ok((!connected && (self.kept.is_empty() || self.deaths > ENDINGS)).then_some(code))
     }
@@ -321,8 +325,8 @@ impl Holder {
 
     /// Waits until a successor serves; another one follows if it does not.
     fn await_serving(&mut self, server: &mut Server) -> Result<(), String> {
-        let until = Instant::now() + STEADY;
-        while !server.serving {
+        let until = Instant::now() + PATIENCE;
+        while server.serving.is_none() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || !server.await_word(left).map_err(|error| error.to_string())? {
                 return Err("it ended at once; the version before goes on".into());

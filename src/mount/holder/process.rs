@@ -37,8 +37,8 @@ pub(super) struct Server {
     /// Readable once the first thread of the process has ended.
     pub(super) pidfd: OwnedFd,
     pub(super) started: Instant,
-    /// Whether it heeds signals.
-    pub(super) serving: bool,
+    /// Since when it serves and heeds signals.
+    pub(super) serving: Option<Instant>,
 }
 
 impl Program {
@@ -63,7 +63,7 @@ impl Program {
         command.env(LINK, theirs.pass_on()?.to_string());
         let child = command.spawn()?;
         let pidfd = pidfd(&child)?;
-        Ok(Server { child, link: ours, pidfd, started: Instant::now(), serving: false })
+        Ok(Server { child, link: ours, pidfd, started: Instant::now(), serving: None })
     }
 }
 
