@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use pfs::cli;
 use pfs::controller::executor::runner;
+use pfs::mount::holder;
 use pfs::store;
 
 fn main() -> ExitCode {
@@ -11,6 +12,9 @@ fn main() -> ExitCode {
     // A program of a pipeline is about to start: nothing may come before.
     if runner::is_called(&args) {
         return ExitCode::from(runner::main());
+    }
+    if holder::is_called() {
+        return ExitCode::from(holder::main());
     }
     share_arenas();
     store::install_crypto();

@@ -23,5 +23,6 @@ mod refusals;
 mod s3;
 mod sdk;
 mod server;
+mod takeover;
 mod tidy;
 mod tools;

@@ -28,6 +28,7 @@ pub use datum::{DatumViews, InputView};
 pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
+pub use inode::Memory;
 pub use push::{Push, Pushed, What};
 pub use repos::Shown;
 pub use source::{Edits, Moved, Published, Resolved, Source};

@@ -3,6 +3,7 @@
 pub mod control;
 mod daemon;
 pub mod fstab;
+pub mod held;
 mod observed;
 mod plan;
 mod prefetch;
@@ -11,6 +12,7 @@ mod remote;
 mod serving;
 mod source;
 mod staging;
+pub mod upgrade;
 pub(super) mod wire;
 
 use std::path::PathBuf;

@@ -8,10 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::is_dead;
 use super::daemon;
+use super::held;
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::prefetch;
-use super::reader::server_nodes;
+use super::reader::{nodes, reach};
 use super::source::{Following, ServerSource};
 use super::staging::{self, Held};
 use crate::api::client::connect;
@@ -25,7 +26,7 @@ use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView,
 use crate::web::Listening;
 
 /// A mount and what ends with it.
-struct Serving {
+pub(super) struct Serving {
     mounted: Mounted,
     _metrics: Option<Listening>,
     source: Following,
@@ -38,13 +39,23 @@ struct Serving {
 /// Mounts as planned and serves until unmounted; commits what is to be
 /// committed then.
 pub async fn serve(plan: MountPlan) -> Outcome {
-    let mut serving = start(plan).await?;
+    let serving = start(plan).await?;
     if daemon::is_child() {
         daemon::settle();
         daemon::ready()?;
     }
-    until_unmounted(&mut serving.mounted).await?;
-    serving.finish().await
+    serving.until_the_end().await
+}
+
+/// A mount that a predecessor has served.
+pub(super) async fn resumed(plan: &MountPlan, mounted: Mounted, source: Following) -> Serving {
+    let (transactions, staging) = (Vec::new(), staging::root(None));
+    let metrics = observed::metrics(plan, &mounted).await.unwrap_or_else(|failure| {
+        tracing::warn!(failure.message, "the mount goes on without metrics");
+        None
+    });
+    let commit = CommitWhen::Explicit;
+    Serving { mounted, _metrics: metrics, source, transactions, commit, staging }
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
@@ -57,7 +68,8 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
-    let nodes = server_nodes(&client, cache, plan.memory, Arc::clone(&clock)).await?;
+    let (url, store) = reach(&client).await?;
+    let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
     let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner);
@@ -74,7 +86,12 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
-    let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
+    // A transaction does not go on in another process yet.
+    let holder = if files.is_writable() { None } else { held::link() };
+    if let Some(holder) = holder {
+        holder.note(&held::Note::of(&plan, &dir, url).value())?;
+    }
+    let mounted = Mounted::held(&dir, &Arc::new(files), (&options, holder), &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
     let metrics = match observed::metrics(&plan, &mounted).await {
         Ok(metrics) => metrics,
@@ -113,7 +130,7 @@ fn mount_point(dir: &Path) -> Outcome<PathBuf> {
     }
 }
 
-fn options(plan: &MountPlan) -> MountOptions {
+pub(super) fn options(plan: &MountPlan) -> MountOptions {
     let base = MountOptions::default();
     MountOptions {
         source: plan.address.to_string(),
@@ -247,6 +264,7 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
     let dir: PathBuf = mounted.dir().to_owned();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    held::serving();
     let mut asked = daemon::is_child();
     loop {
         tokio::select! {
@@ -269,6 +287,16 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
 }
 
 impl Serving {
+    /// Serves until unmounted; commits what is to be committed then.
+    pub(super) async fn until_the_end(mut self) -> Outcome {
+        let outcome = match until_unmounted(&mut self.mounted).await {
+            Ok(()) => self.finish().await,
+            Err(error) => Err(error),
+        };
+        held::done();
+        outcome
+    }
+
     /// Ends every transaction as planned.
     async fn finish(self) -> Outcome {
         self.source.0.close();

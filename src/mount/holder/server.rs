@@ -1,0 +1,126 @@
+//! What a server says to its holder.
+
+use std::collections::HashMap;
+use std::env;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::SigSet;
+use serde_json::Value;
+
+use super::link::{Link, ToHolder, ToServer, VERSION};
+
+/// The number of the link's descriptor, for a server.
+pub(super) const LINK: &str = "PFS_MOUNT_LINK";
+
+/// What a server was started for.
+#[derive(Debug)]
+pub enum Task {
+    /// To mount as the command line says.
+    Mount,
+    /// To take over from another one.
+    TakeOver(Preparation),
+}
+
+/// What a successor knows before it may serve.
+#[derive(Debug)]
+pub struct Preparation {
+    /// The kernel's first request to the mount.
+    pub init: Vec<u8>,
+    /// What the predecessor has noted so far.
+    pub note: Value,
+    /// The table of inodes, still in use.
+    pub table: OwnedFd,
+}
+
+/// What a successor serves with.
+#[derive(Debug)]
+pub struct Estate {
+    /// The connection to the kernel.
+    pub device: OwnedFd,
+    /// The table of inodes.
+    pub table: OwnedFd,
+    /// What the predecessor has noted last.
+    pub note: Value,
+    /// What it has kept, by name.
+    pub kept: HashMap<String, OwnedFd>,
+}
+
+fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the holder said something else than expected")
+}
+
+impl Link {
+    /// The link of a server to the holder that has started it, and what for;
+    /// `None` when none has.
+    pub fn of_server() -> io::Result<Option<(Self, Task)>> {
+        let Some(number) = env::var(LINK).ok().and_then(|text| text.parse().ok()) else {
+            return Ok(None);
+        };
+        // The holder waits for signals with all of them blocked.
+        SigSet::empty().thread_set_mask()?;
+        let link = Self::inherited(number)?;
+        let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;
+        match message {
+            ToServer::First => Ok(Some((link, Task::Mount))),
+            ToServer::Prepare { version: VERSION, init, note } => {
+                let table = fds.pop().ok_or_else(unexpected)?;
+                Ok(Some((link, Task::TakeOver(Preparation { init, note, table }))))
+            }
+            ToServer::Prepare { version, .. } => {
+                link.refuse(&format!("it does not speak version {version} of the holder"));
+                Err(unexpected())
+            }
+            ToServer::Go { .. } => Err(unexpected()),
+        }
+    }
+
+    /// Hands over what a successor needs: from now on there will be one.
+    pub fn hold(&self, init: &[u8], answer: &[u8], fds: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+        let (init, answer) = (init.to_vec(), answer.to_vec());
+        self.send(&ToHolder::Hold { init, answer }, &fds)
+    }
+
+    /// Notes what a successor has to know, in place of what was noted before.
+    pub fn note(&self, note: &Value) -> io::Result<()> {
+        self.send(&ToHolder::Note { note: note.clone() }, &[])
+    }
+
+    /// Has `fd` kept open as `name` for a successor.
+    pub fn keep(&self, name: &str, fd: impl AsFd) -> io::Result<()> {
+        self.send(&ToHolder::Keep { name: name.to_owned() }, &[fd.as_fd()])
+    }
+
+    /// A successor will not need `name`.
+    pub fn release(&self, name: &str) -> io::Result<()> {
+        self.send(&ToHolder::Release { name: name.to_owned() }, &[])
+    }
+
+    /// Says that this process could take over, and waits until it is to.
+    pub fn prepared(&self, answer: &[u8]) -> io::Result<Estate> {
+        self.send(&ToHolder::Prepared { answer: answer.to_vec() }, &[])?;
+        let (message, fds) = self.receive()?.ok_or_else(unexpected)?;
+        let ToServer::Go { note, kept } = message else { return Err(unexpected()) };
+        let mut fds = fds.into_iter();
+        let (device, table) = (fds.next(), fds.next());
+        let (device, table) = (device.ok_or_else(unexpected)?, table.ok_or_else(unexpected)?);
+        Ok(Estate { device, table, note, kept: kept.into_iter().zip(fds).collect() })
+    }
+
+    /// Says why this process cannot take over.
+    pub fn refuse(&self, reason: &str) {
+        // A holder that is gone needs no reason.
+        drop(self.send(&ToHolder::Refused { reason: reason.to_owned() }, &[]));
+    }
+
+    /// Says that requests are answered and signals heeded.
+    pub fn serving(&self) -> io::Result<()> {
+        self.send(&ToHolder::Serving, &[])
+    }
+
+    /// Says that the end of this process will not be an accident.
+    pub fn done(&self) {
+        // Without a holder nobody would start a successor.
+        drop(self.send(&ToHolder::Done, &[]));
+    }
+}
