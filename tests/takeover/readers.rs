@@ -49,6 +49,15 @@ impl Watch {
     }
 }
 
+/// Lets the programs end, also when what goes on beside them fails.
+struct Over<'a>(&'a Watch);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+    }
+}
+
 pub struct Random(u64);
 
 impl Random {
@@ -182,6 +191,7 @@ fn readers_notice_nothing_of_a_killed_server() {
         scope.spawn(move || read_mapped(held, watch, Random::new(seed + 2)));
         scope.spawn(move || look_up(held, watch, Random::new(seed + 3)));
         scope.spawn(move || walk(held, watch, commits));
+        let _over = Over(watch);
         for _ in 0..rounds {
             thread::sleep(Duration::from_micros(3000 + random.below(7000)));
             let before = held.process();
@@ -197,7 +207,6 @@ fn readers_notice_nothing_of_a_killed_server() {
             thread::sleep(Duration::from_millis(1));
             pauses.push(watch.slowest.load(Ordering::Acquire));
         }
-        watch.over.store(true, Ordering::Release);
     });
     let wrong = watch.wrong.lock().unwrap();
     assert!(wrong.is_empty(), "{} of many: {:?}", wrong.len(), &wrong[..wrong.len().min(9)]);

@@ -250,20 +250,15 @@ fn carry_out(table: &InodeTable, placed: &Arc<PlacedView>, model: &mut Model, st
         }
         Step::Forget { which } => {
             let ino = known[which % known.len()];
-            table.forget(ino, 1);
-            let inode = model.get_mut(&ino).unwrap();
-            inode.1 -= 1;
-            let gone = inode.1 == 0;
-            if gone && model.len() > 1 {
+            let lookups = &mut model.get_mut(&ino).unwrap().1;
+            if *lookups > 1 {
+                *lookups -= 1;
+            } else if known.len() > 1 {
                 model.remove(&ino);
-            } else if gone {
-                // Something has to be there to go on with.
-                let root = Entry::Directory(placed, "");
-                let root = table.remember(identity("root"), InodeNo::ROOT, root);
-                model.clear();
-                // A table that is dead by now may answer anything.
-                model.extend(root.ok().map(|root| (root, (String::new(), 1))));
+            } else {
+                return; // something has to be there to go on with
             }
+            table.forget(ino, 1);
         }
         Step::Show { time } => {
             let view = View { mtime: Timestamp::from_nanos(*time), ..(*placed.now()).clone() };
