@@ -6,7 +6,9 @@ use crate::cli::prelude::*;
 /// Make everything that waits in a transaction happen, or nothing
 ///
 /// Given the id of a write transaction, commits what a writable mount has
-/// staged, also one that was left behind, and prints the commit.
+/// staged when its commit was interrupted, and prints the commit. Refused
+/// while changes are with the mount alone: 'pfs mount --resume' goes on with
+/// those.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pfs finish transaction

@@ -83,10 +83,14 @@ pub async fn inspect(cx: &Context, format: &Format, text: &str) -> Outcome {
 
 /// Commits what a write transaction has staged; prints the commit.
 pub async fn finish(cx: &Context, text: &str, message: String) -> Outcome {
-    let edits = v1::TransactionEdits { id: id(text)?, message, edits: Vec::new() };
+    let edits = v1::TransactionEdits { id: id(text)?, message, ..Default::default() };
     let stream = tokio_stream::iter([edits]);
     let info = cx.client().await?.native().commit_transaction(stream).await?.into_inner();
     match info.state == i32::from(v1::TransactionState::Committed) {
+        true if info.commit.is_empty() => {
+            cx.notice("nothing to commit");
+            Ok(())
+        }
         true => cx.say(&hex::encode(&info.commit)),
         false => {
             let what = format!("the transaction is {}: {}", state(info.state), info.reason);
