@@ -239,7 +239,11 @@ async fn a_transaction_without_changes_takes_a_newer_base() {
     create_repo(&client, "r").await;
     let idle = open(&client, "r").await;
     let moved = commit(&client, edits(&open(&client, "r").await, vec![entry("a", "1")])).await;
-    let request = v1::RenewTransactionRequest { id: idle.id.clone(), lease_seconds: 60, ..Default::default() };
+    let request = v1::RenewTransactionRequest {
+        id: idle.id.clone(),
+        lease_seconds: 60,
+        ..Default::default()
+    };
     let onto = v1::RenewTransactionRequest { base: moved.commit.clone(), ..request };
     let renewed = client.native().renew_transaction(onto.clone()).await.unwrap().into_inner();
     assert_eq!((&renewed.base, &renewed.staged_root), (&moved.commit, &renewed.base_root));

@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 use super::VfsError;
 use super::files::{Files, directory_identity};
 use super::place::transaction_node;
-use super::repos::{OpenView, Repos};
-use super::source::Moved;
+use super::repos::{Heads, OpenView, Repos};
+use super::source::{Moved, Source};
 use super::transaction::{Refreshed, TransactionView};
 use super::types::{InodeNo, Invalidation};
 use super::view::{PlacedView, View};
 use crate::model::{Repo, TreePath};
-use crate::tree::{Tree, diff};
+use crate::tree::diff;
 
 /// How many invalidations wait for the kernel before the follower does.
 pub const WAITING: usize = 4096;
@@ -48,8 +48,9 @@ impl Files {
         tell: mpsc::Sender<Invalidation>,
     ) {
         // What was known before is only compared with from now on.
-        if let Err(error) = repos.changed_names().await {
-            tracing::debug!(%error, "the repos could not be listed");
+        match repos.heads().await {
+            Ok(heads) => drop(heads.map(|heads| repos.changed_names(&heads))),
+            Err(error) => tracing::debug!(%error, "the repos could not be listed"),
         }
         while let Some(moved) = moved.next().await {
             if tell.is_closed() {
@@ -72,19 +73,26 @@ impl Files {
             Moved::Head(repo) => Some(repo),
             Moved::Everything => None,
         };
-        if only.is_none() {
-            for name in repos.changed_names().await? {
+        self.follow_transactions(&*repos.source, only.as_ref()).await;
+        let heads = match only {
+            Some(_) => None,
+            None => repos.heads().await?,
+        };
+        if let Some(heads) = &heads {
+            for name in repos.changed_names(heads) {
                 send(tell, Invalidation::Entry { parent: InodeNo::ROOT, name }).await;
             }
             // A listing may have been made before the names were first known.
             send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
+        let mut failed = None;
         for (name, open) in repos.followed() {
             if only.as_ref().is_none_or(|repo| *repo == open.repo) {
-                self.refresh(repos, &name, &open, tell).await?;
+                let done = self.refresh(repos, &name, &open, (heads.as_ref(), tell)).await;
+                failed = done.err().or(failed);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn refresh(
@@ -92,9 +100,13 @@ impl Files {
         repos: &Repos,
         name: &Arc<str>,
         open: &OpenView,
-        tell: &mpsc::Sender<Invalidation>,
+        (heads, tell): (Option<&Heads>, &mpsc::Sender<Invalidation>),
     ) -> Result<(), VfsError> {
-        let resolved = match repos.source.resolve(&open.repo, open.reference.as_ref()).await {
+        let resolved = match (heads, &open.reference) {
+            (Some(heads), None) => heads.get(&open.repo).cloned().ok_or(VfsError::NotFound),
+            (_, reference) => repos.source.resolve(&open.repo, reference.as_ref()).await,
+        };
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(VfsError::NotFound) => {
                 repos.close(name);
@@ -113,15 +125,24 @@ impl Files {
         self.invalidate(&open.view, &old, tell).await
     }
 
-    /// Tells of what others had changed before `transaction` was committed.
-    pub(super) async fn tell_refreshed(
-        &self,
-        transaction: &TransactionView,
-        old: &Tree,
-    ) -> Result<(), VfsError> {
+    /// Moves the unchanged transactions on a repo, or all.
+    async fn follow_transactions(&self, source: &dyn Source, only: Option<&Repo>) {
+        for (name, transaction) in self.transactions() {
+            if only.is_some_and(|repo| *repo != transaction.started().branch.repo) {
+                continue;
+            }
+            match transaction.follow(source).await {
+                Ok(refreshed) => self.tell_refreshed(&transaction, refreshed),
+                // The next event tries again; what is shown is an older state.
+                Err(error) => tracing::warn!(%error, %name, "a moved head was not followed"),
+            }
+        }
+    }
+
+    /// Tells of names in a transaction that are others now.
+    pub(super) fn tell_refreshed(&self, transaction: &TransactionView, refreshed: Vec<Refreshed>) {
         let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let refreshed = transaction.refresh(old).await?;
-        let Some(tell) = tell else { return Ok(()) };
+        let Some(tell) = tell else { return };
         let number = |id| self.inodes.find(&transaction_node(transaction, id));
         let mut forgotten = Vec::new();
         for Refreshed { parent, name, node } in refreshed {
@@ -136,7 +157,6 @@ impl Files {
                 send(&tell, what).await;
             }
         });
-        Ok(())
     }
 
     /// Names every cached entry of `placed` that differs from `old`.

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod follow;
 mod inode;
+mod patience;
 mod place;
 mod repos;
 mod source;
@@ -25,8 +26,9 @@ pub use datum::{DatumViews, InputView};
 pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
+pub use patience::patiently;
 pub use repos::Shown;
-pub use source::{Edits, Moved, Published, Resolved, Source};
+pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,

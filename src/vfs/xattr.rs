@@ -75,12 +75,20 @@ impl Files {
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                let old = transaction.base();
-                transaction.commit(&*repos.source, value, Then::GoOn).await?;
-                self.tell_refreshed(&transaction, &old).await
+                let source = &*repos.source;
+                let done = transaction.commit_and_tell(source, value, Then::GoOn).await?;
+                self.tell_refreshed(&transaction, done.1);
+                if done.0.is_none() {
+                    // Nothing to commit: what others have committed shows.
+                    let refreshed = transaction.follow(source).await?;
+                    self.tell_refreshed(&transaction, refreshed);
+                }
+                Ok(())
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                transaction.abort(&*repos.source, value).await
+                let refreshed = transaction.abort_and_tell(&*repos.source, value).await?;
+                self.tell_refreshed(&transaction, refreshed);
+                Ok(())
             }
             (_, Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..)) => {
                 Err(VfsError::ReadOnly)

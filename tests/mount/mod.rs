@@ -2,6 +2,7 @@
 
 mod datums;
 mod fake;
+mod leftover;
 mod reading;
 mod writing;
 
@@ -110,7 +111,11 @@ pub fn started(source: &Fake, name: &str) -> Started {
         base: head.as_ref().map(|head| head.commit),
         root: head.map(|head| hex::encode(head.root.encode())).unwrap_or_default(),
         at: SystemClock.now(),
+        server: "fake".to_owned(),
+        mounted: String::new(),
+        replaces: None,
         ended: None,
+        ended_at: None,
     }
 }
 

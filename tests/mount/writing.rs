@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{RenameFlags, renameat2};
 use pfs::model::SystemClock;
+use pfs::vfs::transaction::inspect;
 use pfs::vfs::{Source, Then, TransactionView};
 
 use super::fake::Fake;
@@ -190,11 +191,13 @@ fn a_transaction_outlives_its_mount() {
         None
     );
     let dir = mount.scratch.path().join("txn");
-    let started = pfs::vfs::transaction::inspect(&dir).unwrap();
+    let started = inspect(&dir).unwrap();
     assert_eq!(started.branch.to_string(), "r@master");
     let source: Arc<dyn Source> = fake.clone();
     block_on(async {
-        let view = TransactionView::recover(&dir, fake.tree("r"), Arc::new(SystemClock)).await;
+        mount.transaction().release();
+        let clock = Arc::new(SystemClock);
+        let view = TransactionView::recover(&dir, started, fake.tree("r"), clock).await;
         view.unwrap().commit(&*source, "recovered", Then::End).await.unwrap();
     });
     let head = Mount::all(&fake);

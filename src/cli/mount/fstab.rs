@@ -1,6 +1,7 @@
 //! The mount(8) calling convention: `mount.pfs SPEC DIR [-sfnv] [-o OPTS]`.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::plan::{CommitWhen, MountPlan, MountedRepo, octal};
 use crate::api::client::Address;
@@ -11,12 +12,13 @@ use crate::model::ProjectName;
 /// How the helper is called.
 const USAGE: &str = "Usage: mount.pfs REPO[@REF] DIR [-o OPTIONS]
 
-Mounts a repo, or every repo when REPO is 'all'. Called by mount(8):
+Mounts a repo, or every repo when REPO is 'all' or 'none'. mount(8) finds this
+program as /sbin/mount.fuse.pfs, a link to pfs:
 
   mount -t fuse.pfs images@master /mnt/images -o ro,allow_other
 
 Options: ro, rw, allow_other, uid=N, gid=N, umask=OCTAL, commit=on-unmount|explicit,
-cache=DIR, cache-size=SIZE, memory=SIZE, project=NAME, address=ADDRESS.
+resume=TRANSACTION, cache=DIR, cache-size=SIZE, memory=SIZE, project=NAME, address=ADDRESS.
 ";
 
 /// What mount(8) asked for.
@@ -82,8 +84,12 @@ pub fn parse(args: &[String], default_address: &Address) -> Outcome<Call> {
             word => words.push(word),
         }
     }
-    let [spec, dir] = words[..] else {
-        return Err(Failure::usage("expected REPO[@REF] and DIR").hint("see --help"));
+    let (spec, dir) = match words[..] {
+        [spec, dir] => (spec, dir),
+        [dir] if dir.starts_with('/') => ("none", dir),
+        _ => {
+            return Err(Failure::usage("expected REPO[@REF] and DIR").hint("see --help"));
+        }
     };
     let plan = plan(spec, dir, &options, default_address)?;
     Ok(if fake { Call::Fake } else { Call::Mount(Box::new(plan)) })
@@ -103,6 +109,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         repos: Vec::new(),
         daemon: true,
         commit: CommitWhen::OnUnmount,
+        resume: Vec::new(),
         cache: None,
         cache_size: 20 << 30,
         memory: 512 << 20,
@@ -122,6 +129,9 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "gid" => plan.gid = Some(number(option, value)?),
             "umask" => plan.umask = Some(octal(value).map_err(Failure::usage)?),
             "commit" => plan.commit = when(option, value)?,
+            "resume" => {
+                plan.resume.push(value.parse().map_err(|e| Failure::usage(format!("{e}")))?);
+            }
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
             "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
@@ -136,13 +146,23 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             }
         }
     }
-    if !matches!(spec, "all" | "none") {
+    if !is_everything(spec) {
         let repo = MountedRepo::parse(spec, &project)?;
         // mount(8) says `rw` unless told otherwise, also for what is pinned.
         let branch = repo.reference.as_ref().is_some_and(|r| r.as_branch().is_some());
         plan.repos.push(MountedRepo { writable: repo.writable || writable && branch, ..repo });
     }
     Ok(plan)
+}
+
+/// Whether `spec` names no repo. mount(8) leaves a source out, or names in full
+/// what it takes for a file.
+fn is_everything(spec: &str) -> bool {
+    let named = match spec.starts_with('/') {
+        true => Path::new(spec).file_name().and_then(OsStr::to_str).unwrap_or_default(),
+        false => spec,
+    };
+    matches!(named, "" | "all" | "none")
 }
 
 fn number(option: &str, value: &str) -> Outcome<u32> {

@@ -1,6 +1,7 @@
 //! A server as a source of repos for a mount.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +11,16 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 
+use super::heads::{Heads, note};
 use super::wire;
-use crate::api::client::{Client, Code, Status};
+use crate::api::client::{Client, Code, Status, Streaming};
 use crate::api::proto::{pfs_v1 as v1, pfs_v2};
 use crate::chunk::PackWriter;
-use crate::model::{Branch, BranchName, Clock, Ref, RefBase, Repo, TransactionId};
+use crate::model::{BranchName, Clock, CommitId, Ref, RefBase, Repo, TransactionId};
 use crate::tree::Nodes;
-use crate::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
+use crate::vfs::{
+    Begin, Edits, Fate, Moved, Published, Resolved, Source, Started, Upon, VfsError, patiently,
+};
 
 /// How long a transaction lives without this process, in seconds.
 const LEASE: u32 = 60;
@@ -33,53 +37,71 @@ pub struct ServerSource {
     nodes: Nodes,
     clock: Arc<dyn Clock>,
     owner: String,
+    identity: String,
     moved: broadcast::Sender<Moved>,
     watched: Mutex<HashSet<BranchName>>,
-    seen: Mutex<HashSet<Repo>>,
-    /// The server's transaction behind each of ours.
+    /// The heads of `master`, while somebody tells of them.
+    heads: Mutex<Option<Heads>>,
+    /// The transactions that are kept alive.
     open: Mutex<HashMap<TransactionId, Behind>>,
     /// Set when no transaction is to follow the next commit.
     closing: AtomicBool,
 }
 
-/// A transaction as the server has it.
-#[derive(Debug, Clone, Copy)]
+/// What else there is to know of a transaction.
+#[derive(Debug, Clone)]
 struct Behind {
-    id: TransactionId,
     /// Whether edits of an earlier attempt may be staged there.
     staged: bool,
+    /// Where its changes are until they are committed.
+    staging: PathBuf,
 }
 
 impl ServerSource {
     /// A source that follows the heads of `master`; `owner` says who writes.
-    pub fn new(client: Client, nodes: Nodes, clock: Arc<dyn Clock>, owner: String) -> Arc<Self> {
+    pub async fn new(
+        client: Client,
+        nodes: Nodes,
+        clock: Arc<dyn Clock>,
+        owner: String,
+    ) -> Result<Arc<Self>, Status> {
+        let info = client.native().store_info(v1::StoreInfoRequest {}).await?.into_inner();
+        // The token itself is nobody's business who only looks at staging directories.
+        let identity = blake3::derive_key("pfs server identity v1", &info.token);
         let source = Arc::new(Self {
             client,
             nodes,
             clock,
             owner,
+            identity: hex::encode(&identity[..16]),
             moved: broadcast::channel(256).0,
             watched: Mutex::default(),
-            seen: Mutex::default(),
+            heads: Mutex::default(),
             open: Mutex::default(),
             closing: AtomicBool::new(false),
         });
         source.follow(&BranchName::master());
         source.keep_alive();
-        source
+        Ok(source)
     }
 
-    /// Opens a transaction on `branch`, or the one called `id` again.
-    pub async fn begin(
-        &self,
-        branch: &Branch,
-        id: Option<TransactionId>,
-    ) -> Result<(TransactionId, Option<Resolved>), VfsError> {
-        let resumed = id.is_some();
-        let id = id.unwrap_or_else(|| self.clock.transaction_id());
-        let base = self.open_behind(branch, id).await?;
-        self.behind().insert(id, Behind { id, staged: resumed });
-        Ok((id, base))
+    /// Fails as the server says when there is no such repo or ref. `None`
+    /// stands for the head of `master`, which need not be there yet.
+    pub async fn check(&self, repo: &Repo, reference: Option<&Ref>) -> Result<(), Status> {
+        let known = pfs_v2::Repo {
+            name: repo.name.to_string(),
+            r#type: repo.kind.as_str().to_owned(),
+            project: Some(pfs_v2::Project { name: repo.project.to_string() }),
+        };
+        let request = pfs_v2::InspectRepoRequest { repo: Some(known) };
+        self.client.pfs().inspect_repo(request).await?;
+        let Some(reference) = reference else { return Ok(()) };
+        let request = v1::ResolveRefRequest {
+            repo: Some(wire::repo(repo)),
+            r#ref: reference.to_string(),
+            exact: false,
+        };
+        self.client.native().resolve_ref(request).await.map(drop)
     }
 
     /// No transaction is to be opened after the next commit.
@@ -87,37 +109,45 @@ impl ServerSource {
         self.closing.store(true, Ordering::Release);
     }
 
-    async fn open_behind(
-        &self,
-        branch: &Branch,
-        id: TransactionId,
-    ) -> Result<Option<Resolved>, VfsError> {
+    async fn open(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
+        let Begin { id, branch, upon, staging } = begin;
+        let base = |commit: Option<CommitId>| commit.map(|id| id.as_bytes().to_vec());
         let request = v1::OpenTransactionRequest {
             repo: Some(wire::repo(&branch.repo)),
             branch: branch.name.to_string(),
             lease_seconds: LEASE,
             owner: self.owner.clone(),
             id: id.as_bytes().to_vec(),
+            staging: staging.display().to_string(),
+            base: match upon {
+                Upon::Newest => None,
+                Upon::Base(commit) => Some(base(commit).unwrap_or_default()),
+            },
         };
-        let info = self
-            .client
-            .native()
-            .open_transaction(request)
-            .await
-            .map_err(|status| failed(&status))?;
-        let info = info.into_inner();
-        match info.state() {
-            v1::TransactionState::Committed | v1::TransactionState::Aborted => {
-                let state = info.state().as_str_name();
-                Err(VfsError::Conflict(format!("transaction {id} has ended: {state}")))
-            }
-            v1::TransactionState::Unknown
-            | v1::TransactionState::Open
-            | v1::TransactionState::Sealing
-            | v1::TransactionState::Sealed
-            | v1::TransactionState::Conflict
-            | v1::TransactionState::Orphaned => wire::base(&info),
-        }
+        let info = self.client.native().open_transaction(request).await;
+        let base = wire::base(&info.map_err(|status| failed(&status))?.into_inner())?;
+        self.behind().insert(id, Behind { staged: false, staging: staging.to_owned() });
+        Ok(base)
+    }
+
+    /// Keeps a transaction alive, from another base if one is given.
+    async fn renew(
+        &self,
+        id: TransactionId,
+        base: Option<CommitId>,
+    ) -> Result<v1::TransactionInfo, Status> {
+        let request = v1::RenewTransactionRequest {
+            id: id.as_bytes().to_vec(),
+            lease_seconds: LEASE,
+            base: base.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        };
+        Ok(self.client.native().renew_transaction(request).await?.into_inner())
+    }
+
+    async fn abort(&self, id: TransactionId, reason: &str) -> Result<(), Status> {
+        let (id, reason) = (id.as_bytes().to_vec(), reason.to_owned());
+        let request = v1::AbortTransactionRequest { id, reason };
+        self.client.native().abort_transaction(request).await.map(drop)
     }
 
     fn behind(&self) -> MutexGuard<'_, HashMap<TransactionId, Behind>> {
@@ -132,11 +162,9 @@ impl ServerSource {
             loop {
                 timer.tick().await;
                 let Some(source) = source.upgrade() else { return };
-                let open: Vec<Behind> = source.behind().values().copied().collect();
-                for Behind { id, .. } in open {
-                    let id = id.as_bytes().to_vec();
-                    let request = v1::RenewTransactionRequest { id, lease_seconds: LEASE };
-                    if let Err(status) = source.client.native().renew_transaction(request).await {
+                let open: Vec<TransactionId> = source.behind().keys().copied().collect();
+                for id in open {
+                    if let Err(status) = source.renew(id, None).await {
                         tracing::debug!(%status, "a transaction was not renewed");
                     }
                 }
@@ -151,11 +179,14 @@ impl ServerSource {
         if !new {
             return;
         }
-        let (source, branch) = (Arc::downgrade(self), branch.to_string());
+        let (source, branch) = (Arc::downgrade(self), branch.clone());
         tokio::spawn(async move {
             while let Some(source) = source.upgrade() {
                 if let Err(status) = source.listen(&branch).await {
                     tracing::debug!(%status, "heads are not followed");
+                }
+                if branch == BranchName::master() {
+                    *source.heads() = None;
                 }
                 // Whatever moved while nobody listened is looked at again.
                 drop(source.moved.send(Moved::Everything));
@@ -165,35 +196,51 @@ impl ServerSource {
         });
     }
 
-    async fn listen(&self, branch: &str) -> Result<(), Status> {
-        let request = v1::WatchHeadsRequest { repos: Vec::new(), branch: branch.to_owned() };
-        let mut events = self.client.native().watch_heads(request).await?.into_inner();
+    fn heads(&self) -> MutexGuard<'_, Option<Heads>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn events(&self, branch: &BranchName) -> Result<Streaming<v1::HeadEvent>, Status> {
+        let request = v1::WatchHeadsRequest { repos: Vec::new(), branch: branch.to_string() };
+        Ok(self.client.native().watch_heads(request).await?.into_inner())
+    }
+
+    /// The heads at the beginning of a stream of events.
+    async fn state(events: &mut Streaming<v1::HeadEvent>) -> Result<Heads, Status> {
+        let mut heads = Heads::new();
         while let Some(event) = events.message().await? {
-            if let Some(moved) = event.event.and_then(|event| self.news(event)) {
+            match event.event {
+                Some(v1::head_event::Event::Synced(_)) => break,
+                Some(event) => drop(note(&mut heads, event)),
+                None => {}
+            }
+        }
+        Ok(heads)
+    }
+
+    async fn listen(&self, branch: &BranchName) -> Result<(), Status> {
+        let mut events = self.events(branch).await?;
+        let mut heads = Self::state(&mut events).await?;
+        let is_master = *branch == BranchName::master();
+        if is_master {
+            *self.heads() = Some(heads.clone());
+        }
+        let mut news = Some(Moved::Everything);
+        loop {
+            if let Some(moved) = news {
                 // Nobody listens before the mount is there.
                 drop(self.moved.send(moved));
             }
-        }
-        Ok(())
-    }
-
-    fn news(&self, event: v1::head_event::Event) -> Option<Moved> {
-        use v1::head_event::Event;
-        let repo = match event {
-            Event::Moved(v1::HeadMoved { repo, .. })
-            | Event::Removed(v1::HeadRemoved { repo, .. }) => wire::repo_of(repo.as_ref())?,
-            Event::RepoRemoved(repo) => {
-                let repo = wire::repo_of(Some(&repo))?;
-                self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&repo);
-                return Some(Moved::Everything);
+            let Some(event) = events.message().await? else { return Ok(()) };
+            let Some(event) = event.event else {
+                news = None;
+                continue;
+            };
+            news = note(&mut heads, event.clone());
+            if is_master && let Some(heads) = &mut *self.heads() {
+                drop(note(heads, event));
             }
-            Event::Synced(_) => return Some(Moved::Everything),
-        };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(match seen.insert(repo.clone()) {
-            true => Moved::Everything,
-            false => Moved::Head(repo),
-        })
+        }
     }
 
     async fn exists(&self, repo: &Repo) -> Result<bool, VfsError> {
@@ -232,12 +279,12 @@ impl ServerSource {
                 }
             }
             writer.flush().await?;
-            drop(send.send(batch.take()).await);
+            drop(send.send(batch.complete()).await);
             Ok::<_, VfsError>(())
         };
         let (answer, fed) = tokio::join!(call, feed);
         fed?;
-        answer.map(drop).map_err(|status| failed(&status))
+        answer.map(drop).map_err(|status| not_committed(&status))
     }
 
     /// Takes back what an earlier attempt has staged.
@@ -251,6 +298,14 @@ impl ServerSource {
             .await
             .map(drop)
             .map_err(|status| failed(&status))
+    }
+}
+
+/// Why a commit failed: all that it needs was there before.
+fn not_committed(status: &Status) -> VfsError {
+    match status.code() {
+        Code::NotFound => VfsError::Gone(status.message().to_owned()),
+        _ => failed(status),
     }
 }
 
@@ -271,16 +326,18 @@ pub struct Following(pub Arc<ServerSource>);
 
 #[async_trait]
 impl Source for Following {
-    async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
-        let request = pfs_v2::ListRepoRequest { r#type: "user".into(), ..Default::default() };
-        let answer =
-            self.0.client.pfs().list_repo(request).await.map_err(|status| failed(&status))?;
-        let mut answer = answer.into_inner();
-        let mut repos = Vec::new();
-        while let Some(info) = answer.message().await.map_err(|status| failed(&status))? {
-            repos.extend(info.repo.as_ref().and_then(wire::known_repo));
+    fn identity(&self) -> &str {
+        &self.0.identity
+    }
+
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
+        let told = self.0.heads().clone();
+        if let Some(heads) = told {
+            return Ok(heads.into_iter().collect());
         }
-        Ok(repos)
+        let heads =
+            async { ServerSource::state(&mut self.0.events(&BranchName::master()).await?).await };
+        Ok(heads.await.map_err(|status| failed(&status))?.into_iter().collect())
     }
 
     async fn resolve(
@@ -324,24 +381,21 @@ impl Source for Following {
         writer: &PackWriter,
         message: &str,
     ) -> Result<Published, VfsError> {
-        let source = &self.0;
-        let behind = source.behind().get(&transaction.id).copied();
-        let behind = behind.ok_or(VfsError::NotFound)?;
+        let (source, id) = (&self.0, transaction.id);
+        // A server that is being started again is worth waiting for.
+        patiently(|| self.fate(id)).await?;
+        let behind = source.behind().get(&id).cloned();
+        let behind = behind.ok_or_else(|| VfsError::Gone(format!("transaction {id} is over")))?;
         if behind.staged {
-            source.unstage(behind.id, transaction.is_empty_base()).await?;
+            source.unstage(id, transaction.is_empty_base()).await?;
         }
-        source.behind().insert(transaction.id, Behind { staged: true, ..behind });
-        source.stage(behind.id, edits, writer).await?;
-        let mut batch = wire::Batch::new(behind.id);
-        batch.message(message);
+        source.behind().insert(id, Behind { staged: true, ..behind.clone() });
+        source.stage(id, edits, writer).await?;
+        let mut batch = wire::Batch::new(id);
+        batch.message(message, transaction.replaces);
         let edits = futures::stream::iter([batch.take()]);
-        let info = source
-            .client
-            .native()
-            .commit_transaction(edits)
-            .await
-            .map_err(|status| failed(&status))?;
-        let info = info.into_inner();
+        let info = source.client.native().commit_transaction(edits).await;
+        let info = info.map_err(|status| not_committed(&status))?.into_inner();
         match info.state() {
             v1::TransactionState::Committed => {}
             v1::TransactionState::Conflict => return Err(VfsError::Conflict(info.reason)),
@@ -355,30 +409,71 @@ impl Source for Following {
                 return Err(VfsError::Unavailable(format!("not committed: {state}")));
             }
         }
-        source.behind().remove(&transaction.id);
+        source.behind().remove(&id);
         let commit = wire::commit(&info.commit)?;
         let head = self.resolve(&transaction.branch.repo, Some(&Ref::commit(commit))).await?;
         let head = head.ok_or(VfsError::NotFound)?;
         if source.closing.load(Ordering::Acquire) {
-            return Ok(Published { commit, head, transaction: behind.id });
+            return Ok(Published { commit, head, transaction: id });
         }
         let next = source.clock.transaction_id();
-        let base = source.open_behind(&transaction.branch, next).await?;
-        source.behind().insert(transaction.id, Behind { id: next, staged: false });
+        let (branch, staging) = (&transaction.branch, &*behind.staging);
+        let base = source.open(Begin { id: next, branch, upon: Upon::Newest, staging }).await?;
         Ok(Published { commit, head: base.unwrap_or(head), transaction: next })
     }
 
+    async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
+        self.0.follow(&begin.branch.name);
+        self.0.open(begin).await
+    }
+
+    async fn adopt(&self, transaction: &Started, staging: &Path) -> Result<(), VfsError> {
+        let id = transaction.id;
+        let info = self.0.renew(id, None).await.map_err(|status| failed(&status))?;
+        if wire::base(&info)?.map(|base| base.commit) != transaction.base {
+            let what = format!("the server has transaction {id} relative to another commit");
+            return Err(VfsError::Damaged(what));
+        }
+        self.0.follow(&transaction.branch.name);
+        self.0.behind().insert(id, Behind { staged: true, staging: staging.to_owned() });
+        Ok(())
+    }
+
+    async fn fate(&self, transaction: TransactionId) -> Result<Fate, VfsError> {
+        let request = v1::InspectTransactionRequest { id: transaction.as_bytes().to_vec() };
+        let info = match self.0.client.native().inspect_transaction(request).await {
+            Ok(info) => info.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(Fate::Unknown),
+            Err(status) => return Err(failed(&status)),
+        };
+        Ok(match info.state() {
+            v1::TransactionState::Conflict => Fate::Conflict(info.reason),
+            v1::TransactionState::Committed => {
+                Fate::Over(format!("committed as {}", hex::encode(&info.commit)))
+            }
+            v1::TransactionState::Aborted => Fate::Over(info.reason),
+            v1::TransactionState::Unknown
+            | v1::TransactionState::Open
+            | v1::TransactionState::Sealing
+            | v1::TransactionState::Sealed
+            | v1::TransactionState::Orphaned => Fate::Open,
+        })
+    }
+
+    async fn rebase(&self, transaction: &Started, base: CommitId) -> Result<(), VfsError> {
+        let renewed = self.0.renew(transaction.id, Some(base)).await;
+        renewed.map(drop).map_err(|status| failed(&status))
+    }
+
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError> {
-        let behind = self.0.behind().remove(&transaction.id);
-        let Some(Behind { id, .. }) = behind else { return Ok(()) };
-        let (id, reason) = (id.as_bytes().to_vec(), reason.to_owned());
-        let request = v1::AbortTransactionRequest { id, reason };
-        self.0
-            .client
-            .native()
-            .abort_transaction(request)
-            .await
-            .map(drop)
-            .map_err(|status| failed(&status))
+        self.0.behind().remove(&transaction.id);
+        match self.0.abort(transaction.id, reason).await {
+            Ok(()) => Ok(()),
+            // It is over already, or its repo is.
+            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
+                Ok(())
+            }
+            Err(status) => Err(failed(&status)),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Messages of `pfs.v1` from and to what a mount works with.
 
-use crate::api::proto::{pfs_v1 as v1, pfs_v2};
+use crate::api::proto::pfs_v1 as v1;
 use crate::chunk::{ChunkRef, Content};
 use crate::model::{CommitId, ProjectName, Repo, RepoKind, Timestamp, TransactionId, TreePath};
 use crate::tree::{Edit, Entry, EntryKind, Root};
@@ -27,12 +27,6 @@ pub fn repo_of(message: Option<&v1::RepoName>) -> Option<Repo> {
     let message = message?;
     matches!(message.kind.as_str(), "" | "user").then_some(())?;
     user_repo(&message.project, &message.repo)
-}
-
-/// The same in the other dialect.
-pub fn known_repo(message: &pfs_v2::Repo) -> Option<Repo> {
-    let project = message.project.as_ref().map_or("", |project| project.name.as_str());
-    user_repo(project, &message.name)
 }
 
 pub fn commit(bytes: &[u8]) -> Result<CommitId, VfsError> {
@@ -105,9 +99,15 @@ impl Batch {
         std::mem::take(&mut self.message)
     }
 
-    /// The description of a commit.
-    pub fn message(&mut self, text: &str) {
+    /// The description of a commit, and the head that it may replace.
+    pub fn message(&mut self, text: &str, replaces: Option<CommitId>) {
         text.clone_into(&mut self.message.message);
+        self.message.replaces = replaces.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
+    }
+
+    /// The last of what was gathered: nothing else is to be staged.
+    pub fn complete(&mut self) -> v1::TransactionEdits {
+        v1::TransactionEdits { complete: true, ..self.take() }
     }
 
     /// Makes what is staged what the transaction started from.

@@ -1,9 +1,15 @@
 //! The end of a transaction, or of a stretch of it.
 
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use super::directory::{self, write_started};
 use super::node::{Body, Data};
-use super::recover::{inspect, restart, write_started};
-use super::{NodeId, Seal, Standing, TransactionView};
-use crate::model::{CommitId, TransactionId};
+use super::recover::restart;
+use super::state::State;
+use super::{NodeId, Refreshed, Seal, Standing, Started, TransactionView};
+use crate::model::{CommitId, Ref, TransactionId};
 use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::source::{Published, Resolved, Source};
@@ -21,7 +27,7 @@ impl TransactionView {
     /// The commit that the changes are relative to.
     #[must_use]
     pub fn base_commit(&self) -> Option<CommitId> {
-        self.lock().base_commit
+        self.lock().started.base
     }
 
     /// The state for people: a word, and why.
@@ -31,7 +37,6 @@ impl TransactionView {
         match &state.standing {
             Standing::Open => ("OPEN", String::new()),
             Standing::Conflict(reason) => ("CONFLICT", reason.clone()),
-            Standing::Aborted(reason) => ("ABORTED", reason.clone()),
         }
     }
 
@@ -46,27 +51,36 @@ impl TransactionView {
         message: &str,
         then: Then,
     ) -> Result<Option<CommitId>, VfsError> {
+        Ok(self.commit_and_tell(source, message, then).await?.0)
+    }
+
+    /// The same; also answers the names that others have changed.
+    pub(in crate::vfs) async fn commit_and_tell(
+        &self,
+        source: &dyn Source,
+        message: &str,
+        then: Then,
+    ) -> Result<(Option<CommitId>, Vec<Refreshed>), VfsError> {
         let mut seal = self.seal.write().await;
-        if let Standing::Aborted(_) = self.lock().standing {
-            return Err(VfsError::ReadOnly);
-        }
         if self.changes()?.is_empty() {
-            return Ok(None);
+            return Ok((None, Vec::new()));
         }
         let base = self.base();
         let writer = base.nodes().blobs().writer();
-        let started = super::Started { base: self.base_commit(), ..self.started.clone() };
-        let published = source.publish(&started, self.edits(&writer), &writer, message).await;
+        let published =
+            source.publish(&self.started(), self.edits(&writer), &writer, message).await;
         match published {
             Ok(Published { commit, head, transaction }) => {
+                let mut refreshed = Vec::new();
                 match then {
                     Then::End => *seal = Seal::Closed,
                     Then::GoOn => {
                         *seal = Seal::Open;
                         self.rebase(source, head, transaction).await?;
+                        refreshed = self.refresh(&base).await?;
                     }
                 }
-                Ok(Some(commit))
+                Ok((Some(commit), refreshed))
             }
             Err(error) => {
                 if let VfsError::Conflict(reason) = &error {
@@ -78,22 +92,29 @@ impl TransactionView {
         }
     }
 
-    /// Gives all changes up. They stay in the staging directory and readable
-    /// here, and take no more changes.
-    pub async fn abort(&self, source: &dyn Source, reason: &str) -> Result<(), VfsError> {
-        let mut seal = self.seal.write().await;
-        source.abandon(&self.started, reason).await?;
-        *seal = Seal::Closed;
-        self.lock().standing = Standing::Aborted(reason.to_owned());
-        let noted = inspect(&self.dir()).and_then(|started| {
-            let started = super::Started { ended: Some(reason.to_owned()), ..started };
-            write_started(&self.dir(), &started)
-        });
-        if let Err(error) = noted {
-            // A full disk, for one; the source knows that it is over.
-            tracing::warn!(%error, "the end of a transaction was not noted");
+    /// Moves an unchanged transaction to the head of its branch; answers the
+    /// names that differ. One with changes stays where it is.
+    pub(in crate::vfs) async fn follow(
+        &self,
+        source: &dyn Source,
+    ) -> Result<Vec<Refreshed>, VfsError> {
+        let Started { branch, base, .. } = self.started();
+        let head = source.resolve(&branch.repo, Some(&Ref::branch(branch.name.clone()))).await;
+        let head = match head {
+            Ok(Some(head)) if Some(head.commit) != base => head,
+            // A branch that is not there yet has nothing to follow.
+            Ok(_) | Err(VfsError::NotFound) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let seal = self.seal.write().await;
+        let open = *seal == Seal::Open && self.lock().standing == Standing::Open;
+        if !open || self.base_commit() != base || !self.changes()?.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        source.rebase(&self.started(), head.commit).await?;
+        let (old, id) = (self.base(), self.started().id);
+        self.rebase(source, head, id).await?;
+        self.refresh(&old).await
     }
 
     /// Makes `head`, which includes every change, the new base.
@@ -122,16 +143,10 @@ impl TransactionView {
                 replaced.push(staged.file);
             }
         }
-        state.settle(tree, head.commit)?;
-        let started = super::Started {
-            id: transaction,
-            base: Some(head.commit),
-            root: hex::encode(head.root.encode()),
-            ..self.started.clone()
-        };
-        let dir = self.dir();
+        state.settle(tree)?;
+        let dir = state.staging_dir();
         state.journal = Some(restart(&dir)?);
-        write_started(&dir, &started)?;
+        state.set_base(&dir, transaction, Some(&head))?;
         // Only now: until here a crash would have replayed the old journal.
         replaced.into_iter().for_each(|file| state.staging.remove(file));
         Ok(())
@@ -153,8 +168,38 @@ impl TransactionView {
 
     /// The transaction's directory.
     #[must_use]
-    pub fn dir(&self) -> std::path::PathBuf {
+    pub fn dir(&self) -> PathBuf {
+        self.lock().staging_dir()
+    }
+
+    /// Lets go of the directory, for whoever goes on with what is in it.
+    pub fn release(&self) {
+        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Lets go of the directory and removes it: there is nothing in it that
+    /// anybody will ask for.
+    pub fn discard(&self) -> io::Result<()> {
+        let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        directory::discard(&self.dir(), lock)
+    }
+}
+
+impl State {
+    /// The transaction's directory.
+    pub(super) fn staging_dir(&self) -> PathBuf {
         let files = self.staging.dir();
         files.parent().unwrap_or(files).to_owned()
+    }
+
+    /// Notes what the transaction is called and relative to from now on.
+    fn set_base(
+        &mut self,
+        dir: &Path,
+        id: TransactionId,
+        base: Option<&Resolved>,
+    ) -> io::Result<()> {
+        self.started = self.started.upon(id, base);
+        write_started(dir, &self.started)
     }
 }

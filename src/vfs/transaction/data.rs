@@ -58,7 +58,7 @@ impl TransactionView {
     ) -> Result<Bytes, VfsError> {
         let under = staged.under.read().await;
         let end = offset.saturating_add(count).min(staged.size());
-        let file = self.staging.file(staged.file)?;
+        let file = staged.open()?;
         read_blocks(base, &file, &under, offset..end).await
     }
 
@@ -81,7 +81,7 @@ impl TransactionView {
         range: Range<u64>,
         change: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), VfsError> {
-        let file = self.staging.file(staged.file)?;
+        let file = staged.open()?;
         staged.unsynced.store(true, Ordering::Release);
         {
             let under = staged.under.read().await;
@@ -143,39 +143,20 @@ impl TransactionView {
             }
         };
         let kept = keep.min(content.size());
+        let staging = self.staging();
         let under = match kept > WHOLE {
             true => {
-                self.staging.create(file)?.set_len(kept)?;
+                staging.create(file)?.set_len(kept)?;
                 Under::of(content, kept)
             }
             false => {
-                self.copy_up(&base, &content, kept, file).await?;
+                copy_up(&base, &content, kept, &*staging.create(file)?).await?;
                 Under::default()
             }
         };
-        let staged = Staged::new(file, kept, under);
+        let staged = Staged::new(staging, file, kept, under);
         self.commit_stage(id, &staged, kept)?;
         Ok(staged)
-    }
-
-    async fn copy_up(
-        &self,
-        base: &Tree,
-        content: &Content,
-        kept: u64,
-        file: u64,
-    ) -> Result<(), VfsError> {
-        let target = self.staging.create(file)?;
-        let mut at = 0;
-        while at < kept {
-            let bytes = read(base, content, at..kept.min(at + 4 * BLOCK)).await?;
-            if bytes.is_empty() {
-                return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
-            }
-            target.write_all_at(&bytes, at)?;
-            at += bytes.len() as u64;
-        }
-        Ok(())
     }
 
     fn commit_stage(&self, id: NodeId, staged: &Arc<Staged>, kept: u64) -> Result<(), VfsError> {
@@ -203,7 +184,7 @@ impl TransactionView {
                 self.lock().log(&Record::Clip { file: staged.file, base: size })?;
                 under.len = size;
             }
-            self.staging.file(staged.file)?.set_len(size)?;
+            staged.open()?.set_len(size)?;
             staged.size.store(size, Ordering::Release);
             staged.unsynced.store(true, Ordering::Release);
         }
@@ -248,10 +229,10 @@ impl TransactionView {
             (own, journal.transpose()?)
         };
         let file = match own.filter(|own| own.unsynced.swap(false, Ordering::AcqRel)) {
-            Some(own) => Some((self.staging.file(own.file)?, own)),
+            Some(own) => Some((own.open()?, own)),
             None => None,
         };
-        let dir = File::open(self.staging.dir())?;
+        let dir = File::open(self.staging().dir())?;
         let synced = tokio::task::spawn_blocking(move || {
             if let Some((file, own)) = file {
                 file.sync_data().inspect_err(|_| own.unsynced.store(true, Ordering::Release))?;
@@ -264,7 +245,7 @@ impl TransactionView {
 
     /// The room in the staging directory.
     pub fn statfs(&self) -> Result<Statfs, VfsError> {
-        let found = nix::sys::statvfs::statvfs(self.staging.dir()).map_err(io::Error::from)?;
+        let found = nix::sys::statvfs::statvfs(self.staging().dir()).map_err(io::Error::from)?;
         Ok(Statfs {
             block_size: u32::try_from(found.fragment_size()).unwrap_or(4096),
             blocks: found.blocks(),
@@ -272,6 +253,20 @@ impl TransactionView {
             files: found.files(),
         })
     }
+}
+
+/// Copies the first `kept` bytes of `content`.
+async fn copy_up(base: &Tree, content: &Content, kept: u64, target: &File) -> Result<(), VfsError> {
+    let mut at = 0;
+    while at < kept {
+        let bytes = read(base, content, at..kept.min(at + 4 * BLOCK)).await?;
+        if bytes.is_empty() {
+            return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
+        }
+        target.write_all_at(&bytes, at)?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// Sets the modification time of a staged file, from which recovery takes it.

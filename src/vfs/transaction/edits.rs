@@ -90,7 +90,7 @@ impl TransactionView {
         }
         let under = file.0.under.read().await;
         // Owned: a future that borrows from a closure is not `Send` for the compiler.
-        let source = (self.base(), self.staging.file(file.number())?, Arc::new(under.clone()));
+        let source = (self.base(), file.0.open()?, Arc::new(under.clone()));
         let read = move |range| {
             let (base, opened, under) = source.clone();
             async move { data::read_blocks(&base, &opened, &under, range).await }

@@ -104,6 +104,11 @@ impl Journal {
     }
 }
 
+/// Whether the journal at `path` holds anything.
+pub(super) fn is_begun(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.len() > (MAGIC.len() + 1) as u64)
+}
+
 /// One record as the file holds it.
 fn encode(record: &Record) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(record)?;

@@ -9,33 +9,39 @@
 mod changes;
 mod commit;
 mod data;
+pub mod directory;
 mod edits;
 pub mod journal;
 mod names;
 mod node;
 mod recover;
 mod refresh;
+mod reset;
+mod resume;
 mod staged;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::fcntl::Flock;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 pub use changes::{Change, Held, StagedFile, What};
 pub use commit::Then;
 pub use data::Allocate;
+pub use directory::{Area, Left, Started, inspect};
 pub use node::NodeId;
-pub use recover::{Started, inspect};
 pub(super) use refresh::Refreshed;
+pub use resume::{Resumed, resume};
 
 use self::staged::Staging;
 use self::state::{Known, State};
 use super::VfsError;
 use super::types::Attr;
-use crate::model::Clock;
+use crate::model::{Clock, TransactionId};
 use crate::tree::Tree;
 
 /// How many locks the copying up of files is spread over.
@@ -43,10 +49,13 @@ const COPIES: usize = 64;
 
 /// A writable overlay over an immutable tree.
 pub struct TransactionView {
-    started: Started,
+    /// What its inodes are numbered by; stays when the transaction is followed
+    /// by another.
+    key: TransactionId,
     clock: Arc<dyn Clock>,
-    staging: Arc<Staging>,
     state: Mutex<State>,
+    /// Holds the staging directory.
+    held: Mutex<Option<Flock<File>>>,
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
     copying: [tokio::sync::Mutex<()>; COPIES],
@@ -64,12 +73,11 @@ enum Seal {
 enum Standing {
     Open,
     Conflict(String),
-    Aborted(String),
 }
 
 impl std::fmt::Debug for TransactionView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransactionView").field("started", &self.started).finish_non_exhaustive()
+        f.debug_struct("TransactionView").field("started", &self.started()).finish_non_exhaustive()
     }
 }
 
@@ -95,21 +103,26 @@ impl Drop for Pin<'_> {
 }
 
 impl TransactionView {
-    fn assemble(
-        started: Started,
-        clock: Arc<dyn Clock>,
-        staging: Arc<Staging>,
-        state: State,
-    ) -> Self {
+    fn assemble(clock: Arc<dyn Clock>, lock: Flock<File>, state: State) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let seal = RwLock::new(Seal::Open);
-        Self { started, clock, staging, state: Mutex::new(state), seal, copying }
+        let (key, held) = (state.started.id, Mutex::new(Some(lock)));
+        Self { key, clock, state: Mutex::new(state), held, seal, copying }
     }
 
     /// What the transaction is about.
     #[must_use]
-    pub fn started(&self) -> &Started {
-        &self.started
+    pub fn started(&self) -> Started {
+        self.lock().started.clone()
+    }
+
+    /// What the inodes of this view are numbered by.
+    pub(super) fn key(&self) -> TransactionId {
+        self.key
+    }
+
+    fn staging(&self) -> Arc<Staging> {
+        Arc::clone(&self.lock().staging)
     }
 
     /// The tree the changes are relative to.

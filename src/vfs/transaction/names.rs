@@ -299,7 +299,6 @@ pub(super) fn apply_attributes(
     mtime: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<(), VfsError> {
-    let staging = Arc::clone(&state.staging);
     let node = state.node_mut(id)?;
     node.mode = set.mode.map_or(node.mode, |mode| mode & 0o7777);
     node.uid = set.uid.or(node.uid);
@@ -308,7 +307,7 @@ pub(super) fn apply_attributes(
     node.ctime = at;
     node.changed = true;
     if let (Some(mtime), Body::File(Data::Staged(staged))) = (mtime, &node.body) {
-        super::data::set_modified(&*staging.file(staged.file)?, mtime)?;
+        super::data::set_modified(&*staged.open()?, mtime)?;
     }
     state.touch(id)
 }

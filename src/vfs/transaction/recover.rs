@@ -5,63 +5,27 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
+use nix::fcntl::Flock;
 
+use super::directory::{Left, Started, hold, inspect, write_started};
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, NodeId};
 use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
-use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
-use crate::tree::{Root, Tree};
+use crate::model::{Clock, Timestamp, TreePath};
+use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
-/// What a transaction is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// The version of this record, 1.
-    pub version: u8,
-    /// Names the transaction.
-    pub id: TransactionId,
-    /// The branch it will be committed to.
-    pub branch: Branch,
-    /// The commit it started from; `None` on an empty branch.
-    pub base: Option<CommitId>,
-    /// The tree of that commit, as the caller encodes it, in hex.
-    pub root: String,
-    /// When it started.
-    pub at: Timestamp,
-    /// Why it was given up, if it was.
-    #[serde(default)]
-    pub ended: Option<String>,
-}
-
-impl Started {
-    /// Whether the transaction started from a branch without files.
-    #[must_use]
-    pub fn is_empty_base(&self) -> bool {
-        self.base.is_none() || Root::empty().encode() == hex::decode(&self.root).unwrap_or_default()
-    }
-}
-
-const STARTED: &str = "transaction.json";
-const JOURNAL: &str = "journal";
+/// The journal's name in a staging directory.
+pub(super) const JOURNAL: &str = "journal";
 const FILES: &str = "files";
-
-/// What the transaction in `dir` is about, without opening it.
-pub fn inspect(dir: &Path) -> io::Result<Started> {
-    let started: Started = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
-    match started.version {
-        1 => Ok(started),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version")),
-    }
-}
 
 impl TransactionView {
     /// Starts a transaction over `base` in the directory `dir`, which is
@@ -72,23 +36,26 @@ impl TransactionView {
         base: Tree,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
-        fs::create_dir_all(dir.join(FILES))?;
-        let journal = Journal::create(&dir.join(JOURNAL))?;
-        write_started(dir, &started)?;
-        let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let mut state = State::new(base, started.base, Arc::clone(&staging), clock.now());
+        let (lock, journal) = begin(dir, &started)?;
+        let staging = staging(dir);
+        let mut state = State::new(base, started, staging, clock.now());
         state.journal = Some(journal);
-        Ok(Self::assemble(started, clock, staging, state))
+        Ok(Self::assemble(clock, lock, state))
     }
 
     /// Opens the transaction that a dead process left in `dir`; `base` is the
-    /// tree that [`inspect`] names.
-    pub async fn recover(dir: &Path, base: Tree, clock: Arc<dyn Clock>) -> Result<Self, VfsError> {
-        let started = inspect(dir)?;
+    /// tree that [`inspect`] names. It is about `started` from now on.
+    pub async fn recover(
+        dir: &Path,
+        started: Started,
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VfsError> {
+        let lock = hold(dir)?;
         let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
-        let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let state = State::new(base, started.base, Arc::clone(&staging), started.at);
-        let view = Self::assemble(started, clock, staging, state);
+        let staging = staging(dir);
+        let at = started.at;
+        let view = Self::assemble(clock, lock, State::new(base, started.clone(), staging, at));
         let mut files = HashMap::new();
         for record in records {
             match view.replay(record, &mut files).await {
@@ -98,6 +65,10 @@ impl TransactionView {
             }
         }
         view.take_sizes()?;
+        if inspect(dir)? != started {
+            write_started(dir, &started)?;
+        }
+        Left::forget_failure(dir);
         view.lock().journal = Some(journal);
         Ok(view)
     }
@@ -141,7 +112,7 @@ impl TransactionView {
                 let node = self.at(&path).await?;
                 let set = SetAttr { mode, uid, gid, ..SetAttr::default() };
                 let mut state = self.lock();
-                super::names::apply_attributes(&mut state, node.id, &set, mtime, self.started.at)
+                super::names::apply_attributes(&mut state, node.id, &set, mtime, self.started().at)
             }
             Record::Stage { path, file, base } => {
                 let node = self.at(&path).await?;
@@ -194,7 +165,7 @@ impl TransactionView {
             Data::Base(content) if base > 0 => Under::of(content.clone(), base),
             Data::Base(_) | Data::Staged(_) => Under::default(),
         };
-        let staged = Staged::new(file, 0, under);
+        let staged = Staged::new(Arc::clone(&state.staging), file, 0, under);
         let target = state.node_mut(node.id)?;
         target.body = Body::File(Data::Staged(Arc::clone(&staged)));
         target.changed = true;
@@ -242,6 +213,20 @@ impl TransactionView {
     }
 }
 
+/// Makes `dir` the staging directory of a new transaction and holds it.
+pub(super) fn begin(dir: &Path, started: &Started) -> io::Result<(Flock<File>, Journal)> {
+    fs::create_dir_all(dir.join(FILES))?;
+    let lock = hold(dir)?;
+    let journal = Journal::create(&dir.join(JOURNAL))?;
+    write_started(dir, started)?;
+    Ok((lock, journal))
+}
+
+/// The staged files in `dir`.
+pub(super) fn staging(dir: &Path) -> Arc<Staging> {
+    Arc::new(Staging::new(dir.join(FILES)))
+}
+
 /// Begins an empty journal in place of the one in `dir`.
 pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
     let new = dir.join("journal.new");
@@ -258,14 +243,4 @@ pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
 fn modified(found: &fs::Metadata) -> (i64, u32) {
     use std::os::unix::fs::MetadataExt;
     (found.mtime(), u32::try_from(found.mtime_nsec()).unwrap_or(0))
-}
-
-/// Writes `transaction.json` so that it is there whole or not at all.
-pub(super) fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
-    let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(started)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    File::open(dir)?.sync_all()
 }

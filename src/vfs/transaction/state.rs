@@ -6,19 +6,19 @@ use std::io;
 use std::sync::Arc;
 
 use super::Standing;
+use super::directory::Started;
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
 use super::staged::Staging;
-use crate::model::{CommitId, Timestamp, TreePath};
+use crate::model::{Timestamp, TreePath};
 use crate::tree::{Entry, Tree};
 use crate::vfs::VfsError;
 
 #[derive(Debug)]
 pub(super) struct State {
+    pub(super) started: Started,
     /// What the transaction started from, or was last committed as.
     pub(super) base: Tree,
-    /// The commit of that tree.
-    pub(super) base_commit: Option<CommitId>,
     pub(super) standing: Standing,
     /// Counts the bases.
     pub(super) generation: u64,
@@ -39,20 +39,15 @@ pub(super) enum Known {
 }
 
 impl State {
-    pub(super) fn new(
-        base: Tree,
-        base_commit: Option<CommitId>,
-        staging: Arc<Staging>,
-        at: Timestamp,
-    ) -> Self {
+    pub(super) fn new(base: Tree, started: Started, staging: Arc<Staging>, at: Timestamp) -> Self {
         let body = Body::Dir(Dir { base: Some(TreePath::root()), ..Dir::default() });
         let mut root = Node::new(body, 0o755, at, (NodeId::ROOT, "".into()));
         root.places.clear();
         root.lookups = 1;
         let nodes = HashMap::from([(NodeId::ROOT, root)]);
         Self {
+            started,
             base,
-            base_commit,
             standing: Standing::Open,
             generation: 0,
             journal: None,
@@ -83,7 +78,7 @@ impl State {
     }
 
     /// Makes `base`, which holds everything there is, the base.
-    pub(super) fn settle(&mut self, base: Tree, commit: CommitId) -> Result<(), VfsError> {
+    pub(super) fn settle(&mut self, base: Tree) -> Result<(), VfsError> {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in &ids {
             let path = self.path(*id)?;
@@ -96,7 +91,7 @@ impl State {
                 dir.clean.extend(kept);
             }
         }
-        (self.base, self.base_commit) = (base, Some(commit));
+        self.base = base;
         self.standing = Standing::Open;
         self.generation += 1;
         self.split_links()?;
@@ -290,8 +285,7 @@ impl State {
     /// Forgets that `id`, as in the base, is `name` in `dir`.
     pub(super) fn let_go(&mut self, id: NodeId, dir: NodeId, name: &str) -> Result<(), VfsError> {
         self.node_mut(dir)?.dir_mut()?.clean.remove(name);
-        self.node_mut(id)?.places.clear();
-        self.prune(id);
+        self.cast_off(id);
         Ok(())
     }
 
@@ -316,7 +310,7 @@ impl State {
         let node = self.nodes.get(&id).filter(|node| node.lookups == 0 && id != NodeId::ROOT)?;
         let Some((parent, name)) = node.places.first().cloned() else {
             if let Body::File(Data::Staged(staged)) = &node.body {
-                self.staging.remove(staged.file);
+                staged.remove();
             }
             self.nodes.remove(&id);
             return None;

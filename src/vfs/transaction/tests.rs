@@ -210,7 +210,11 @@ fn started() -> Started {
         base: None,
         root: String::new(),
         at: Timestamp::default(),
+        server: "tests".to_owned(),
+        mounted: String::new(),
+        replaces: None,
         ended: None,
+        ended_at: None,
     }
 }
 
@@ -350,7 +354,7 @@ async fn check(ops: Vec<Op>, dir: &Path) {
     for op in &ops {
         if let Op::Crash = op {
             drop(view);
-            view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+            view = TransactionView::recover(dir, started(), tree.clone(), clock()).await.unwrap();
         }
         let (wanted, done) = (model.run(op), view.run(op).await);
         assert_eq!(wanted, done.is_ok(), "{op:?}: {done:?}");
@@ -358,7 +362,7 @@ async fn check(ops: Vec<Op>, dir: &Path) {
     assert_eq!(view.seen().await, model.seen());
     assert_eq!(view.applied(&tree).await, model.seen());
     drop(view);
-    let view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+    let view = TransactionView::recover(dir, started(), tree.clone(), clock()).await.unwrap();
     assert_eq!(view.applied(&tree).await, model.seen());
     assert_eq!(view.seen().await, model.seen());
 }
@@ -409,7 +413,7 @@ async fn check_large(changes: Vec<(u64, Option<Vec<u8>>)>, dir: &Path) {
         }
         drop(large);
         drop(view);
-        view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+        view = TransactionView::recover(dir, started(), tree.clone(), clock()).await.unwrap();
         let large = view.at(&path).await.unwrap();
         assert!(view.read(large.id, 0, 1 << 30).await.unwrap() == wanted);
     }
