@@ -258,10 +258,14 @@ impl Repos {
         let row = self.live_transaction(id).await?;
         let writer = self.blobs.writer();
         let staged = root_of(&row.root)?;
-        let changes = futures::StreamExt::map(changes, |change| change.map_err(StageError::Source));
+        let mut any = false;
+        let changes = futures::StreamExt::map(changes, |change| {
+            any = true;
+            change.map_err(StageError::Source)
+        });
         let options = ApplyOptions { prune_parents: false };
         let root = apply(&self.nodes, &writer, &staged, changes, options).await?;
-        if root == staged && !is_complete(row.state) {
+        if !any || root == staged && !is_complete(row.state) {
             return Ok(row);
         }
         writer.flush().await.map_err(RepoError::from)?;
