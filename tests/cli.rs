@@ -151,6 +151,10 @@ fn wrong_usage_exits_2() {
         (&["put", "file", "images@master"], "a path is needed"),
         (&["inspect", "repo", "images@master"], "not a repo"),
         (&["--address", "ftp://x", "list", "repo"], "invalid address"),
+        (&["--address", "grpc://127.0.0.1:99999", "list", "repo"], "invalid address"),
+        (&["put", "file", "images@master", "-f", "ftp://x/y"], "https://, s3://"),
+        (&["list", "job", "--state", "bogus"], "hint: the states are created"),
+        (&["list", "pipeline", "--state", "bogus"], "hint: the states are starting"),
     ];
     for (arguments, expected) in table {
         let output = server.output(arguments);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::machine::{has_fuse, is_root};
-use crate::server::{Server, detach};
+use crate::server::Server;
 
 /// A server with repo `data`, which holds `a` and `dir/b`.
 fn server() -> Server {
@@ -394,7 +394,7 @@ fn a_killed_mount_is_gone_on_with() {
     fs::rename(mount.join("data/dir"), mount.join("data/moved")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    detach(&mount);
+    server.refused(&["umount", at]);
     assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
     server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
     assert_eq!(read(&mount.join("data/new")), "kept");
@@ -403,6 +403,51 @@ fn a_killed_mount_is_gone_on_with() {
     assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
     assert_eq!(server.pfs(&["get", "file", "data@master:/moved/b"]), "b");
     assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "m");
+}
+
+#[test]
+fn a_file_that_takes_the_place_of_a_directory_is_committed() {
+    if !has_fuse("a_file_that_takes_the_place_of_a_directory_is_committed") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    let place = mount.join("data/place");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("inside"), "1").unwrap();
+    server.pfs(&["commit", at]);
+    fs::remove_dir_all(&place).unwrap();
+    fs::write(&place, "file").unwrap();
+    server.pfs(&["commit", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/place"]), "file");
+    fs::write(mount.join("data/more"), "more").unwrap();
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "more");
+}
+
+#[test]
+fn what_was_for_a_repo_that_is_gone_is_left_alone() {
+    if !has_fuse("what_was_for_a_repo_that_is_gone_is_left_alone") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    died(&server, &mount);
+    let id = named(&server.refused(&["umount", at]));
+    server.pfs(&["delete", "repo", "data", "-f"]);
+    server.pfs(&["create", "repo", "data"]);
+    let said = server.refused(&["mount", "-d", "-r", "data@master+w", "--resume", &id, at]);
+    assert!(said.contains("deleted since"), "{said}");
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains(&id) && said.contains("deleted since"), "{said}");
+    assert_eq!(fs::read_dir(mount.join("data")).unwrap().count(), 0);
+    fs::write(mount.join("data/own"), "own").unwrap();
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/own"]), "own");
+    assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
 }
 
 #[test]

@@ -334,7 +334,7 @@ async fn failures_are_tried_again_and_stop_what_is_downstream() {
     server.put("in", &[("x", Some("x"))]).await;
     let job = server.job("bad", 1).await;
     assert_eq!(job.state, JobState::Failure);
-    assert!(job.reason.contains("exited with code 3"), "{}", job.reason);
+    assert!(job.reason.starts_with("exit code 3: datum "), "{}", job.reason);
     assert_eq!((job.counters.failed, job.counters.total), (1, 1));
     assert_eq!(server.states(&job.job).await, [DatumState::Failed]);
     let next = server.job("next", 1).await;
@@ -464,7 +464,7 @@ async fn jobs_can_be_stopped_and_time_out() {
     limited["datum_tries"] = "2".into();
     server.request(limited, true, false).await.unwrap();
     let job = server.job("slow", 3).await;
-    assert!(job.reason.contains("longer than datum_timeout"), "{}", job.reason);
+    assert!(job.reason.contains("over datum_timeout"), "{}", job.reason);
 }
 
 #[tokio::test(flavor = "multi_thread")]

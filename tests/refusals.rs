@@ -78,8 +78,101 @@ fn unknown_things_are_named_with_the_nearest_match() {
     refused(&server, &["list", "file", "data@mastr"], &["mastr", "hint: ", "master"]);
     refused(&server, &["get", "file", "data@master:/on.txt"], &["on.txt", "hint: ", "one.txt"]);
     refused(&server, &["inspect", "pipeline", "none"], &["none"]);
+    refused(&server, &["delete", "repo", "dta"], &["dta", "not found", "hint: ", "data"]);
+    refused(&server, &["delete-repo", "nothing"], &["nothing", "not found"]);
+    refused(&server, &["list", "file", "data@master^7"], &["data@master^7"]);
     refused(&server, &["list", "file", "data@0123456789abcdef0123456789abcdef"], &["0123456789"]);
     refused(&server, &["list", "file", "data@master~7"], &["data"]);
+}
+
+#[test]
+fn a_name_in_another_project_is_hinted_at_in_full() {
+    let server = prepared();
+    server.pfs(&["create", "project", "other"]);
+    let said = ["hint: did you mean default/data?"];
+    refused(&server, &["--project", "other", "inspect", "repo", "data"], &said);
+    server.pfs(&["inspect", "repo", "default/data", "--project", "other"]);
+}
+
+#[test]
+fn too_few_digits_of_an_id_are_said_to_be() {
+    let server = prepared();
+    let list = server.pfs(&["list-commit", "data"]);
+    let id = list.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();
+    let few = format!("data@{}", &id[..7]);
+    refused(&server, &["inspect", "commit", &few], &[&few, "hint: ", "8 or more digits"]);
+    assert!(server.pfs(&["inspect", "commit", &format!("data@{}", &id[..8])]).contains(id));
+    refused(&server, &["inspect", "commit", "00000000"], &["00000000", "not found"]);
+}
+
+#[test]
+fn what_is_in_use_is_deleted_by_naming_the_flag() {
+    let server = prepared();
+    server.pfs(&["put", "file", "data@master:/dir/x", "-f", "/dev/null"]);
+    refused(&server, &["get", "file", "data@master:/dir"], &["is a directory", "-r"]);
+    let spec = |name: &str, from: &str| {
+        format!(
+            r#"{{"pipeline": {{"name": "{name}"}}, "transform": {{"cmd": ["true"]}},
+                "input": {{"pfs": {{"repo": "{from}", "glob": "/"}}}}}}"#
+        )
+    };
+    let file = server.dir("specs").join("two.json");
+    fs::write(&file, spec("a", "data") + &spec("b", "a")).unwrap();
+    server.pfs(&["create", "pipeline", "-f", file.to_str().unwrap()]);
+    server.pfs(&["wait", "commit", "b@master"]);
+    refused(&server, &["delete", "pipeline", "a"], &["hint: delete pipeline b first", "--force"]);
+    refused(&server, &["delete", "repo", "data"], &["hint: delete pipeline a first", "--force"]);
+    server.pfs(&["create", "project", "full"]);
+    server.pfs(&["create", "repo", "full/x"]);
+    refused(&server, &["delete", "project", "full"], &["hint: ", "--force"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let server = prepared();
+    let nowhere = server.dir("out").join("no/such/file");
+    let nowhere = nowhere.to_str().unwrap();
+    refused(&server, &["get", "file", "data@master:/one.txt", "-o", nowhere], &[nowhere]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = server
+        .command(&["list", "repo"])
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write standard output: "), "{said}");
+}
+
+#[test]
+fn specs_of_one_file_are_refused_together() {
+    let server = prepared();
+    let good = r#"{"pipeline": {"name": "a"}, "transform": {"cmd": ["true"]},
+        "input": {"cross": [{"pfs": {"repo": "data", "glob": "/"}},
+                            {"cron": {"name": "tick", "spec": "@daily"}}]}}"#;
+    let after = |extra: &str| {
+        let input = r#""input": {"pfs": {"repo": "a", "glob": "/"}}"#;
+        let transform = format!(r#""transform": {{"cmd": ["true"]{extra}}}"#);
+        format!("{good}\n{{\"pipeline\": {{\"name\": \"b\"}}, {transform}, {input}}}")
+    };
+    let secret = r#", "secrets": [{"name": "hub", "mountPath": "/tmp/hub"}]"#;
+    let said = ["spec.json:4:1: pipeline b: ", "hub", "hint: ", "create secret"];
+    spec_refused(&server, &after(secret), &said);
+    let said = ["spec.json:4:1: pipeline b: ", "nothing"];
+    spec_refused(&server, &after("").replace("\"repo\": \"a\"", "\"repo\": \"nothing\""), &said);
+    let said = ["spec.json:4:1: pipeline a: ", "already exists"];
+    let again = after("").replace(r#""repo": "a""#, r#""repo": "data""#);
+    spec_refused(&server, &again.replace(r#""name": "b""#, r#""name": "a""#), &said);
+    assert!(!server.pfs(&["list", "repo"]).contains("tick"), "the cron's repo was made");
+    let file = server.dir("specs").join("spec.json");
+    fs::write(&file, after("")).unwrap();
+    server.pfs(&["create", "pipeline", "-f", file.to_str().unwrap(), "--dry-run"]);
+    assert!(!server.pfs(&["list", "pipeline"]).contains(" a "));
+    server.pfs(&["create", "pipeline", "-f", file.to_str().unwrap()]);
+    let said = ["spec.json:1:1: pipeline a: ", "already exists"];
+    refused(&server, &["create", "pipeline", "--dry-run", "-f", file.to_str().unwrap()], &said);
 }
 
 #[test]
@@ -191,6 +284,94 @@ fn a_corrupt_or_missing_object_is_named_and_never_read() {
     server.resume();
     let error = server.refused(&["get", "file", "data@master:/large"]);
     assert!(names_one_of(&error, &packs), "the missing object is named: {error}");
+}
+
+#[test]
+fn fsck_looks_for_the_packs_of_files() {
+    let mut server = prepared();
+    let large = server.dir("files").join("large");
+    let mut noise = vec![0; 12 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    fs::write(&large, noise).unwrap();
+    server.pfs(&["put", "file", "data@master:/large", "-f", large.to_str().unwrap()]);
+    let size = |at: &std::path::PathBuf| fs::metadata(at).unwrap().len();
+    let pack = server.objects("packs").into_iter().max_by_key(size).unwrap();
+    assert!(server.pfs(&["fsck"]).contains("No errors found."));
+    fs::remove_file(&pack).unwrap();
+    server.kill();
+    server.resume();
+    let check = server.output(&["fsck"]);
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(1), "{said}");
+    assert!(names_one_of(&said, &[pack]) && said.contains("/large"), "{said}");
+    assert!(String::from_utf8_lossy(&check.stderr).contains("1 error found"));
+}
+
+#[test]
+fn a_catalog_is_not_served_with_another_store() {
+    let mut server = prepared();
+    server.kill();
+    let other = server.dir("other-store");
+    let url = format!("file://{}", other.display());
+    for store in ["memory://", &url] {
+        let started = server.output(&["serve", "--address", "127.0.0.1:0", "--store", store]);
+        assert_eq!(started.status.code(), Some(1), "{store}");
+        let error = String::from_utf8_lossy(&started.stderr).into_owned();
+        assert!(error.contains("belongs to another store than"), "{error}");
+        assert!(error.contains("objects") && error.contains("--store"), "{error}");
+    }
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0, "the other store was written to");
+    server.resume();
+    assert_eq!(server.pfs(&["get", "file", "data@master:/one.txt"]), "one");
+}
+
+#[test]
+fn a_lost_catalog_is_rebuilt_from_the_store() {
+    let mut server = prepared();
+    let before = server.pfs(&["inspect", "commit", "data@master", "--raw"]);
+    server.refused(&["fsck", "--rebuild"]);
+    server.kill();
+    for file in fs::read_dir(server.root()).unwrap().map(Result::unwrap) {
+        if file.file_name().to_string_lossy().starts_with("catalog.db") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    let started = server.output(&["serve", "--address", "127.0.0.1:0"]);
+    assert_eq!(started.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert!(error.contains("belongs to another catalog") && error.contains("--rebuild"), "{error}");
+    let made = server.pfs(&["fsck", "--rebuild"]);
+    assert!(made.contains("1 repos, 1 branches and 1 commits rebuilt"), "{made}");
+    server.resume();
+    assert_eq!(server.pfs(&["get", "file", "data@master:/one.txt"]), "one");
+    let id = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).unwrap()["commit"].clone();
+    assert_eq!(id(&server.pfs(&["inspect", "commit", "data@master", "--raw"])), id(&before));
+    assert!(server.pfs(&["fsck", "--data"]).contains("No errors found."));
+}
+
+#[test]
+fn two_catalogs_do_not_share_a_store() {
+    let server = prepared();
+    let (root, objects) = (server.dir("other-root"), server.root().join("objects"));
+    let url = format!("file://{}", objects.display());
+    let started = server
+        .command(&["serve", "--address", "127.0.0.1:0", "--store", &url])
+        .env("PFS_ROOT", &root)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert!(error.contains("belongs to another catalog"), "{error}");
+}
+
+#[test]
+fn logs_are_not_filtered_by_nonsense() {
+    let server = Server::start();
+    let mut command = server.command(&["serve", "--address", "127.0.0.1:0"]);
+    let output = command.env("PFS_LOG", "[[[").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PFS_LOG"));
 }
 
 /// Whether a text has the name of one of the objects.

@@ -14,7 +14,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 /// What calls answer with, for callers that know gRPC only through here.
-pub use tonic::{Code, Status, Streaming};
+pub use tonic::{Code, Response, Status, Streaming};
 use tower::service_fn;
 
 use super::proto::{
@@ -112,6 +112,8 @@ impl FromStr for Address {
         }
         let place = match parsed.port() {
             Some(_) => authority.to_owned(),
+            // What follows the host is no number of a port.
+            None if parsed.host() != authority => return Err(invalid()),
             None => format!("{authority}:30650"),
         };
         match scheme {

@@ -10,7 +10,7 @@ use super::proto::{pfs_v2 as pb, pps_v2};
 use super::status::{Result, invalid, missing};
 use crate::catalog::{Job, Origin, Pipeline, Trigger};
 use crate::model::{
-    Branch, BranchName, Commit, CommitId, ProjectName, Ref, Repo, RepoKind, Timestamp, TreePath,
+    Branch, BranchName, Commit, ProjectName, Ref, Repo, RepoKind, Timestamp, TreePath,
 };
 use crate::pipeline::trigger::parse_size;
 
@@ -107,11 +107,6 @@ pub(super) fn optional_repo(message: Option<&pb::Repo>) -> Result<Option<Repo>> 
     message.filter(|message| !message.name.is_empty()).map(|m| repo(Some(m))).transpose()
 }
 
-/// A commit set.
-pub(super) fn commit_set(message: Option<&pb::CommitSet>) -> Result<CommitId> {
-    parse(&message.ok_or_else(|| missing("commit set"))?.id)
-}
-
 /// A path; a leading and a trailing slash are optional.
 pub(super) fn path(text: &str) -> Result<TreePath> {
     parse(text)
@@ -144,12 +139,6 @@ pub(super) fn trigger(message: Option<&pb::Trigger>) -> Result<Option<Trigger>> 
 pub(super) fn pipeline(message: Option<&pps_v2::Pipeline>) -> Result<Pipeline> {
     let message = message.ok_or_else(|| missing("pipeline"))?;
     Ok(Pipeline { project: project(message.project.as_ref())?, name: parse(&message.name)? })
-}
-
-/// A job.
-pub(super) fn job(message: Option<&pps_v2::Job>) -> Result<Job> {
-    let message = message.ok_or_else(|| missing("job"))?;
-    Ok(Job { pipeline: pipeline(message.pipeline.as_ref())?, id: parse(&message.id)? })
 }
 
 /// An origin to filter by; unknown means any.

@@ -1,6 +1,7 @@
 //! The gRPC API: Pachyderm's services and `pfs.v1`, thin adapters over
 //! [`crate::repo`].
 
+pub mod binding;
 pub mod client;
 mod convert;
 mod info;
@@ -18,17 +19,14 @@ mod transactions;
 mod unimplemented;
 mod version;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 pub use client::Address;
 pub use server::{ServeError, Serving};
 
-use crate::catalog::{CatalogError, Op};
 use crate::controller::Controller;
 use crate::repo::Repos;
-use crate::store::{Store, StoreError};
 use client::MESSAGE_MAX;
 use proto::admin_v2::api_server::ApiServer as AdminServer;
 use proto::pfs_v1::pfs_server::PfsServer;
@@ -38,9 +36,6 @@ use proto::storage::fileset_server::FilesetServer;
 use proto::transaction_v2::api_server::ApiServer as TransactionServer;
 use proto::versionpb_v2::api_server::ApiServer as VersionServer;
 use service::Services;
-
-/// The installation's id among the catalog's settings.
-const INSTALLATION: &str = "installation";
 
 /// What the API serves.
 #[derive(Clone)]
@@ -55,10 +50,11 @@ pub struct Parts {
 
 /// Serves the API at `address` until drained; port 0 picks a free one.
 pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeError> {
+    let bound = binding::bind(&parts.repos, &parts.store_url).await?;
     let stop = CancellationToken::new();
     let services = Services {
-        token: token(&parts).await?,
-        installation: installation(&parts).await?,
+        token: bound.token,
+        installation: bound.installation,
         started: parts.repos.clock().now(),
         blobs: parts.repos.blobs().clone(),
         repos: parts.repos,
@@ -89,29 +85,6 @@ fn routes(services: Services) -> Routes {
         .add_service(sized!(PfsServer, native::Native { services }))
         .add_service(VersionServer::new(server.clone()))
         .add_service(AdminServer::new(server))
-}
-
-/// The bytes of the token object, written by the first server on a store.
-async fn token(parts: &Parts) -> Result<Bytes, StoreError> {
-    let store: &Store = parts.repos.store();
-    let fresh = Bytes::copy_from_slice(&parts.repos.clock().random());
-    match store.put_new(native::TOKEN_KEY, fresh.clone()).await {
-        Ok(()) => Ok(fresh),
-        Err(StoreError::AlreadyExists { .. }) => store.get(native::TOKEN_KEY).await,
-        Err(error) => Err(error),
-    }
-}
-
-/// The installation's id, drawn when the catalog is new.
-async fn installation(parts: &Parts) -> Result<String, CatalogError> {
-    let catalog = parts.repos.catalog();
-    if let Some(id) = catalog.setting(INSTALLATION).await? {
-        return Ok(String::from_utf8_lossy(&id).into_owned());
-    }
-    let id = hex::encode(parts.repos.clock().random());
-    let value = Bytes::from(id.clone());
-    catalog.apply(vec![Op::PutSetting { key: INSTALLATION.to_owned(), value }]).await?;
-    Ok(id)
 }
 
 #[cfg(test)]

@@ -41,12 +41,47 @@ pub enum ServeError {
     /// The catalog cannot be used.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The catalog's data are in another store.
+    #[error("the catalog belongs to another store than {store}: its data are in {belongs}")]
+    OtherStore {
+        /// The store that was named.
+        store: String,
+        /// Where the right one was the last time.
+        belongs: String,
+    },
+    /// The store has the data of another catalog.
+    #[error("the store {store} belongs to another catalog")]
+    OtherCatalog {
+        /// The store.
+        store: String,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The transport failed while serving.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+}
+
+impl ServeError {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::OtherStore { .. } => Some(
+                "name that store with --store or PFS_STORE, or a new state directory with --root",
+            ),
+            Self::OtherCatalog { .. } => Some(
+                "use the state directory it was made with; when that is lost, \
+                 'pfs fsck --rebuild' makes a new catalog from the store",
+            ),
+            Self::Store(error) => error.hint(),
+            Self::Bind { .. }
+            | Self::Unsupported { .. }
+            | Self::Catalog(_)
+            | Self::Transport(_) => None,
+        }
+    }
 }
 
 /// A running server.

@@ -6,8 +6,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Status};
 
-use super::convert::parse;
-use super::status::{Result, with_hint};
+use super::convert::{self, parse};
+use super::proto::pfs_v2::CommitSet;
+use super::proto::pps_v2;
+use super::status::{Result, missing, refused, with_hint};
+use crate::catalog::Job;
 use crate::chunk::Blobs;
 use crate::controller::Controller;
 use crate::model::{CommitId, Timestamp};
@@ -38,6 +41,19 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// The id of a commit set, given in full or by its first digits.
+    pub(super) async fn commit_set(&self, message: Option<&CommitSet>) -> Result<CommitId> {
+        let message = message.ok_or_else(|| missing("commit set"))?;
+        self.repos.resolve_set(&message.id).await.map_err(refused)
+    }
+
+    /// A job by its id, its first digits, or a ref to its output commit.
+    pub(super) async fn job(&self, message: Option<&pps_v2::Job>) -> Result<Job> {
+        let message = message.ok_or_else(|| missing("job"))?;
+        let pipeline = convert::pipeline(message.pipeline.as_ref())?;
+        self.repos.resolve_job(&pipeline, &message.id).await.map_err(refused)
+    }
+
     /// What `answer` comes to, unless the server drains first.
     pub(super) async fn until_stopped<T>(
         &self,
@@ -49,12 +65,18 @@ impl Services {
         }
     }
 
-    /// The items, until the server drains.
-    pub(super) fn while_running<T: 'static>(
+    /// The items, until the server drains, which is no proper end.
+    pub(super) fn while_running<T: Send + 'static>(
         &self,
         items: impl Stream<Item = Result<T>> + Send + 'static,
     ) -> BoxStream<T> {
-        Box::pin(items.take_until(self.stop.clone().cancelled_owned()))
+        let stop = self.stop.clone();
+        let cut = futures::stream::once(async move {
+            let stopped = Status::unavailable("the server is shutting down");
+            stop.is_cancelled().then_some(Err(stopped))
+        });
+        let until = items.take_until(self.stop.clone().cancelled_owned());
+        Box::pin(until.chain(cut.filter_map(std::future::ready)))
     }
 }
 

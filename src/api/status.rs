@@ -46,6 +46,9 @@ pub(super) fn refused(error: RepoError) -> Status {
         }
         RepoError::Ambiguous { .. } | RepoError::InvalidRef(_) => (Code::InvalidArgument, text),
         RepoError::NoHead { .. } => (Code::NotFound, text),
+        RepoError::TooShort { branch } => {
+            (Code::NotFound, format!("{} not found", known_as("branch", &branch.to_string())))
+        }
         RepoError::Finished { .. }
         | RepoError::NotFinished { .. }
         | RepoError::OutputBranch { .. }
@@ -85,7 +88,7 @@ pub(super) fn store(error: &StoreError) -> Status {
         StoreError::InvalidUrl { .. } => Code::InvalidArgument,
         StoreError::Format { .. } => Code::FailedPrecondition,
     };
-    Status::new(code, error.to_string())
+    with_hint(code, error.to_string(), error.hint().map(str::to_owned))
 }
 
 /// The status of content that cannot be read or written.

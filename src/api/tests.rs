@@ -60,7 +60,7 @@ fn commits_are_named_in_several_ways() {
     let by_branch = pfs_v2::Commit { branch: Some(branch.clone()), ..Default::default() };
     assert_eq!(shown(by_branch.clone()), "r@b");
     assert_eq!(shown(pfs_v2::Commit { id: id.clone(), ..by_branch.clone() }), format!("r@{id}"));
-    assert_eq!(shown(pfs_v2::Commit { id: "^2".to_owned(), ..by_branch }), "r@b~2");
+    assert_eq!(shown(pfs_v2::Commit { id: "^2".to_owned(), ..by_branch }), "r@b^2");
     let by_repo = pfs_v2::Commit { repo: Some(repo), id: "m.1".to_owned(), ..Default::default() };
     assert_eq!(shown(by_repo), "r@m.1");
     assert!(convert::commit(Some(&pfs_v2::Commit::default())).is_err());

@@ -153,6 +153,9 @@ pub trait Catalog: Send + Sync {
         prefix: &str,
         limit: usize,
     ) -> Result<Vec<CommitId>>;
+    /// The commit sets whose id starts with the hex digits `prefix`, up to
+    /// `limit`.
+    async fn sets_by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CommitId>>;
     /// The nearest ancestor (the commit itself included) that `back` names.
     /// Logarithmic in the length of history.
     async fn ancestor(&self, commit: &Commit, back: Back) -> Result<Option<CommitRow>>;

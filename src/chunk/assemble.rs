@@ -10,7 +10,9 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures::future::Either;
 
-use super::{ChunkError, ChunkRef, ChunkSizes, Content, FileWriter, INLINE_MAX, PackWriter};
+use super::{
+    ChunkError, ChunkRef, ChunkSizes, Chunker, Content, FileWriter, INLINE_MAX, PackWriter,
+};
 
 /// How much is read at a time where chunks are cut anew.
 const PIECE: u64 = 1 << 20;
@@ -37,8 +39,8 @@ impl Content {
     /// `dirty` is sorted, without overlaps and inside `len`; `read` is asked
     /// for their bytes, in order, in pieces, possibly more than once. What
     /// neither `dirty` nor this content covers is zero. Reads and stores only
-    /// what changed, up to the next common boundary. Durable after
-    /// [`PackWriter::flush`].
+    /// what changed, up to the next common boundary, and of long runs of zeros
+    /// outside of `dirty` one chunk. Durable after [`PackWriter::flush`].
     pub async fn splice<F, Fut, E>(
         &self,
         writer: &PackWriter,
@@ -89,7 +91,8 @@ pub(super) async fn concat_with(
             }
         }
     };
-    assemble(sizes, writer, reusable, len, read).await
+    let known = Known { reusable, holes: Vec::new() };
+    assemble(sizes, writer, known, len, read).await
 }
 
 pub(super) async fn splice_with<F, Fut, E>(
@@ -114,6 +117,7 @@ where
         !touched && (end < old.min(len) || (end == old && old == len))
     };
     let reusable = placed(base, 0).filter(unchanged).collect();
+    let known = Known { reusable, holes: holes(dirty, old.min(len)..len) };
     // Owned, as in `concat_with`.
     let (blobs, base, dirty) = (writer.blobs().clone(), base.clone(), dirty.to_vec());
     let source = move |range: Range<u64>| {
@@ -131,15 +135,70 @@ where
             }
         })
     };
-    assemble(sizes, writer, reusable, len, source).await
+    assemble(sizes, writer, known, len, source).await
+}
+
+/// The parts of `range` that `dirty`, in order, leaves out.
+fn holes(dirty: &[Range<u64>], range: Range<u64>) -> Vec<Range<u64>> {
+    let mut at = range.start;
+    let mut holes = Vec::new();
+    for next in dirty.iter().chain(std::iter::once(&(range.end..range.end))) {
+        if at < next.start {
+            holes.push(at..next.start);
+        }
+        at = at.max(next.end);
+    }
+    holes
+}
+
+/// What is known of the result without reading it.
+struct Known {
+    /// In order of their start.
+    reusable: Vec<Reusable>,
+    /// Where it is zero, in order.
+    holes: Vec<Range<u64>>,
+}
+
+/// Chunks of zeros, which are all the same: with enough zeros ahead the next
+/// boundary is always as far away.
+struct Zeros {
+    holes: Vec<Range<u64>>,
+    /// From how many zeros on that holds.
+    enough: u64,
+    chunk: Option<ChunkRef>,
+}
+
+impl Zeros {
+    /// Whether a chunk of zeros starts at the boundary `at`.
+    fn start_at(&self, at: u64) -> bool {
+        let next = self.holes.get(self.holes.partition_point(|hole| hole.end <= at));
+        next.is_some_and(|hole| hole.start <= at && hole.end - at >= self.enough)
+    }
+
+    /// That chunk, stored once.
+    async fn chunk(
+        &mut self,
+        sizes: ChunkSizes,
+        writer: &PackWriter,
+        known: &[ChunkRef],
+    ) -> Result<ChunkRef, ChunkError> {
+        if let Some(chunk) = self.chunk {
+            return Ok(chunk);
+        }
+        let cut = Chunker::with_sizes(sizes).push(BytesMut::zeroed(sizes.max).freeze());
+        let first = cut.into_iter().next().unwrap_or_default();
+        let chunk = writer.append_dedup(first, known).await?;
+        self.chunk = Some(chunk);
+        Ok(chunk)
+    }
 }
 
 /// Content of `len` bytes from `read`, which returns at least one byte of the
-/// range it is asked for, and none beyond; `reusable` in order of their start.
+/// range it is asked for, and none beyond.
 async fn assemble<F, E>(
     sizes: ChunkSizes,
     writer: &PackWriter,
-    reusable: Vec<Reusable>,
+    known: Known,
     len: u64,
     mut read: F,
 ) -> Result<Content, E>
@@ -163,7 +222,9 @@ where
         }
         return Ok(Content::Inline(small.freeze()));
     }
+    let Known { reusable, holes } = known;
     let known: Vec<ChunkRef> = reusable.iter().map(|(_, chunk)| *chunk).collect();
+    let mut zeros = Zeros { holes, enough: sizes.max as u64, chunk: None };
     let mut file = FileWriter::with_sizes(writer, &known, sizes);
     let mut reusable = reusable.into_iter().peekable();
     let mut at = 0;
@@ -174,11 +235,17 @@ where
             at += u64::from(chunk.len);
             continue;
         }
+        if zeros.start_at(at) {
+            let chunk = zeros.chunk(sizes, writer, &known).await?;
+            file.reuse(chunk).await?;
+            at += u64::from(chunk.len);
+            continue;
+        }
         let mut fed = at;
         let mut met = |size: u64| {
             at += size;
             while reusable.next_if(|(start, _)| *start < at).is_some() {}
-            reusable.peek().is_some_and(|(start, _)| *start == at)
+            reusable.peek().is_some_and(|(start, _)| *start == at) || zeros.start_at(at)
         };
         let mut joined = false;
         while fed < len && !joined {

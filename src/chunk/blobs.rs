@@ -196,6 +196,15 @@ impl Blobs {
         lock(&pack).frame(place)
     }
 
+    /// Whether a pack is in the store.
+    pub async fn has_pack(&self, pack: PackId) -> Result<bool, StoreError> {
+        match self.inner.store.head(&pack_key(pack)).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a pack says it holds, in the order it lies there.
     pub async fn pack_index(&self, pack: PackId) -> Result<Vec<ChunkRef>, ChunkError> {
         let key = pack_key(pack);

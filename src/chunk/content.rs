@@ -1,14 +1,14 @@
 //! What a file holds.
 
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Blobs, ChunkError, ChunkRef};
+use super::{Blobs, ChunkError, ChunkList, ChunkRef};
 use crate::model::{ContentHash, PackId};
 
 /// Files up to this many bytes are kept inside the tree.
@@ -26,7 +26,7 @@ pub enum Content {
     /// The bytes themselves.
     Inline(Bytes),
     /// Where the bytes are, in order.
-    Chunks(Arc<[ChunkRef]>),
+    Chunks(ChunkList),
 }
 
 impl Content {
@@ -41,7 +41,7 @@ impl Content {
     pub fn size(&self) -> u64 {
         match self {
             Self::Inline(bytes) => bytes.len() as u64,
-            Self::Chunks(chunks) => chunks.iter().map(|chunk| u64::from(chunk.len)).sum(),
+            Self::Chunks(chunks) => chunks.size(),
         }
     }
 
@@ -85,20 +85,23 @@ impl Content {
     /// it; none when the bytes are inline.
     #[must_use]
     pub fn pieces(&self, range: Range<u64>) -> Vec<(ChunkRef, Range<usize>)> {
-        let mut start = 0;
-        let mut found = Vec::new();
-        for chunk in self.chunks() {
-            let end = start + u64::from(chunk.len);
-            let (from, to) = (range.start.max(start), range.end.min(end));
-            if from < to {
-                found.push((*chunk, (from - start) as usize..(to - start) as usize));
-            }
-            if end >= range.end {
-                break;
-            }
-            start = end;
-        }
-        found
+        let wanted = |&(start, chunk): &(u64, &ChunkRef)| {
+            let (from, to) = (range.start.max(start), range.end.min(start + u64::from(chunk.len)));
+            (from < to).then(|| (*chunk, (from - start) as usize..(to - start) as usize))
+        };
+        let touched = self.chunks_from(range.start).take_while(|(start, _)| *start < range.end);
+        touched.filter_map(|chunk| wanted(&chunk)).collect()
+    }
+
+    /// The chunks from the one that holds byte `at` on, each with where it
+    /// starts; none when the bytes are inline. Does not depend on how many
+    /// come before.
+    pub fn chunks_from(&self, at: u64) -> impl Iterator<Item = (u64, &ChunkRef)> {
+        let list = match self {
+            Self::Inline(_) => None,
+            Self::Chunks(list) => Some(list.from(at)),
+        };
+        list.into_iter().flatten()
     }
 
     /// Bytes `range` of the file; what lies beyond its end is left out.

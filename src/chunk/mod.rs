@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod fetch;
 mod file;
+mod list;
 mod pack;
 mod presence;
 mod reference;
@@ -28,6 +29,7 @@ pub use content::{Content, INLINE_MAX};
 pub use directory::PackReader;
 pub use error::ChunkError;
 pub use file::FileWriter;
+pub use list::ChunkList;
 pub use reference::ChunkRef;
 pub use writer::PackWriter;
 

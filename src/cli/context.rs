@@ -83,7 +83,15 @@ impl Context {
         let open = || async {
             let address = self.address()?;
             let client = connect(&address).await.map_err(|error| {
-                Failure::new(error.to_string()).hint(super::failure::UNREACHABLE)
+                let said = error.to_string();
+                let refused = said.contains("os error") || said.contains("timed out");
+                let hint = match &address {
+                    Address::Tls(place) if !refused => {
+                        format!("a server without TLS is reached at grpc://{place}")
+                    }
+                    _ => super::failure::UNREACHABLE.to_owned(),
+                };
+                Failure::new(said).hint(hint)
             })?;
             let client = match self.globals.rpc_timeout {
                 Some(timeout) => client.with_timeout(timeout),
@@ -341,6 +349,8 @@ fn wire_commit(repo: &pfs::Repo, reference: &Ref) -> pfs::Commit {
     }
 }
 
-fn may_be_id(name: &str) -> bool {
+/// Whether `name` may be the first digits of a commit's id.
+#[must_use]
+pub fn may_be_id(name: &str) -> bool {
     name.len() >= 8 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

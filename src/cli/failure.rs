@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::api::client::{Code, Status};
+use crate::api::client::Status;
 use crate::api::status;
 use crate::model::{InvalidName, InvalidPath, InvalidRef};
 
@@ -42,6 +42,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// How the process ends.
     pub exit: Exit,
+    /// Whether the connection to the server broke, so that it is not known
+    /// what became of the call.
+    pub lost: bool,
 }
 
 /// Result of a command.
@@ -50,12 +53,12 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// Something that could not be done.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Failure }
+        Self { message: message.into(), hint: None, exit: Exit::Failure, lost: false }
     }
 
     /// A command line that makes no sense.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Usage }
+        Self { exit: Exit::Usage, ..Self::new(message) }
     }
 
     /// Says what to do about it.
@@ -76,9 +79,7 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => {
-                Self { message: String::new(), hint: None, exit: Exit::Success }
-            }
+            io::ErrorKind::BrokenPipe => Self { exit: Exit::Success, ..Self::new("") },
             _ => Self::new(error.to_string()),
         }
     }
@@ -99,6 +100,9 @@ impl From<InvalidPath> for Failure {
 impl From<InvalidRef> for Failure {
     fn from(error: InvalidRef) -> Self {
         match error {
+            InvalidRef::Name(error) if error.to_string().contains('/') => {
+                Self::from(error).hint("a path follows a colon, as in REPO@REF:/PATH")
+            }
             InvalidRef::Syntax { .. } => Self::usage(error.to_string()),
             InvalidRef::Name(error) => error.into(),
             InvalidRef::Path(error) => error.into(),
@@ -108,19 +112,36 @@ impl From<InvalidRef> for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        if let Some(reason) = lost(&status) {
+            let failure = Self::new(format!("the connection to the server broke: {reason}"));
+            return Self { lost: true, ..failure.hint(UNREACHABLE) };
+        }
         let message = match status.message().is_empty() {
             true => status.code().description().to_owned(),
             false => status.message().to_owned(),
         };
         let failure = Self::new(message);
-        match (status::hint(&status), status.code()) {
-            (Some(hint), _) => failure.hint(hint),
-            (None, Code::Unavailable) => failure.hint(UNREACHABLE),
-            (None, _) => failure,
+        match status::hint(&status) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
+}
+
+/// Why the connection broke, when that is why there is no answer: what the
+/// server itself answers has no cause on this side.
+fn lost(status: &Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status)?;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    Some(cause.to_string())
 }
 
 /// The advice for a server that does not answer.
 pub const UNREACHABLE: &str =
     "is the server running? start it with 'pfs serve', or name it with --address or PFS_ADDRESS";
+
+#[cfg(test)]
+#[path = "failure/tests.rs"]
+mod tests;

@@ -41,7 +41,8 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Where the server is; else $PFS_ADDRESS or $PACHD_ADDRESS. For 'serve': where to listen
+    /// Where the server is, else $PFS_ADDRESS or $PACHD_ADDRESS says. For 'serve': where to listen,
+    /// which no variable says
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub address: Option<String>,
     /// The project that unqualified names belong to
@@ -102,82 +103,97 @@ pub enum Native {
     Abort(mount::control::Abort),
     Status(mount::control::Status),
     /// Create a project, repo, branch, pipeline or secret
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs create repo images")]
     Create(Create),
     /// Change a project, repo, branch or pipeline
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs update pipeline -f train.json")]
     Update(Update),
     /// Show one thing in full
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs inspect commit images@master")]
     Inspect(Inspect),
     /// List things
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs list file images@master")]
     List(List),
     /// Delete things
-    #[command(subcommand, alias = "drop")]
+    #[command(subcommand, alias = "drop", after_help = "Example:\n  pfs delete repo images")]
     Delete(Delete),
     /// Start a commit, a transaction, or a pipeline that was stopped
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs start commit images@master")]
     Start(Start),
     /// Finish a commit or a transaction
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs finish commit images@master")]
     Finish(Finish),
     /// Stop a pipeline or a job; leave a transaction
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs stop pipeline train")]
     Stop(Stop),
     /// Go on with a transaction
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  pfs resume transaction 7f0f3c3a5ae14b0c9b4bd38a2d4b2f11"
+    )]
     Resume(Resume),
     /// Put files into a repo
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs put file images@master -f cat.png")]
     Put(Put),
     /// Get files from a repo
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs get file images@master:/cat.png > cat.png")]
     Get(Get),
     /// Copy files within or between repos
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  pfs copy file images@master:/cat.png pets@master:/tom.png"
+    )]
     Copy(Copy),
     /// List files by pattern
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs glob file 'images@master:/2024/*.png'")]
     Glob(Glob),
     /// Compare files of two commits
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  pfs diff file images@master:/ images@master^:/"
+    )]
     Diff(Diff),
     /// Wait for a commit or job
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs wait commit images@master")]
     Wait(Wait),
     /// Wait for everything that follows from a commit
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs flush commit images@master")]
     Flush(Flush),
     /// Watch a branch
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs subscribe commit images@master --new")]
     Subscribe(Subscribe),
     /// Remove commits, keeping their data
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  pfs squash commit 7f0f3c3a5ae14b0c9b4bd38a2d4b2f11"
+    )]
     Squash(Squash),
     /// Find commits
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs find commit images@master:/cat.png")]
     Find(Find),
     /// Edit a pipeline
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs edit pipeline train")]
     Edit(Edit),
     /// Print the spec of a pipeline
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs extract pipeline train > train.json")]
     Extract(Extract),
     /// Check a pipeline's spec
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs validate pipeline -f train.json")]
     Validate(Validate),
     /// Let a cron input tick, or start one more job
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs run cron report")]
     Run(Run),
     /// Look for trouble
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs check status")]
     Check(Check),
     /// Run a pipeline again
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  pfs rerun pipeline train --reprocess")]
     Rerun(Rerun),
     /// Start datums afresh
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  pfs restart datum train@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11 /a.csv"
+    )]
     Restart(Restart),
     #[command(alias = "log")]
     Logs(logs::Args),

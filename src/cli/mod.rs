@@ -23,6 +23,7 @@ mod logs;
 mod mount;
 mod output;
 mod pipeline;
+mod places;
 mod prelude;
 mod project;
 mod repo;
@@ -30,21 +31,24 @@ mod secret;
 mod serve;
 mod show;
 mod stats;
+mod topic;
 mod transaction;
 mod verbs;
 mod version;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser as _;
+use clap::builder::StyledStr;
 
 use config::Config;
 use context::{Context, Era};
 pub use failure::{Exit, Failure, Outcome};
 use grammar::{Cli, Command, Globals, NativeCli};
+use output::{Named, STDOUT};
 
 /// Runs one command line, the program's name first; prints its error.
 ///
@@ -115,7 +119,11 @@ async fn dispatch(args: Vec<OsString>) -> Outcome {
 }
 
 async fn command(args: Vec<OsString>, called_pachctl: bool) -> Outcome {
-    let Some(cli) = parsed(Cli::try_parse_from(args))? else { return Ok(()) };
+    let plain = args.iter().any(|arg| arg == "--no-color");
+    if let Some(text) = topic::asked(&args) {
+        return print_help(&text, plain);
+    }
+    let Some(cli) = parsed(Cli::try_parse_from(args), plain)? else { return Ok(()) };
     let mut globals = cli.globals;
     globals.called_pachctl = called_pachctl;
     let config = Config::load()?;
@@ -126,7 +134,7 @@ async fn command(args: Vec<OsString>, called_pachctl: bool) -> Outcome {
             let cx = Context::new(globals, Era::Dash, config);
             translation.notices.iter().for_each(|notice| cx.notice(notice));
             let words = std::iter::once("pfs".into()).chain(translation.words);
-            match parsed(NativeCli::try_parse_from(words))? {
+            match parsed(NativeCli::try_parse_from(words), plain)? {
                 Some(cli) => cli.command.run(&cx).await,
                 None => Ok(()),
             }
@@ -135,25 +143,38 @@ async fn command(args: Vec<OsString>, called_pachctl: bool) -> Outcome {
 }
 
 /// What was typed; `None` when it was a call for help, which is answered.
-fn parsed<T>(result: Result<T, clap::Error>) -> Outcome<Option<T>> {
+fn parsed<T>(result: Result<T, clap::Error>, plain: bool) -> Outcome<Option<T>> {
     let error = match result {
         Ok(cli) => return Ok(Some(cli)),
         Err(error) => error,
     };
     let text = error.render();
     if !error.use_stderr() {
-        let mut out = anstream::stdout();
-        write!(out, "{}", text.ansi())?;
-        out.flush()?;
+        print_help(&text, plain)?;
         return Ok(None);
     }
     if let Some(failure) = misspelt(&error) {
         return Err(failure);
     }
     // Advice is called the same everywhere.
-    let text = text.ansi().to_string().replace("  \u{1b}[32mtip:", "\u{1b}[32mhint:");
-    let _ = write!(anstream::stderr(), "{text}");
+    let _ = match plain {
+        true => write!(io::stderr(), "{}", text.to_string().replace("  tip:", "hint:")),
+        false => {
+            let text = text.ansi().to_string().replace("  \u{1b}[32mtip:", "\u{1b}[32mhint:");
+            write!(anstream::stderr(), "{text}")
+        }
+    };
     Err(Failure::usage(""))
+}
+
+/// Prints help, painted unless that is not wanted.
+fn print_help(text: &StyledStr, plain: bool) -> Outcome {
+    let mut out = Named::new(STDOUT, anstream::stdout());
+    match plain {
+        true => write!(out, "{text}")?,
+        false => write!(out, "{}", text.ansi())?,
+    }
+    Ok(out.flush()?)
 }
 
 /// A command that is not there; clap names every similar one, the most

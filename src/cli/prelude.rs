@@ -1,6 +1,6 @@
 //! What every command uses.
 
-pub(super) use super::context::{Context, Era, Printer, is_id, unsigned};
+pub(super) use super::context::{Context, Era, Printer, is_id, may_be_id, unsigned};
 pub(super) use super::failure::{Failure, Outcome};
 pub(super) use super::output::{Cell, Fields, Format, Table, size};
 pub(super) use super::show;

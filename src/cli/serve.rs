@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::Address;
-use crate::catalog;
 use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::output::parse_size;
+use crate::cli::places::{Places, unserved};
 use crate::cli::prelude::*;
 use crate::controller::executor::overlay;
 use crate::controller::executor::process::ProcessExecutor;
@@ -24,30 +24,22 @@ use crate::controller::{Controller, ControllerConfig, InputViews, MountedViews};
 use crate::model::{Clock, SystemClock, Timestamp};
 use crate::mount::{MountOptions, Mounted};
 use crate::repo::Repos;
-use crate::store::{self, StoreOptions};
+use crate::store;
 use crate::vfs::{DatumViews, Files};
 
 /// Run the server until it is stopped
 ///
 /// SIGTERM and Ctrl-C let calls in flight end first. The gRPC API listens at
-/// --address, 127.0.0.1:30650 unless given; nothing but loopback is bound
-/// unless asked.
+/// --address, 127.0.0.1:30650 unless given (PFS_ADDRESS is for clients);
+/// nothing but loopback is bound unless asked.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   pfs serve
   pfs serve --root /srv/pfs --address 127.0.0.1:0
   pfs serve --store s3://bucket/prefix --address 0.0.0.0:30650")]
 pub struct Args {
-    /// Directory for state; /var/lib/pfs as root, else $XDG_DATA_HOME/pfs
-    #[arg(long, value_name = "DIR", env = "PFS_ROOT", hide_env_values = true)]
-    root: Option<PathBuf>,
-    /// Object store: file://, memory://, s3://, gs://, az://; ROOT/objects
-    /// unless given
-    #[arg(long, value_name = "URL", env = "PFS_STORE", hide_env_values = true)]
-    store: Option<String>,
-    /// Catalog: sqlite://; ROOT/catalog.db unless given
-    #[arg(long, value_name = "URL", env = "PFS_CATALOG", hide_env_values = true)]
-    catalog: Option<String>,
+    #[command(flatten)]
+    places: Places,
     /// Where the S3 gateway is to listen; this build has none
     #[arg(long, value_name = "ADDRESS", hide = true)]
     s3_address: Option<String>,
@@ -94,15 +86,15 @@ const GRACE: Duration = Duration::from_secs(30);
 impl Args {
     /// Serves until told to stop.
     pub async fn run(self, cx: &Context) -> Outcome {
-        self.log(cx.globals.verbose);
+        self.log(cx.globals.verbose)?;
         self.refuse_absent(cx)?;
-        let root = self.root()?;
+        let root = self.places.root()?;
         let parts = self.open(&root).await?;
         let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
         let address = self.address(cx)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let serving = api::serve(&address, parts).await.map_err(failed)?;
+        let serving = api::serve(&address, parts).await.map_err(|error| unserved(&error))?;
         tracing::info!(address = %serving.address(), root = %root.display(), "serving");
         let until = stop.clone();
         let mut jobs = tokio::spawn(async move { controller.run(until).await });
@@ -120,13 +112,17 @@ impl Args {
     }
 
     /// Logs go to standard error.
-    fn log(&self, verbose: u8) {
+    fn log(&self, verbose: u8) -> Outcome {
         let default = match verbose {
             0 => "info",
             1 => "info,pfs=debug",
             _ => "debug,pfs=trace",
         };
-        let filter = EnvFilter::try_from_env("PFS_LOG").unwrap_or_else(|_| default.into());
+        let set = std::env::var("PFS_LOG").ok().filter(|text| !text.is_empty());
+        let filter = EnvFilter::try_new(set.as_deref().unwrap_or(default)).map_err(|error| {
+            Failure::usage(format!("PFS_LOG is no filter of log lines: {error}"))
+                .hint("write, for example, PFS_LOG=info,pfs=debug")
+        })?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -136,6 +132,7 @@ impl Args {
             LogFormat::Text => log.try_init(),
             LogFormat::Json => log.json().try_init(),
         };
+        Ok(())
     }
 
     fn refuse_absent(&self, cx: &Context) -> Outcome {
@@ -153,29 +150,6 @@ impl Args {
         }
     }
 
-    /// The directory for state.
-    fn root(&self) -> Outcome<PathBuf> {
-        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let root = match &self.root {
-            Some(root) => Some(root.clone()),
-            None if nix::unistd::geteuid().is_root() => Some(PathBuf::from("/var/lib/pfs")),
-            None => set("XDG_DATA_HOME")
-                .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-                .map(|dir| dir.join("pfs")),
-        };
-        let root = root
-            .ok_or_else(|| Failure::new("there is no directory for state").hint("give --root"))?;
-        // What is in it is nobody else's business; where it was made by others,
-        // what is secret of it is private all the same.
-        let mut make = fs::DirBuilder::new();
-        let made = make.recursive(true).mode(0o700).create(&root);
-        let made = made.and_then(|()| fs::canonicalize(&root));
-        made.map_err(|error| {
-            Failure::new(format!("cannot use the directory {}: {error}", root.display()))
-                .hint("name another with --root or PFS_ROOT")
-        })
-    }
-
     /// Where to listen.
     fn address(&self, cx: &Context) -> Outcome<Address> {
         let text = cx.globals.address.as_deref().unwrap_or(api::client::DEFAULT_ADDRESS);
@@ -185,16 +159,8 @@ impl Args {
     /// Opens store and catalog.
     async fn open(&self, root: &Path) -> Outcome<api::Parts> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let catalog = self.catalog.clone();
-        let catalog = catalog.unwrap_or_else(|| format!("sqlite://{}/catalog.db", root.display()));
-        let catalog = catalog::open(&catalog, Arc::clone(&clock)).await.map_err(failed)?;
-        let url = match &self.store {
-            Some(url) => url.clone(),
-            None => directory_url(&root.join("objects"))?,
-        };
-        let store = store::open(&url, &StoreOptions::default()).map_err(failed)?;
-        store.check_format().await.map_err(failed)?;
-        tidy_store(url, clock.now());
+        let (catalog, store) = self.places.open(root, &clock).await?;
+        tidy_store(store.to_string(), clock.now());
         let store_url = store.to_string();
         // A third for what is read, half for what is written.
         let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
@@ -293,12 +259,6 @@ async fn shown_inputs(
     executor.call_apart(mount).await??;
     let clock = Arc::clone(repos.clock());
     Ok(Some(Arc::new(MountedViews::new(views, dir.to_owned(), clock))))
-}
-
-fn directory_url(dir: &Path) -> Outcome<String> {
-    let url = url::Url::from_directory_path(dir)
-        .map_err(|()| Failure::new(format!("{} is no absolute path", dir.display())))?;
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn failed(error: impl std::error::Error) -> Failure {

@@ -1,6 +1,7 @@
 //! Names and short forms of things as tables show them.
 
 use crate::api::proto::{pfs_v2 as pfs, pps_v2 as pps};
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::span;
 
 /// `project/` in front of a name, unless it is the default project.
@@ -84,7 +85,10 @@ pub fn trigger(trigger: &pfs::Trigger) -> String {
 /// How long it took, or `-` while it goes on.
 pub fn took(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Timestamp>) -> String {
     match (from, to) {
-        (Some(from), Some(to)) => span(u64::try_from(to.seconds - from.seconds).unwrap_or(0)),
+        (Some(from), Some(to)) => {
+            let whole = to.seconds - from.seconds - i64::from(to.nanos < from.nanos);
+            span(u64::try_from(whole).unwrap_or(0))
+        }
         _ => "-".to_owned(),
     }
 }
@@ -111,6 +115,29 @@ pub fn job_state(state: i32) -> &'static str {
         S::JobFinishing => "finishing",
         S::JobUnrunnable => "unrunnable",
     }
+}
+
+/// Refuses words that are no state, by the words that are.
+pub fn check_states<'w>(typed: &[String], known: impl Iterator<Item = &'w str> + Clone) -> Outcome {
+    match typed.iter().find(|word| !known.clone().any(|known| known == *word)) {
+        None => Ok(()),
+        Some(word) => {
+            let known: Vec<_> = known.filter(|known| *known != "-").collect();
+            Err(Failure::usage(format!("there is no state {word:?}"))
+                .hint(format!("the states are {}", known.join(", "))))
+        }
+    }
+}
+
+/// The state words of jobs.
+pub fn job_states() -> impl Iterator<Item = &'static str> + Clone {
+    (0..=i32::from(u8::MAX)).filter(|n| pps::JobState::try_from(*n).is_ok()).map(job_state)
+}
+
+/// The state words of pipelines.
+pub fn pipeline_states() -> impl Iterator<Item = &'static str> + Clone {
+    let known = |n: &i32| pps::PipelineState::try_from(*n).is_ok();
+    (0..=i32::from(u8::MAX)).filter(known).map(pipeline_state)
 }
 
 /// The state word of a job as the dash commands know it.

@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use clap::{Command as Clap, CommandFactory as _};
 
 use super::grammar::Cli;
-use super::{Name, name};
+use super::{Name, name, topic};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -54,6 +54,25 @@ fn every_command_says_what_it_does_and_shows_an_example() {
             assert!(argument.get_help().is_some(), "{path}: {name} is not described");
         }
     });
+}
+
+#[test]
+fn every_verb_shows_an_example() {
+    for verb in Cli::command().get_subcommands().filter(|verb| verb.has_subcommands()) {
+        let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(after.starts_with("Example"), "{} has no example", verb.get_name());
+    }
+}
+
+#[test]
+fn every_noun_is_a_topic_of_help() {
+    for noun in ["repo", "commits", "file", "job", "pipeline", "branch", "secret"] {
+        let text = topic::asked(&words(&format!("pachctl help {noun}"))).unwrap().to_string();
+        let noun = noun.trim_end_matches('s');
+        assert!(text.contains(&format!("pfs inspect {noun} ")), "{text}");
+    }
+    assert_eq!(topic::asked(&words("pfs help serve")), None);
+    assert_eq!(topic::asked(&words("pfs list repo help")), None);
 }
 
 /// Long help of every command that is shown, one after the other.

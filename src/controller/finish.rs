@@ -53,7 +53,7 @@ impl Outcomes {
         match record.state {
             DatumState::Recovered => self.recovered.push(id),
             DatumState::Failed if self.failure.is_none() => {
-                self.failure = Some(format!("datum {id} failed: {}", record.reason));
+                self.failure = Some(format!("{}: datum {id} failed", record.reason));
             }
             DatumState::Starting
             | DatumState::Skipped

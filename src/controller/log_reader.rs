@@ -127,7 +127,10 @@ impl Controller {
                     }
                 }
             }
-            while query.follow {
+            loop {
+                if !query.follow {
+                    break;
+                }
                 written.borrow_and_update();
                 for row in controller.jobs_of(&query).await? {
                     if row.seq <= newest && !open.has(&row.job) {

@@ -139,5 +139,5 @@ impl Controller {
 }
 
 fn refused(what: String, remedy: &'static str) -> ControllerError {
-    RepoError::Refused { what, remedy: Some(remedy) }.into()
+    RepoError::Refused { what, remedy: Some(remedy.into()) }.into()
 }

@@ -17,7 +17,7 @@ pub use id::{
 };
 pub use key::{Branch, Commit, Repo, RepoKind};
 pub use name::{BranchName, InvalidName, PipelineName, ProjectName, RepoName};
-pub use path::{InvalidPath, PATH_MAX, TreePath};
+pub use path::{InvalidPath, NAME_MAX, PATH_MAX, TreePath};
 pub use reference::{FileRef, InvalidRef, Move, Ref, RefBase, RepoRef};
 
 #[cfg(test)]

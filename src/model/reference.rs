@@ -42,8 +42,10 @@ pub enum RefBase {
 /// A step from one commit to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Move {
-    /// `^N` or `~N`: N parents back.
+    /// `~N`: N parents back.
     Ancestor(u32),
+    /// `^N`: the same, spelled differently.
+    Parent(u32),
     /// `.N`: the N-th commit counted from the branch's start, from 1.
     FromStart(u32),
 }
@@ -97,7 +99,8 @@ fn parse_move(text: &str) -> Option<(Move, &str)> {
     let (number, rest) = rest.split_at(digits);
     let count = if number.is_empty() { Some(1) } else { number.parse().ok() }?;
     match kind {
-        "^" | "~" => Some((Move::Ancestor(count), rest)),
+        "^" => Some((Move::Parent(count), rest)),
+        "~" => Some((Move::Ancestor(count), rest)),
         "." if !number.is_empty() => Some((Move::FromStart(count), rest)),
         _ => None,
     }
@@ -139,6 +142,8 @@ impl fmt::Display for Ref {
         }
         self.moves.iter().try_for_each(|step| match step {
             Move::Ancestor(n) => write!(f, "~{n}"),
+            Move::Parent(1) => write!(f, "^"),
+            Move::Parent(n) => write!(f, "^{n}"),
             Move::FromStart(n) => write!(f, ".{n}"),
         })
     }

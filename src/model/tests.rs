@@ -53,8 +53,8 @@ fn refs_of_every_form_parse() {
     assert!(matches!(base(&"0a".repeat(16)), RefBase::Commit(_)));
     assert!(matches!(base("2026-11-20T10:00:00Z"), RefBase::Time(_)));
     let moves = |text: &str| text.parse::<Ref>().unwrap().moves;
-    assert_eq!(moves("master^"), [Move::Ancestor(1)]);
-    assert_eq!(moves("master^^2~3"), [Move::Ancestor(1), Move::Ancestor(2), Move::Ancestor(3)]);
+    assert_eq!(moves("master^"), [Move::Parent(1)]);
+    assert_eq!(moves("master^^2~3"), [Move::Parent(1), Move::Parent(2), Move::Ancestor(3)]);
     assert_eq!(moves("master.4"), [Move::FromStart(4)]);
     for bad in ["", "^", "a^b", "a.", "a b"] {
         assert!(bad.parse::<Ref>().is_err(), "{bad:?}");

@@ -24,7 +24,7 @@ pub fn errno(error: &VfsError) -> i32 {
         VfsError::CrossesRepos => libc::EXDEV,
         VfsError::NotPermitted(_) => libc::EPERM,
         VfsError::Stale | VfsError::Conflict(_) | VfsError::Gone(_) => libc::ESTALE,
-        VfsError::Damaged(_) | VfsError::Unavailable(_) => libc::EIO,
+        VfsError::Damaged(_) | VfsError::Unavailable(_) | VfsError::Unsettled(_) => libc::EIO,
         VfsError::NoSpace(_) => libc::ENOSPC,
         VfsError::Staging(error) => staging(error),
     }
@@ -44,6 +44,7 @@ pub(super) fn reply(error: &VfsError) -> fuser::Errno {
     match error {
         VfsError::Damaged(_)
         | VfsError::Unavailable(_)
+        | VfsError::Unsettled(_)
         | VfsError::Staging(_)
         | VfsError::NoSpace(_)
         | VfsError::Gone(_)

@@ -137,9 +137,9 @@ pub enum Attempt {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exited(code) => write!(f, "the program exited with code {code}"),
-            Self::Signalled(signal) => write!(f, "the program was ended by signal {signal}"),
-            Self::TimedOut => f.write_str("the program ran longer than datum_timeout"),
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signalled(signal) => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("ran over datum_timeout"),
             Self::Broken(why) => f.write_str(why),
         }
     }

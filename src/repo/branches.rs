@@ -229,11 +229,19 @@ impl Repos {
             }
             if !force {
                 let what = format!("branch {} derives from {branch}", row.branch);
-                return Err(RepoError::refused(what, "delete that branch first, or use force"));
+                return Err(RepoError::refused(what, self.remedy_for(&row.branch).await?));
             }
             ops.push(Op::SetProvenance { branch: row.branch, expected: row.provenance, new });
         }
         Ok(ops)
+    }
+
+    /// What to do about a branch that derives from something to be deleted.
+    pub(super) async fn remedy_for(&self, derived: &Branch) -> Result<String> {
+        Ok(match self.pipeline_named_as(&derived.repo).await? {
+            Some(row) => format!("delete pipeline {} first, or use -f (--force)", row.pipeline),
+            None => "delete that branch first, or use -f (--force)".to_owned(),
+        })
     }
 
     /// Whether only derived commits belong on a branch.

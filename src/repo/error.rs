@@ -1,5 +1,7 @@
 //! Why a use case was refused.
 
+use std::borrow::Cow;
+
 use crate::catalog::CatalogError;
 use crate::model::{Branch, Commit, CommitId, InvalidRef, TransactionId};
 use crate::pipeline::trigger::InvalidTrigger;
@@ -30,14 +32,22 @@ pub enum RepoError {
         name: String,
     },
     /// A prefix that several commits share.
-    #[error("commit {prefix} is ambiguous in repo {repo}: {}", list(.candidates))]
+    #[error("{kind} {prefix} is ambiguous{}: {}", within(.repo.as_deref()), list(.candidates))]
     Ambiguous {
+        /// What was looked for, e.g. `commit`.
+        kind: &'static str,
         /// The prefix.
         prefix: String,
-        /// The repo.
-        repo: String,
+        /// The repo; `None` where all were searched.
+        repo: Option<String>,
         /// Some of the commits that have it.
         candidates: Vec<CommitId>,
+    },
+    /// No branch, but the first digits of a commit's id: too few of them.
+    #[error("branch {branch} not found")]
+    TooShort {
+        /// What was taken for a branch.
+        branch: Branch,
     },
     /// A ref that cannot be understood.
     #[error(transparent)]
@@ -101,7 +111,7 @@ pub enum RepoError {
         /// What is forbidden and why.
         what: String,
         /// What to do instead.
-        remedy: Option<&'static str>,
+        remedy: Option<Cow<'static, str>>,
     },
     /// Other writers were faster many times in a row.
     #[error("gave up after {attempts} attempts: {what}")]
@@ -125,6 +135,10 @@ pub enum RepoError {
     /// The object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn within(repo: Option<&str>) -> String {
+    repo.map_or_else(String::new, |repo| format!(" in repo {repo}"))
 }
 
 fn list(ids: &[CommitId]) -> String {
@@ -153,8 +167,8 @@ impl From<CatalogError> for RepoError {
 
 impl RepoError {
     /// A rule forbids it.
-    pub(super) fn refused(what: impl Into<String>, remedy: &'static str) -> Self {
-        Self::Refused { what: what.into(), remedy: Some(remedy) }
+    pub(super) fn refused(what: impl Into<String>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refused { what: what.into(), remedy: Some(remedy.into()) }
     }
 
     /// The nearest name that exists, for one that does not.
@@ -175,8 +189,11 @@ impl RepoError {
             }
             Self::Exists { .. } => None,
             Self::Ambiguous { .. } => Some("give more digits of the id".into()),
+            Self::TooShort { .. } => Some("a commit is named by 8 or more digits of its id".into()),
             Self::InvalidRef(_) => None,
-            Self::NoHead { .. } => Some("put a file or start a commit on it first".into()),
+            Self::NoHead { .. } => {
+                Some("it has no commit yet: put a file, or wait for the job of its pipeline".into())
+            }
             Self::Finished { .. } => Some("write to a branch, or start a new commit".into()),
             Self::NotFinished { .. } => Some("finish the commit first".into()),
             Self::OutputBranch { .. } => {
@@ -189,7 +206,7 @@ impl RepoError {
                 "there 'pfs mount -r {branch}+w --resume {transaction} DIR' goes on with them; \
                  'pfs delete transaction {transaction}' gives them up"
             )),
-            Self::Refused { remedy, .. } => remedy.map(str::to_owned),
+            Self::Refused { remedy, .. } => remedy.clone().map(Cow::into_owned),
             Self::Damaged { .. } => Some("run 'pfs fsck'".into()),
             Self::Catalog(_) | Self::Store(_) => None,
         }

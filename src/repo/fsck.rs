@@ -2,6 +2,7 @@
 
 mod rebuild;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -11,7 +12,7 @@ use lru::LruCache;
 use super::{Repos, Result, object};
 use crate::catalog::{CommitQuery, CommitRow};
 use crate::chunk::ChunkRef;
-use crate::model::{Commit, PackId, Timestamp};
+use crate::model::{Commit, PackId, Timestamp, TreePath};
 use crate::store::StoreError;
 use crate::tree::{NodeCache, Nodes, Reference, Root, references};
 
@@ -27,8 +28,8 @@ const NAMED: u64 = 20;
 /// How much to check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fsck {
-    /// Read and verify every node and chunk of every commit, not only the
-    /// topmost node.
+    /// Read and verify every chunk of every commit, not only the nodes of its
+    /// tree; the packs that hold chunks are looked for in any case.
     pub deep: bool,
     /// Write commit objects again that are missing or not as the catalog has
     /// them, and delete those that belong to no commit.
@@ -45,7 +46,7 @@ pub struct FsckSummary {
     pub commits: u64,
     /// Commit objects.
     pub objects: u64,
-    /// Tree nodes and chunks read and verified.
+    /// Tree nodes, and chunks where those are wanted, read and verified.
     pub blobs: u64,
     /// Problems found.
     pub problems: u64,
@@ -75,6 +76,16 @@ pub enum Problem {
         /// What is wrong, with the object's name.
         what: String,
     },
+    /// A pack that files of a commit are in is not there. Told once, with the
+    /// first file found in it.
+    Pack {
+        /// The pack.
+        pack: PackId,
+        /// The commit.
+        commit: Commit,
+        /// The file.
+        path: TreePath,
+    },
     /// A finished commit derives from one that is open.
     Lineage {
         /// The commit.
@@ -96,7 +107,9 @@ impl Problem {
     pub const fn is_repairable(&self) -> bool {
         match self {
             Self::Object { .. } | Self::Orphan { .. } => true,
-            Self::Catalog { .. } | Self::Tree { .. } | Self::Lineage { .. } => false,
+            Self::Catalog { .. } | Self::Tree { .. } | Self::Pack { .. } | Self::Lineage { .. } => {
+                false
+            }
         }
     }
 }
@@ -109,6 +122,12 @@ impl fmt::Display for Problem {
                 write!(f, "commit {commit}: object {}: {what}", object::key(commit))
             }
             Self::Tree { commit, what } => write!(f, "commit {commit}: tree: {what}"),
+            Self::Pack { pack, commit, path } => write!(
+                f,
+                "pack {pack} is missing from the store: commit {commit} has content in it, \
+                 first found in {}",
+                path.absolute()
+            ),
             Self::Lineage { commit, upstream } => {
                 write!(f, "commit {commit} is finished but derives from {upstream}, which is open")
             }
@@ -130,7 +149,20 @@ impl Repos {
         };
         let seen = LruCache::new(SEEN);
         let summary = FsckSummary::default();
-        let mut check = Check { repos: self, how, nodes, seen, summary, tell };
+        let packs = match how.deep {
+            // Every chunk is read.
+            true => HashSet::new(),
+            false => self.blobs.packs().await?.into_iter().map(|(pack, _)| pack).collect(),
+        };
+        let lost = HashSet::new();
+        let unknown = self.is_rebuildable().await?;
+        let mut check = Check { repos: self, how, nodes, seen, packs, lost, summary, tell };
+        if unknown {
+            let what = "it is empty, but the store holds commits; stop the server and run \
+                        'pfs fsck --rebuild'";
+            check.found(&Problem::Catalog { what: what.to_owned() });
+            return Ok(check.summary);
+        }
         for what in self.catalog.check().await? {
             check.found(&Problem::Catalog { what });
         }
@@ -156,6 +188,10 @@ struct Check<'r, T> {
     how: Fsck,
     nodes: Nodes,
     seen: LruCache<(PackId, u32), ()>,
+    /// Packs that were there when the check began.
+    packs: HashSet<PackId>,
+    /// Packs that are not there.
+    lost: HashSet<PackId>,
     summary: FsckSummary,
     tell: T,
 }
@@ -240,57 +276,85 @@ impl<T: FnMut(&Problem) + Send> Check<'_, T> {
         Ok((object::encode(&found) != wanted).then(fault))
     }
 
-    /// Reads the topmost node, or everything below it.
+    /// Reads the nodes that no commit before had, and where that is wanted what
+    /// is in the files.
     async fn tree(&mut self, row: &CommitRow) -> Result<(), String> {
         if row.root.encoded.is_empty() {
             return Ok(());
         }
         let root = Root::decode(&row.root.encoded).map_err(|e| e.to_string())?;
-        let deep = self.how.deep;
         // The node before is remembered by the time the stream asks for it.
         let known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let asked = std::sync::Arc::clone(&known);
         let (mut first, mut damaged) = (true, 0);
         let enter = move |_: &ChunkRef| {
             let top = std::mem::take(&mut first);
-            top || (deep && !asked.load(std::sync::atomic::Ordering::Relaxed))
+            top || !asked.load(std::sync::atomic::Ordering::Relaxed)
         };
         let mut blobs = references(&self.nodes, &root, enter);
         while let Some(blob) = blobs.try_next().await.map_err(|e| e.to_string())? {
-            let seen = self.read(&row.commit, &blob, &mut damaged).await;
+            let seen = self.read(row, &blob, &mut damaged).await?;
             known.store(seen, std::sync::atomic::Ordering::Relaxed);
         }
-        self.summary.blobs += u64::from(!deep && !root.is_empty());
         Ok(())
     }
 
     /// Reads what nothing else reads, and says whether it was seen before.
     /// Chunks that cannot be read are named, up to a bound, and counted.
-    async fn read(&mut self, commit: &Commit, blob: &Reference, damaged: &mut u64) -> bool {
-        if !self.how.deep {
-            return false;
-        }
-        let place = match blob {
-            Reference::Node(place) | Reference::List(place) => place,
-            Reference::Chunk { chunk, .. } => chunk,
+    async fn read(
+        &mut self,
+        row: &CommitRow,
+        blob: &Reference,
+        damaged: &mut u64,
+    ) -> Result<bool, String> {
+        let (place, path) = match blob {
+            // The walk reads these by itself.
+            Reference::Node(place) | Reference::List(place) => (place, None),
+            Reference::Chunk { chunk, path } => (chunk, Some(path)),
         };
+        if let (false, Some(path)) = (self.how.deep, path) {
+            self.look_for_pack(row, place.pack, path).await?;
+            return Ok(false);
+        }
         let key = (place.pack, place.offset);
         let seen = self.seen.put(key, ()).is_some();
-        if !seen {
-            self.summary.blobs += 1;
-            if let Reference::Chunk { path, .. } = blob
-                && let Err(error) = self.nodes.blobs().read(place).await
-            {
-                // Every commit that has it shall say so.
-                self.seen.pop(&key);
-                *damaged += 1;
-                if *damaged <= NAMED {
-                    let what = format!("file {path}: {error}");
-                    self.found(&Problem::Tree { commit: commit.clone(), what });
-                }
+        if seen {
+            return Ok(true);
+        }
+        self.summary.blobs += 1;
+        if let Some(path) = path
+            && let Err(error) = self.nodes.blobs().read(place).await
+        {
+            // Every commit that has it shall say so.
+            self.seen.pop(&key);
+            *damaged += 1;
+            if *damaged <= NAMED {
+                let what = format!("file {path}: {error}");
+                self.found(&Problem::Tree { commit: row.commit.clone(), what });
             }
         }
-        seen
+        Ok(false)
+    }
+
+    /// Tells of each pack that is not there, once.
+    async fn look_for_pack(
+        &mut self,
+        row: &CommitRow,
+        pack: PackId,
+        path: &TreePath,
+    ) -> Result<(), String> {
+        if self.packs.contains(&pack) || self.lost.contains(&pack) {
+            return Ok(());
+        }
+        // It may have come after the list was made.
+        if self.repos.blobs.has_pack(pack).await.map_err(|e| e.to_string())? {
+            self.packs.insert(pack);
+            return Ok(());
+        }
+        self.lost.insert(pack);
+        let (commit, path) = (row.commit.clone(), path.clone());
+        self.found(&Problem::Pack { pack, commit, path });
+        Ok(())
     }
 
     async fn orphans(&mut self) -> Result<()> {

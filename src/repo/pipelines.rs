@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::commits::FinishCommit;
 use super::graph::Changes;
-use super::nearest::nearest;
+use super::nearest::nearest_name;
 use super::{Attempts, RepoError, Repos, Result, object};
 use crate::catalog::{
     CatalogError, CommitQuery, CommitRow, Job, JobChange, JobRow, JobState, Op, Origin, Pipeline,
@@ -278,9 +278,9 @@ impl Repos {
     async fn no_pipeline(&self, pipeline: &Pipeline) -> Result<RepoError> {
         self.inspect_project(&pipeline.project).await?;
         let known = self.catalog.pipelines(None).await?;
-        let names: Vec<_> = known.iter().map(|row| row.pipeline.to_string()).collect();
+        let known = known.iter().map(|row| (&row.pipeline.project, row.pipeline.name.as_str()));
+        let nearest = nearest_name((&pipeline.project, pipeline.name.as_str()), known);
         let name = pipeline.to_string();
-        let nearest = nearest(&name, names.iter().map(String::as_str));
         Ok(RepoError::NotFound { kind: "pipeline", name, nearest })
     }
 

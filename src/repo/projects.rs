@@ -1,6 +1,6 @@
 //! Projects and repos.
 
-use super::nearest::nearest;
+use super::nearest::{nearest, nearest_name};
 use super::{Attempts, RepoError, Repos, Result};
 use crate::catalog::{Back, BranchRow, Op, ProjectRow, RepoRow};
 use crate::model::{BranchName, ProjectName, Repo, RepoKind};
@@ -91,7 +91,7 @@ impl Repos {
         let holds_something = !self.catalog.repos(Some(name)).await?.is_empty();
         if holds_something && !force {
             let what = format!("project {name} still holds repos");
-            return Err(RepoError::refused(what, "delete them first, or use force"));
+            return Err(RepoError::refused(what, "delete them first, or all with -f (--force)"));
         }
         for pipeline in self.catalog.pipelines(Some(name)).await? {
             self.delete_pipeline(&pipeline.pipeline, true, false).await?;
@@ -144,12 +144,10 @@ impl Repos {
         }
         self.inspect_project(&repo.project).await?;
         let known = self.catalog.repos(None).await?;
-        let mut known: Vec<_> = known.into_iter().map(|row| row.repo).collect();
-        known.retain(|other| other.kind == repo.kind);
-        // A repo of the same project first, then one of another.
-        known.sort_by_key(|other| other.project != repo.project);
-        let names: Vec<_> = known.iter().map(Repo::to_string).collect();
-        let nearest = nearest(&repo.to_string(), names.iter().map(String::as_str));
+        let same_kind = known.into_iter().map(|row| row.repo).filter(|o| o.kind == repo.kind);
+        let known: Vec<_> = same_kind.map(|other| (other.project, other.name)).collect();
+        let known = known.iter().map(|(project, name)| (project, name.as_str()));
+        let nearest = nearest_name((&repo.project, repo.name.as_str()), known);
         Err(RepoError::NotFound { kind: "repo", name: repo.to_string(), nearest })
     }
 
@@ -228,7 +226,7 @@ impl Repos {
             }
             if !force {
                 let what = format!("branch {} derives from repo {repo}", row.branch);
-                return Err(RepoError::refused(what, "delete that branch first, or use force"));
+                return Err(RepoError::refused(what, self.remedy_for(&row.branch).await?));
             }
             ops.push(Op::SetProvenance { branch: row.branch, expected: row.provenance, new });
         }

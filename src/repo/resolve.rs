@@ -1,11 +1,16 @@
 //! From what users write to the commit they mean.
 
 use super::{RepoError, Repos, Result};
-use crate::catalog::{Back, CommitRow};
-use crate::model::{Branch, BranchName, Commit, InvalidRef, Move, Ref, RefBase, Repo, Timestamp};
+use crate::catalog::{Back, CommitRow, Job, Pipeline};
+use crate::model::{
+    Branch, BranchName, Commit, CommitId, InvalidRef, Move, Ref, RefBase, Repo, RepoKind, Timestamp,
+};
 
 /// The fewest digits that stand for a commit id.
 const PREFIX_MIN: usize = 8;
+
+/// How many of those an ambiguous prefix stands for are named.
+const SHOWN: usize = 3;
 
 impl Repos {
     /// The commit a ref names, open or finished. A branch without a head is
@@ -75,22 +80,56 @@ impl Repos {
 
     /// The commit whose id begins with what is no branch.
     async fn by_prefix(&self, branch: &Branch) -> Result<CommitRow> {
-        const SHOWN: usize = 3;
         let (repo, digits) = (&branch.repo, branch.name.as_str());
-        let hex = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex || digits.len() < PREFIX_MIN {
+        if !is_hex(digits) {
             return Err(self.no_branch(branch).await?);
         }
         let found = self.catalog.commits_by_prefix(repo, digits, SHOWN).await?;
         match found[..] {
             [] => Err(self.no_branch(branch).await?),
+            // A few letters are more likely a branch that is not there.
+            _ if digits.len() < PREFIX_MIN / 2 => Err(self.no_branch(branch).await?),
+            _ if digits.len() < PREFIX_MIN => Err(RepoError::TooShort { branch: branch.clone() }),
             [id] => self.inspect_commit(&repo.commit(id)).await,
             _ => Err(RepoError::Ambiguous {
+                kind: "commit",
                 prefix: digits.to_owned(),
-                repo: repo.to_string(),
+                repo: Some(repo.to_string()),
                 candidates: found,
             }),
         }
+    }
+
+    /// The id of the commit set that `text` names: all digits, or enough of
+    /// the first ones.
+    pub async fn resolve_set(&self, text: &str) -> Result<CommitId> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        if !is_hex(text) || text.len() < PREFIX_MIN {
+            let rule = "expected 32 lower-case hex digits of an id, or 8 or more of the first";
+            return Err(InvalidRef::Syntax { text: text.to_owned(), rule }.into());
+        }
+        let found = self.catalog.sets_by_prefix(text, SHOWN).await?;
+        let (kind, prefix) = ("commit set", text.to_owned());
+        match found[..] {
+            [] => Err(RepoError::NotFound { kind, name: prefix, nearest: None }),
+            [id] => Ok(id),
+            _ => Err(RepoError::Ambiguous { kind, prefix, repo: None, candidates: found }),
+        }
+    }
+
+    /// The job of a pipeline that `text` names: an id, its first digits, or
+    /// any other ref to the job's output commit.
+    pub async fn resolve_job(&self, pipeline: &Pipeline, text: &str) -> Result<Job> {
+        let pipeline = pipeline.clone();
+        if let Ok(id) = text.parse() {
+            return Ok(Job { pipeline, id });
+        }
+        self.inspect_pipeline(&pipeline).await?;
+        let output = Repo::of_pipeline(&pipeline.project, &pipeline.name, RepoKind::User);
+        let id = self.resolve(&output, &text.parse()?).await?.commit.id;
+        Ok(Job { pipeline, id })
     }
 
     /// The newest commit of `master` finished at a time or before.
@@ -112,7 +151,7 @@ impl Repos {
         let mut row = start;
         for step in &reference.moves {
             let back = match *step {
-                Move::Ancestor(steps) => Back::Steps(steps.into()),
+                Move::Ancestor(steps) | Move::Parent(steps) => Back::Steps(steps.into()),
                 Move::FromStart(number) => Back::Number(number.into()),
             };
             row = match self.catalog.ancestor(&row.commit, back).await? {
@@ -125,6 +164,11 @@ impl Repos {
         }
         Ok(row)
     }
+}
+
+/// Whether `text` may be (part of) an id.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A time with its zone, one without (then UTC), or a date: all of that day,

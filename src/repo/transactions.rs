@@ -412,7 +412,7 @@ impl Repos {
             true => Ok(row),
             false => Err(RepoError::Refused {
                 what: format!("transaction {id} is {}", row.state),
-                remedy: Some("open a new one"),
+                remedy: Some("open a new one".into()),
             }),
         }
     }

@@ -190,7 +190,11 @@ fn classify(store: &str, key: &str, error: &object_store::Error) -> StoreError {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             return StoreError::NoSpace { store, key };
         }
-        Some(io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+        Some(io::ErrorKind::ReadOnlyFilesystem) => {
+            let reason = "its file system is mounted read-only".to_owned();
+            return StoreError::Denied { store, key, reason };
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
             return StoreError::Denied { store, key, reason: chain(error) };
         }
         _ => {}

@@ -68,6 +68,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What to do about it, where that is always the same.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied { .. } => {
+                Some("let the server's user read and write there, or name another store")
+            }
+            Self::NoSpace { .. } => Some("make room there, and try again"),
+            Self::NotFound { .. }
+            | Self::AlreadyExists { .. }
+            | Self::Unavailable { .. }
+            | Self::InvalidUrl { .. }
+            | Self::Format { .. } => None,
+        }
+    }
+
     /// Whether asking again may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

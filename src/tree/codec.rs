@@ -9,8 +9,6 @@
 //!
 //! Numbers are varints; the pack table names each pack once.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::key::{Key, shared_prefix};
@@ -178,7 +176,7 @@ fn read_record(
     let kind = match tag {
         DIR => RecordKind::Dir,
         INLINE => RecordKind::File(Content::Inline(read_bytes(reader, INLINE_MAX)?)),
-        CHUNKS => RecordKind::File(Content::Chunks(Arc::from(read_refs(reader, packs, REFS_MAX)?))),
+        CHUNKS => RecordKind::File(Content::Chunks(read_refs(reader, packs, REFS_MAX)?.into())),
         LONG => RecordKind::Long(read_long(reader, packs)?),
         SYMLINK => RecordKind::Symlink(read_target(reader)?),
         _ => return Err(Malformed("an entry is of unknown kind")),

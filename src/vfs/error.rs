@@ -61,6 +61,9 @@ pub enum VfsError {
     /// The commit lost against another one; the transaction is kept.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The commit may have gone through; committing again tells.
+    #[error("the commit is not settled: {0}")]
+    Unsettled(String),
     /// Stored data is missing or does not match its hash.
     #[error("data damaged: {0}")]
     Damaged(String),

@@ -18,7 +18,7 @@ use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Listing, St
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
-use crate::tree::{Entry, EntryKind};
+use crate::tree::{Entry, EntryKind, Stat};
 
 /// The file system of one mount.
 ///
@@ -33,8 +33,13 @@ pub struct Files {
     pub(super) tell: Mutex<Option<mpsc::Sender<Invalidation>>>,
     cursors: Cursors,
     contents: Contents,
+    /// Held while a file's chunk list is loaded.
+    loading: [tokio::sync::Mutex<()>; LOADING],
     mounted: Timestamp,
 }
+
+/// How many locks the loading of chunk lists is spread over.
+const LOADING: usize = 64;
 
 /// What an inode stands for.
 #[derive(Debug, Clone)]
@@ -65,7 +70,8 @@ impl Files {
         let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
         let contents = Contents::default();
         let tell = Mutex::default();
-        Self { top, repos: None, datums: None, tell, inodes, cursors, contents, mounted }
+        let loading = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        Self { top, repos: None, datums: None, tell, inodes, cursors, contents, loading, mounted }
     }
 
     /// Whether anything in this mount can be written.
@@ -110,8 +116,8 @@ impl Files {
             Node::Dir(placed, path) => {
                 let (view, hold) = placed.current().await;
                 let path = path.join(name)?;
-                let entry = view.get(&path).await?;
-                let attr = entry.map(|entry| self.remember(&placed, &view, path, &entry));
+                let stat = view.stat(&path).await?;
+                let attr = stat.map(|stat| self.remember(&placed, &view, path, &stat));
                 Ok(Found { attr, validity: Validity::Forever, hold })
             }
             Node::Transaction(transaction, dir) => {
@@ -143,21 +149,17 @@ impl Files {
         placed: &Arc<PlacedView>,
         view: &Arc<View>,
         path: TreePath,
-        entry: &Entry,
+        stat: &Stat,
     ) -> Attr {
-        if entry.is_dir() {
+        if stat.is_dir() {
             let identity = placed.directory(&path);
             let ino = self.inodes.remember(identity, || Node::Dir(Arc::clone(placed), path));
-            return view.attr(ino, entry);
+            return view.attr(ino, stat);
         }
-        let attr = view.attr(InodeNo::ROOT, entry);
-        let identity = view.leaf(&path, entry);
+        let attr = view.attr(InodeNo::ROOT, stat);
+        let identity = view.leaf(&path, stat);
         let leaf = || Node::Leaf(Arc::clone(view), path, attr);
-        let ino = self.inodes.remember(identity, leaf);
-        if let Some(content) = view::content(entry) {
-            self.contents.put(ino, content.clone());
-        }
-        attr.at(ino)
+        attr.at(self.inodes.remember(identity, leaf))
     }
 
     /// Passes a lookup by a transaction on under a number of this mount.
@@ -192,8 +194,8 @@ impl Files {
             Node::Top | Node::Group(_) => Ok(Attr::directory(ino, self.mounted)),
             Node::Dir(placed, path) => {
                 let view = placed.now();
-                match view.get(path).await? {
-                    Some(entry) => Ok(view.attr(ino, &entry)),
+                match view.stat(path).await? {
+                    Some(stat) => Ok(view.attr(ino, &stat)),
                     None => Err(VfsError::Stale),
                 }
             }
@@ -281,8 +283,8 @@ impl Files {
             }
             Node::Dir(placed, path) => {
                 let (view, hold) = placed.current().await;
-                for (name, entry) in view.list(path, after, limit).await? {
-                    let attr = self.remember(placed, &view, path.join(&name)?, &entry);
+                for (name, stat) in view.list(path, after, limit).await? {
+                    let attr = self.remember(placed, &view, path.join(&name)?, &stat);
                     found.push((name.into(), attr));
                 }
                 return Ok((found, hold));
@@ -322,6 +324,11 @@ impl Files {
         view: &View,
         path: &TreePath,
     ) -> Result<Content, VfsError> {
+        if let Some(content) = self.contents.get(ino) {
+            return Ok(content);
+        }
+        // The first reads of a file come several at a time, and a list may be long.
+        let _alone = self.loading[(ino.0 % LOADING as u64) as usize].lock().await;
         if let Some(content) = self.contents.get(ino) {
             return Ok(content);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _};
 use tokio::sync::mpsc;
@@ -12,11 +13,18 @@ use super::files::{Files, directory_identity};
 use super::place::transaction_node;
 use super::repos::{Heads, OpenView, Repos};
 use super::source::{Moved, Source};
-use super::transaction::{Refreshed, TransactionView};
+use super::transaction::{Refreshed, Then, TransactionView};
 use super::types::{InodeNo, Invalidation};
 use super::view::{PlacedView, View};
 use crate::model::{Repo, TreePath};
 use crate::tree::diff;
+
+/// How soon what could not be followed is tried again, and how late at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+
+/// How often transactions are made durable without anybody asking.
+const SAFE: Duration = Duration::from_secs(30);
 
 /// How many invalidations wait for the kernel before the follower does.
 pub const WAITING: usize = 4096;
@@ -36,7 +44,12 @@ impl Files {
         let this = Arc::clone(self);
         async move {
             if let (Some(repos), Some(moved)) = (&this.repos, moved) {
-                this.listen(repos, moved, tell).await;
+                let following = this.listen(repos, moved, tell.clone());
+                tokio::select! {
+                    () = following => {}
+                    () = this.keep_safe(repos) => {}
+                    () = tell.closed() => {}
+                }
             }
         }
     }
@@ -52,13 +65,45 @@ impl Files {
             Ok(heads) => drop(heads.map(|heads| repos.changed_names(&heads))),
             Err(error) => tracing::debug!(%error, "the repos could not be listed"),
         }
-        while let Some(moved) = moved.next().await {
-            if tell.is_closed() {
-                break;
-            }
-            if let Err(error) = self.catch_up(repos, moved, &tell).await {
-                // The next event tries again; what is shown is an older state.
-                tracing::warn!(%error, "a moved head could not be followed");
+        let mut pause = AGAIN;
+        let mut failed = false;
+        loop {
+            let news = tokio::select! {
+                news = moved.next() => news,
+                () = tokio::time::sleep(pause), if failed => Some(Moved::Everything),
+            };
+            let Some(news) = news else { break };
+            // What failed may have been about anything.
+            let news = if failed { Moved::Everything } else { news };
+            let again = failed;
+            failed = match self.catch_up(repos, news, &tell).await {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "a moved head could not be followed; trying again");
+                    true
+                }
+            };
+            pause = if failed && again { (pause * 2).min(AGAIN_AT_MOST) } else { AGAIN };
+        }
+    }
+
+    /// Now and then makes transactions durable, and finds out about commits
+    /// whose outcome was never heard.
+    async fn keep_safe(&self, repos: &Repos) {
+        let mut timer = tokio::time::interval(SAFE);
+        loop {
+            timer.tick().await;
+            for (name, transaction) in self.transactions() {
+                if let Err(error) = transaction.checkpoint().await {
+                    tracing::warn!(%error, %name, "what was written is not durable yet");
+                }
+                if transaction.is_unsettled() {
+                    let settled = transaction.commit(&*repos.source, "", Then::GoOn).await;
+                    self.tell_refreshed(&transaction);
+                    if let Err(error) = settled {
+                        tracing::warn!(%error, %name, "what became of a commit is not known yet");
+                    }
+                }
             }
         }
     }
@@ -73,7 +118,7 @@ impl Files {
             Moved::Head(repo) => Some(repo),
             Moved::Everything => None,
         };
-        self.follow_transactions(&*repos.source, only.as_ref()).await;
+        let mut outcome = self.follow_transactions(&*repos.source, only.as_ref()).await;
         let heads = match only {
             Some(_) => None,
             None => repos.heads().await?,
@@ -85,14 +130,14 @@ impl Files {
             // A listing may have been made before the names were first known.
             send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
-        let mut failed = None;
         for (name, open) in repos.followed() {
             if only.as_ref().is_none_or(|repo| *repo == open.repo) {
+                // What fails must not keep the others behind.
                 let done = self.refresh(repos, &name, &open, (heads.as_ref(), tell)).await;
-                failed = done.err().or(failed);
+                outcome = outcome.and(done);
             }
         }
-        failed.map_or(Ok(()), Err)
+        outcome
     }
 
     async fn refresh(
@@ -116,33 +161,58 @@ impl Files {
             }
             Err(error) => return Err(error),
         };
-        let next = repos.view(resolved.as_ref());
-        let now = open.view.now();
+        let placed = &open.view;
+        // First what was shown before without the kernel having been told.
+        self.tell_of(placed, placed.now(), tell).await?;
+        let (now, next) = (placed.now(), Arc::new(repos.view(resolved.as_ref())));
         if next.commit == now.commit && next.tree.root() == now.tree.root() {
             return Ok(());
         }
-        let old = open.view.advance(next).await;
-        self.invalidate(&open.view, &old, tell).await
+        // What cannot be compared is not shown: nobody could say what to forget.
+        let mut changes =
+            diff(next.tree.nodes(), now.tree.root(), next.tree.root(), &TreePath::root());
+        while changes.next().await.transpose()?.is_some() {}
+        placed.advance(Arc::clone(&next)).await;
+        self.tell_of(placed, next, tell).await
+    }
+
+    /// Tells the kernel of what it was not told yet; `shown` is what is shown.
+    async fn tell_of(
+        &self,
+        placed: &PlacedView,
+        shown: Arc<View>,
+        tell: &mpsc::Sender<Invalidation>,
+    ) -> Result<(), VfsError> {
+        let told = placed.told();
+        if !Arc::ptr_eq(&told, &shown) {
+            self.invalidate(placed, &told, tell).await?;
+            placed.tell(shown);
+        }
+        Ok(())
     }
 
     /// Moves the unchanged transactions on a repo, or all.
-    async fn follow_transactions(&self, source: &dyn Source, only: Option<&Repo>) {
-        for (name, transaction) in self.transactions() {
-            if only.is_some_and(|repo| *repo != transaction.started().branch.repo) {
-                continue;
-            }
-            match transaction.follow(source).await {
-                Ok(refreshed) => self.tell_refreshed(&transaction, refreshed),
-                // The next event tries again; what is shown is an older state.
-                Err(error) => tracing::warn!(%error, %name, "a moved head was not followed"),
+    async fn follow_transactions(
+        &self,
+        source: &dyn Source,
+        only: Option<&Repo>,
+    ) -> Result<(), VfsError> {
+        let mut outcome = Ok(());
+        for (_, transaction) in self.transactions() {
+            if only.is_none_or(|repo| *repo == transaction.started().branch.repo) {
+                let done = transaction.follow(source).await;
+                self.tell_refreshed(&transaction);
+                outcome = outcome.and(done);
             }
         }
+        outcome
     }
 
     /// Tells of names in a transaction that are others now.
-    pub(super) fn tell_refreshed(&self, transaction: &TransactionView, refreshed: Vec<Refreshed>) {
+    pub(super) fn tell_refreshed(&self, transaction: &TransactionView) {
         let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(tell) = tell else { return };
+        let refreshed = transaction.take_refreshed();
+        let Some(tell) = tell.filter(|_| !refreshed.is_empty()) else { return };
         let number = |id| self.inodes.find(&transaction_node(transaction, id));
         let mut forgotten = Vec::new();
         for Refreshed { parent, name, node } in refreshed {

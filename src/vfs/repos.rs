@@ -132,10 +132,9 @@ impl Repos {
             }
             for (repo, resolved) in heads.iter().filter(|(repo, _)| repo.kind == RepoKind::User) {
                 let name: Arc<str> = directory_name(repo).into();
-                if !open.views.contains_key(&name) {
-                    let fresh = self.follower(&name, repo.clone(), None, resolved.as_ref());
-                    open.views.insert(name, fresh);
-                }
+                let fresh =
+                    |name: &Arc<str>| self.follower(name, repo.clone(), None, resolved.as_ref());
+                open.views.entry(name).or_insert_with_key(fresh);
             }
             drop(open);
             let mut listed: Vec<Arc<str>> = names(&heads).collect();

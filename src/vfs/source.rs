@@ -61,7 +61,7 @@ pub enum Fate {
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The commit that holds them.
-    pub commit: CommitId,
+    pub commit: Resolved,
     /// What the transaction goes on from: that commit, or a later one.
     pub head: Resolved,
     /// The name under which the transaction goes on.
@@ -87,6 +87,10 @@ pub trait Source: Send + Sync + 'static {
     /// at the same address.
     fn identity(&self) -> &str;
 
+    /// Tells a repo from every other of its name, of another source or made
+    /// anew after it was deleted.
+    async fn place(&self, repo: &Repo) -> Result<String, VfsError>;
+
     /// The user repos with the newest finished commits of their `master`, in
     /// no particular order. One question, however many there are.
     async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError>;
@@ -107,10 +111,16 @@ pub trait Source: Send + Sync + 'static {
     /// Where trees and contents are read from.
     fn nodes(&self) -> &Nodes;
 
-    /// Publishes the edits of a transaction as one commit of its branch. `writer` takes the content of the edits
-    /// as they are read; flush it before they count. Fails with
-    /// [`VfsError::Conflict`] when the head has moved in a way that the edits
-    /// do not go with; nothing is published then.
+    /// Publishes the edits of a transaction as one commit of its branch.
+    /// `writer` takes the content of the edits as they are read; flush it
+    /// before they count.
+    ///
+    /// Fails with [`VfsError::Conflict`] when the head has moved in a way that
+    /// the edits do not go with, and with [`VfsError::Unsettled`] when it is
+    /// not known whether they were published or what the transaction goes on
+    /// from: asked again for the same `transaction.id`, with edits that must be
+    /// the same, this answers what became of them. After any other error
+    /// nothing was published.
     async fn publish(
         &self,
         transaction: &Started,
@@ -124,7 +134,8 @@ pub trait Source: Send + Sync + 'static {
     async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError>;
 
     /// Goes on with a transaction whose changes are kept in `staging`. Fails
-    /// with [`VfsError::Damaged`] when the source has it with another base.
+    /// with [`VfsError::Damaged`] when the source has edits of it relative to
+    /// another base.
     async fn adopt(&self, transaction: &Started, staging: &Path) -> Result<(), VfsError>;
 
     /// What has become of a transaction.
@@ -133,6 +144,8 @@ pub trait Source: Send + Sync + 'static {
     /// Makes a transaction without edits start from another commit.
     async fn rebase(&self, transaction: &Started, base: CommitId) -> Result<(), VfsError>;
 
-    /// Gives the transaction up; one that is over is none the worse for it.
+    /// Gives the transaction up. One that was given up before, or is not known,
+    /// is none the worse for it; fails with [`VfsError::Conflict`] when it was
+    /// committed.
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError>;
 }

@@ -7,7 +7,7 @@ use super::inode::Identity;
 use super::types::{Attr, Hold, InodeNo, Kind};
 use crate::chunk::Content;
 use crate::model::{CommitId, Timestamp, TreePath};
-use crate::tree::{Entry, EntryKind, Tree};
+use crate::tree::{Entry, EntryKind, Stat, StatKind, Tree};
 
 /// Which paths of a tree a view shows: these, everything below them, and the
 /// directories that lead to them.
@@ -92,28 +92,29 @@ impl View {
     }
 
     /// The attributes of an entry.
-    pub(super) fn attr(&self, ino: InodeNo, entry: &Entry) -> Attr {
+    pub(super) fn attr(&self, ino: InodeNo, stat: &Stat) -> Attr {
         let (uid, gid) = (self.owner.map(|owner| owner.uid), self.owner.map(|owner| owner.gid));
-        Attr { uid, gid, ..attr(ino, entry) }
+        Attr { uid, gid, ..attr(ino, stat) }
     }
 
     /// The identity of a file or symlink: its path and all that stat and read
     /// tell, so that views share what is equal and a changed file is another
     /// one.
-    pub(super) fn leaf(&self, path: &TreePath, entry: &Entry) -> Identity {
+    pub(super) fn leaf(&self, path: &TreePath, stat: &Stat) -> Identity {
         let owner = self.owner.map(|Owner { uid, gid }| [uid.to_le_bytes(), gid.to_le_bytes()]);
-        leaf(path, entry, owner.as_ref().map(|bytes| bytes.as_flattened()))
+        leaf(path, stat, owner.as_ref().map(|bytes| bytes.as_flattened()))
     }
 
-    /// The entry at `path`, unless it is absent or not shown.
-    pub(super) async fn get(&self, path: &TreePath) -> Result<Option<Entry>, VfsError> {
+    /// What is at `path`, unless it is absent or not shown.
+    pub(super) async fn stat(&self, path: &TreePath) -> Result<Option<Stat>, VfsError> {
         if path.is_root() {
-            return Ok(Some(Entry::dir(self.mtime)));
+            let Entry { mode, mtime, .. } = Entry::dir(self.mtime);
+            return Ok(Some(Stat { kind: StatKind::Dir, mode, mtime }));
         }
         if !self.filter.covers(path) && !self.filter.leads(path) {
             return Ok(None);
         }
-        Ok(self.tree.get(path).await?)
+        Ok(self.tree.stat(path).await?)
     }
 
     /// At most `limit` entries of `dir` after the name `after`, in name order.
@@ -122,13 +123,13 @@ impl View {
         dir: &TreePath,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<(String, Entry)>, VfsError> {
+    ) -> Result<Vec<(String, Stat)>, VfsError> {
         if self.filter.covers(dir) {
-            return Ok(self.tree.list(dir, after, limit).await?);
+            return Ok(self.tree.list_stats(dir, after, limit).await?);
         }
         let mut entries = Vec::new();
         for name in self.filter.names(dir, after, limit) {
-            if let Some(entry) = self.tree.get(&dir.join(&name)?).await? {
+            if let Some(entry) = self.tree.stat(&dir.join(&name)?).await? {
                 entries.push((name, entry));
             }
         }
@@ -143,13 +144,17 @@ pub(super) struct PlacedView {
     /// Where the view is mounted, as text unique within the mount.
     pub(super) place: String,
     current: Mutex<Arc<View>>,
+    /// What the kernel was last told of in full.
+    told: Mutex<Arc<View>>,
     gate: Option<Arc<tokio::sync::RwLock<()>>>,
 }
 
 impl PlacedView {
     /// A view that never moves.
     pub(super) fn pinned(place: String, view: View) -> Self {
-        Self { place, current: Mutex::new(Arc::new(view)), gate: None }
+        let view = Arc::new(view);
+        let (current, told) = (Mutex::new(Arc::clone(&view)), Mutex::new(view));
+        Self { place, current, told, gate: None }
     }
 
     /// A view that [`PlacedView::advance`] moves.
@@ -171,15 +176,25 @@ impl PlacedView {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Shows `next` from now on and answers what was shown before; waits for
-    /// the answers that are still on their way.
-    pub(super) async fn advance(&self, next: View) -> Arc<View> {
+    /// What the kernel was last told of in full; not what is shown when that
+    /// has failed.
+    pub(super) fn told(&self) -> Arc<View> {
+        Arc::clone(&self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The kernel was told of all that is different in `view`.
+    pub(super) fn tell(&self, view: Arc<View>) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Shows `next` from now on; waits for the answers that are still on their
+    /// way.
+    pub(super) async fn advance(&self, next: Arc<View>) {
         let _alone = match &self.gate {
             Some(gate) => Some(gate.write().await),
             None => None,
         };
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, Arc::new(next))
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
     /// The identity of the directory `path` of this view: its place, so that
@@ -189,19 +204,17 @@ impl PlacedView {
     }
 }
 
-fn leaf(path: &TreePath, entry: &Entry, owner: Option<&[u8]>) -> Identity {
-    let mode = entry.mode.to_le_bytes();
-    let mtime = entry.mtime.as_nanos().to_le_bytes();
-    let hash;
+fn leaf(path: &TreePath, stat: &Stat, owner: Option<&[u8]>) -> Identity {
+    let mode = stat.mode.to_le_bytes();
+    let mtime = stat.mtime.as_nanos().to_le_bytes();
     let mut parts: Vec<&[u8]> = vec![path.as_str().as_bytes(), &mode, &mtime];
-    let purpose = match &entry.kind {
-        EntryKind::Dir => "pfs inode unplaced v1",
-        EntryKind::File(content) => {
-            hash = content.hash();
+    let purpose = match &stat.kind {
+        StatKind::Dir => "pfs inode unplaced v1",
+        StatKind::File { hash, .. } => {
             parts.push(hash.as_bytes());
             "pfs inode file v1"
         }
-        EntryKind::Symlink(target) => {
+        StatKind::Symlink(target) => {
             parts.push(target.as_bytes());
             "pfs inode symlink v1"
         }
@@ -211,15 +224,15 @@ fn leaf(path: &TreePath, entry: &Entry, owner: Option<&[u8]>) -> Identity {
 }
 
 /// The attributes of an immutable entry.
-fn attr(ino: InodeNo, entry: &Entry) -> Attr {
-    let (kind, size, nlink) = match &entry.kind {
+fn attr(ino: InodeNo, stat: &Stat) -> Attr {
+    let (kind, nlink) = match &stat.kind {
         // One link says that directories are not counted.
-        EntryKind::Dir => (Kind::Directory, 0, 1),
-        EntryKind::File(content) => (Kind::File, content.size(), 1),
-        EntryKind::Symlink(target) => (Kind::Symlink, target.len() as u64, 1),
+        StatKind::Dir => (Kind::Directory, 1),
+        StatKind::File { .. } => (Kind::File, 1),
+        StatKind::Symlink(_) => (Kind::Symlink, 1),
     };
-    let (mtime, ctime, atime) = (entry.mtime, entry.mtime, entry.mtime);
-    Attr { ino, kind, mode: entry.mode, size, mtime, ctime, atime, nlink, uid: None, gid: None }
+    let (mtime, ctime, atime, size) = (stat.mtime, stat.mtime, stat.mtime, stat.size());
+    Attr { ino, kind, mode: stat.mode, size, mtime, ctime, atime, nlink, uid: None, gid: None }
 }
 
 /// The content of a file entry.

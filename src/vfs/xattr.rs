@@ -76,19 +76,18 @@ impl Files {
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 let source = &*repos.source;
-                let done = transaction.commit_and_tell(source, value, Then::GoOn).await?;
-                self.tell_refreshed(&transaction, done.1);
-                if done.0.is_none() {
+                let mut done = transaction.commit(source, value, Then::GoOn).await;
+                if let Ok(None) = done {
                     // Nothing to commit: what others have committed shows.
-                    let refreshed = transaction.follow(source).await?;
-                    self.tell_refreshed(&transaction, refreshed);
+                    done = transaction.follow(source).await.map(|()| None);
                 }
-                Ok(())
+                self.tell_refreshed(&transaction);
+                done.map(drop)
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                let refreshed = transaction.abort_and_tell(&*repos.source, value).await?;
-                self.tell_refreshed(&transaction, refreshed);
-                Ok(())
+                let done = transaction.abort(&*repos.source, value).await;
+                self.tell_refreshed(&transaction);
+                done
             }
             (_, Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..)) => {
                 Err(VfsError::ReadOnly)
@@ -107,8 +106,8 @@ fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsEr
         "branch": started.branch.to_string(),
         "state": state,
         "reason": reason,
-        "base": text(transaction.base_commit()),
-        "changes": transaction.changes()?.len(),
+        "base": text(started.base),
+        "changes": transaction.change_count()?,
         "staging": transaction.dir().display().to_string(),
     }))
 }

@@ -118,6 +118,92 @@ fn datums_of_a_running_job_are_restarted_in_either_grammar() {
 }
 
 #[test]
+fn jobs_and_commit_sets_are_named_by_the_first_digits() {
+    let server = Server::start();
+    chain(&server);
+    server.pfs(&["flush-commit", "words/master"]);
+    let raw = json(&server.pfs(&["list-job", "-p", "count", "--raw"]));
+    let id = raw["job"]["id"].as_str().unwrap();
+    let few = &id[..8];
+    for job in [few, &format!("count@{few}"), "count@master"] {
+        assert!(server.pfs(&["inspect", "job", job]).contains(id), "{job}");
+        assert!(server.pfs(&["list", "datum", job]).contains("success"), "{job}");
+        assert!(server.pfs(&["wait", "job", job]).contains(id), "{job}");
+        assert_eq!(server.pfs(&["logs", "-j", job]), "counted /pfs/words/a\n", "{job}");
+        server.pfs(&["stop", "job", job]);
+    }
+    for command in [["list", "job"], ["list", "commit"], ["inspect", "commit"], ["wait", "commit"]]
+    {
+        assert!(server.pfs(&[command[0], command[1], few]).contains(id), "{command:?}");
+    }
+    assert!(server.pfs(&["inspect-job", few]).contains(id));
+    server.pfs(&["create", "repo", few]);
+    assert!(!server.pfs(&["list", "commit", few]).contains(id), "a repo of that name comes first");
+    let said = server.refused(&["inspect", "job", "count@nope"]);
+    assert!(said.contains("count@nope"), "{said}");
+    server.refused(&["wait", "job", "nope"]);
+}
+
+#[test]
+fn a_set_shows_the_commits_of_users_first() {
+    let server = Server::start();
+    chain(&server);
+    server.pfs(&["flush-commit", "words/master"]);
+    with_input(&server, &["put", "file", "words@master:/a"], b"abcd");
+    server.pfs(&["wait", "commit", "copy@master"]);
+    let raw = json(&server.pfs(&["inspect", "commit", "copy@master", "--raw"]));
+    let shown = server.pfs(&["inspect", "commit", raw["commit"]["id"].as_str().unwrap()]);
+    let members = shown.lines().filter_map(|line| line.strip_prefix("Commit: "));
+    let repos: Vec<_> = members.map(|name| name.split('@').next().unwrap()).collect();
+    assert_eq!(repos.len(), 5, "{shown}");
+    let mut first = repos[..3].to_vec();
+    first.sort_unstable();
+    assert_eq!(first, ["copy", "count", "words"]);
+    assert!(shown.contains("\n\nCommit: "), "{shown}");
+}
+
+#[test]
+fn a_failed_job_is_told_of_by_what_happened() {
+    let server = Server::start();
+    server.pfs(&["create", "repo", "words"]);
+    with_input(&server, &["put", "file", "words@master:/a"], b"abc");
+    let spec = br#"{"pipeline": {"name": "fail"}, "transform": {"cmd": ["sh", "-c", "exit 3"]},
+                    "datum_tries": 1, "input": {"pfs": {"repo": "words", "glob": "/"}}}"#;
+    assert!(with_input(&server, &["create", "pipeline"], spec).status.success());
+    for (wait, name) in [("wait", "fail@"), ("flush-commit", "fail/")] {
+        let words = match wait {
+            "wait" => vec!["wait", "commit", "fail@master"],
+            _ => vec!["flush-commit", "words/master"],
+        };
+        let waited = server.output(&words);
+        let said = String::from_utf8_lossy(&waited.stderr);
+        assert!(waited.status.success(), "{said}");
+        assert!(said.contains(&format!("notice: {name}")), "{said}");
+        assert!(said.contains("finished with an error: exit code 3: datum "), "{said}");
+    }
+    assert!(server.pfs(&["list", "job", "-p", "fail"]).contains("failure: exit code 3: datum "));
+    for read in [["get", "file", "fail@master:/x"], ["list", "file", "fail@master"]] {
+        assert!(server.refused(&read).contains("finished with an error: exit code 3"), "{read:?}");
+    }
+    server.refused(&["flush-commit", "words/master", "-r", "nope"]);
+}
+
+#[test]
+fn a_pipeline_shows_the_spec_that_was_written() {
+    let server = Server::start();
+    chain(&server);
+    let raw = json(&server.pfs(&["inspect", "pipeline", "count", "--raw"]));
+    let spec = |key: &str| json(raw[key].as_str().unwrap());
+    let written = spec("user_spec_json");
+    assert_eq!(written["parallelismSpec"]["constant"], "2");
+    assert_eq!(written["input"]["atom"]["glob"], "/");
+    assert!(written["salt"].is_null() && written["update"].is_null(), "{written}");
+    assert_eq!(spec("effective_spec_json")["input"]["pfs"]["branch"], "master");
+    server.pfs(&["rerun", "pipeline", "count"]);
+    assert!(server.pfs(&["extract", "pipeline", "count"]).contains("parallelismSpec"));
+}
+
+#[test]
 fn a_pipeline_is_changed_and_stopped() {
     let server = Server::start();
     chain(&server);

@@ -14,12 +14,14 @@ use pfs::model::{
     Clock as _, CommitId, Move, ProjectName, Ref, RefBase, Repo, SystemClock, Timestamp,
     TransactionId, TreePath,
 };
-use pfs::store::Store;
+use pfs::store::{Backend, FaultStore, RetryPolicy, Store};
 use pfs::tree::{ApplyOptions, Edit, Entry, NodeCache, Nodes, Root, Tree, apply};
 use pfs::vfs::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Started, Upon, VfsError};
 use tokio::sync::broadcast;
 
 pub struct Fake {
+    writing: Nodes,
+    /// What mounts read with.
     nodes: Nodes,
     /// Finished commits of master, oldest first.
     repos: Mutex<BTreeMap<Repo, Vec<Resolved>>>,
@@ -45,11 +47,30 @@ pub fn then() -> Timestamp {
     Timestamp::from_parts(1_500_000_000, 123_456_789)
 }
 
+fn nodes(store: Store) -> Nodes {
+    let blobs = Blobs::new(store, Arc::new(SystemClock), BlobConfig::default());
+    Nodes::new(blobs, NodeCache::new(16 << 20))
+}
+
 impl Fake {
     pub fn new() -> Arc<Self> {
-        let blobs = Blobs::new(Store::memory(), Arc::new(SystemClock), BlobConfig::default());
-        let nodes = Nodes::new(blobs, NodeCache::new(16 << 20));
+        let nodes = nodes(Store::memory());
+        Self::read_with(nodes.clone(), nodes)
+    }
+
+    /// Repos whose mounts find in the store what `faults` lets them, and know
+    /// nothing from writing it.
+    pub fn faulty() -> (Arc<Self>, Arc<FaultStore>) {
+        let memory = Store::memory().backend();
+        let faults = FaultStore::new(Arc::clone(&memory));
+        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+        let reading = Store::new(Arc::clone(&faults) as Arc<dyn Backend>, retry);
+        (Self::read_with(nodes(Store::new(memory, retry)), nodes(reading)), faults)
+    }
+
+    fn read_with(writing: Nodes, nodes: Nodes) -> Arc<Self> {
         Arc::new(Self {
+            writing,
             nodes,
             repos: Mutex::default(),
             moved: broadcast::channel(64).0,
@@ -79,12 +100,12 @@ impl Fake {
 
     pub fn tree(&self, name: &str) -> Tree {
         let root = self.head(name).map_or(Root::empty(), |head| head.root);
-        Tree::new(&self.nodes, root)
+        Tree::new(&self.writing, root)
     }
 
     /// A file entry.
     pub async fn file(&self, bytes: impl Into<Bytes>) -> Edit {
-        let writer = self.nodes.blobs().writer();
+        let writer = self.writing.blobs().writer();
         let mut file = FileWriter::new(&writer, &[]);
         file.write(bytes.into()).await.unwrap();
         let content = file.finish().await.unwrap();
@@ -100,7 +121,7 @@ impl Fake {
         let mut edits: Vec<_> = edits.into_iter().map(|(at, edit)| (path(at), edit)).collect();
         edits.sort_by(|a, b| a.0.cmp(&b.0));
         let edits = futures::stream::iter(edits.into_iter().map(Ok)).boxed();
-        let writer = self.nodes.blobs().writer();
+        let writer = self.writing.blobs().writer();
         self.apply(&repo(name), edits, &writer).await.unwrap().commit
     }
 
@@ -112,7 +133,7 @@ impl Fake {
     ) -> Result<Resolved, VfsError> {
         let old = self.repos.lock().unwrap()[repo].last().map_or(Root::empty(), |head| head.root);
         let options = ApplyOptions::default();
-        let root = apply(&self.nodes, writer, &old, edits, options).await?;
+        let root = apply(&self.writing, writer, &old, edits, options).await?;
         writer.flush().await?;
         let (commit, finished) = (SystemClock.commit_id(), SystemClock.now());
         let head = Resolved { commit, root, finished };
@@ -126,6 +147,10 @@ impl Fake {
 impl Source for Fake {
     fn identity(&self) -> &str {
         "fake"
+    }
+
+    async fn place(&self, _repo: &Repo) -> Result<String, VfsError> {
+        Ok("fake".to_owned())
     }
 
     async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
@@ -159,7 +184,7 @@ impl Source for Fake {
         };
         for step in &reference.moves {
             at = match step {
-                Move::Ancestor(n) => at.saturating_sub(*n as usize),
+                Move::Ancestor(n) | Move::Parent(n) => at.saturating_sub(*n as usize),
                 Move::FromStart(n) => *n as usize,
             };
         }
@@ -188,7 +213,7 @@ impl Source for Fake {
             return Err(VfsError::Conflict("the head has moved".into()));
         }
         let head = self.apply(&transaction.branch.repo, edits, writer).await?;
-        Ok(Published { commit: head.commit, head, transaction: transaction.id })
+        Ok(Published { commit: head.clone(), head, transaction: transaction.id })
     }
 
     async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {

@@ -2,6 +2,7 @@
 
 mod datums;
 mod fake;
+mod following;
 mod leftover;
 mod reading;
 mod writing;
@@ -112,6 +113,7 @@ pub fn started(source: &Fake, name: &str) -> Started {
         root: head.map(|head| hex::encode(head.root.encode())).unwrap_or_default(),
         at: SystemClock.now(),
         server: "fake".to_owned(),
+        place: "fake".to_owned(),
         mounted: String::new(),
         replaces: None,
         ended: None,

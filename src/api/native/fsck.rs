@@ -2,13 +2,13 @@
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::Status;
+use tonic::Code;
 use tonic::codegen::BoxStream;
 
 use super::Native;
 use crate::api::proto::pfs_v1 as pb;
 use crate::api::service::Services;
-use crate::api::status::{Result, refused};
+use crate::api::status::{Result, refused, with_hint};
 use crate::model::Timestamp;
 use crate::repo::{Fsck, FsckSummary, Problem};
 
@@ -29,8 +29,10 @@ impl Native {
         request: pb::FsckRequest,
     ) -> Result<BoxStream<pb::FsckFinding>> {
         if request.rebuild {
-            return Err(Status::failed_precondition(
-                "a catalog is rebuilt while no server runs on it",
+            return Err(with_hint(
+                Code::FailedPrecondition,
+                "a catalog is rebuilt while no server runs on it".to_owned(),
+                Some("stop the server, and run 'pfs fsck --rebuild' where its state is".to_owned()),
             ));
         }
         let findings = findings(&self.services, request.data, request.fix);

@@ -217,10 +217,7 @@ impl Pfs {
         let found = self.services.repos.resolve_finished(&head.commit.repo, reference).await;
         match (found, &head.error) {
             (Ok(row), _) => Ok(row),
-            (Err(_), Some(error)) => Err(Status::failed_precondition(format!(
-                "commit {} finished with an error: {error}",
-                head.commit
-            ))),
+            (Err(_), Some(_)) => Err(failed(&head)),
             (Err(error), None) => Err(refused(error)),
         }
     }
@@ -271,6 +268,7 @@ pub(in crate::api) fn in_range(path: &str, lower: &str, upper: &str) -> bool {
 pub(super) fn no_file(error: RepoError, commit: &CommitRow, path: &TreePath) -> Status {
     let hint = error.hint();
     match error {
+        RepoError::NotFound { kind: "file", .. } if commit.error.is_some() => failed(commit),
         RepoError::NotFound { kind: "file", .. } => crate::api::status::with_hint(
             tonic::Code::NotFound,
             format!(
@@ -281,6 +279,12 @@ pub(super) fn no_file(error: RepoError, commit: &CommitRow, path: &TreePath) -> 
         ),
         error => refused(error),
     }
+}
+
+/// The refusal to read a commit that has no files because its job failed.
+fn failed(commit: &CommitRow) -> Status {
+    let error = commit.error.as_deref().unwrap_or_default();
+    Status::failed_precondition(format!("commit {} finished with an error: {error}", commit.commit))
 }
 
 /// A file or directory; the path of a directory ends with a slash.

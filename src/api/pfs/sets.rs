@@ -23,7 +23,7 @@ impl Pfs {
         &self,
         request: pb::InspectCommitSetRequest,
     ) -> Result<BoxStream<pb::CommitInfo>> {
-        let id = convert::commit_set(request.commit_set.as_ref())?;
+        let id = self.services.commit_set(request.commit_set.as_ref()).await?;
         let repos = self.services.repos.clone();
         let rows = repos.inspect_commit_set(id).await.map_err(refused)?;
         if !request.wait {
@@ -79,13 +79,13 @@ impl Pfs {
         &self,
         request: pb::SquashCommitSetRequest,
     ) -> Result<()> {
-        let id = convert::commit_set(request.commit_set.as_ref())?;
+        let id = self.services.commit_set(request.commit_set.as_ref()).await?;
         self.services.repos.squash(id, false).await.map_err(refused)?;
         Ok(())
     }
 
     pub(super) async fn drop_commit_set(&self, request: pb::DropCommitSetRequest) -> Result<()> {
-        let id = convert::commit_set(request.commit_set.as_ref())?;
+        let id = self.services.commit_set(request.commit_set.as_ref()).await?;
         self.services.repos.drop_set(id, false).await.map_err(refused)?;
         Ok(())
     }

@@ -36,8 +36,9 @@ impl Pps {
         let json = &request.create_pipeline_request_json;
         let wanted = self.wanted(json, request.update, request.reprocess).await?;
         let effective = wanted.effective.clone();
-        if !request.dry_run {
-            self.put(wanted).await?;
+        match request.dry_run {
+            true => self.rehearse(&wanted.request).await?,
+            false => self.put(wanted).await?,
         }
         Ok(pb::CreatePipelineV2Response { effective_create_pipeline_request_json: effective })
     }
@@ -86,11 +87,21 @@ impl Pps {
         Ok(())
     }
 
+    /// Whether the pipeline could be created; nothing happens.
+    async fn rehearse(&self, request: &CreatePipeline) -> Result<()> {
+        let repos = &self.services.repos;
+        let together = repos.together(repos.clock().commit_id()).await.map_err(refused)?;
+        let row = self.services.controller.put_pipeline(&together.repos(), request, true).await;
+        row.map(drop).map_err(controller)
+    }
+
     async fn secrets_exist(&self, spec: &PipelineSpec) -> Result<()> {
         for secret in &spec.transform.secrets {
             let row = self.services.repos.catalog().secret(&secret.name).await;
             let Some(row) = row.map_err(|e| catalog(&e))? else {
-                return Err(not_found(format!("secret {:?}", secret.name)));
+                let hint = format!("create it with 'pfs create secret {}'", secret.name);
+                let message = format!("secret {:?} not found", secret.name);
+                return Err(with_hint(tonic::Code::NotFound, message, Some(hint)));
             };
             if let SecretTarget::Variable { key, .. } = &secret.target
                 && !row.values.contains_key(key)

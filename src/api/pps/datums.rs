@@ -23,14 +23,14 @@ impl Pps {
         request: pb::InspectDatumRequest,
     ) -> Result<pb::DatumInfo> {
         let datum = request.datum.as_ref().ok_or_else(|| missing("datum"))?;
-        let (job, id) = (convert::job(datum.job.as_ref())?, convert::parse(&datum.id)?);
+        let (job, id) = (self.services.job(datum.job.as_ref()).await?, convert::parse(&datum.id)?);
         let found = self.services.controller.inspect_datum(&job, id).await.map_err(controller)?;
         Ok(datum_info(Some(&job), found.state, &found.record))
     }
 
     /// Interrupts datums of a running job and processes them again.
     pub(super) async fn restart_datum(&self, request: pb::RestartDatumRequest) -> Result<()> {
-        let job = convert::job(request.job.as_ref())?;
+        let job = self.services.job(request.job.as_ref()).await?;
         let restarted = self.services.controller.restart_datums(&job, &request.data_filters);
         restarted.await.map_err(controller)
     }
@@ -63,7 +63,7 @@ impl Pps {
     }
 
     async fn of_job(&self, job: &pb::Job) -> Result<BoxStream<pb::DatumInfo>> {
-        let job = convert::job(Some(job))?;
+        let job = self.services.job(Some(job)).await?;
         // Fails here rather than in the stream when there is no such job.
         self.job(&job).await?;
         let datums = self.services.controller.list_datums(&job).map_err(controller);

@@ -142,7 +142,8 @@ impl Pps {
             defaults[usize::from(change.project.is_some())].clone_from(fresh);
             let request = regenerated(row, &defaults, change.reprocess)?;
             let salted = spec::PipelineSpec { salt: row.salt.clone(), ..request.spec.clone() };
-            if salted.to_json(KeyStyle::Snake).to_string() != row.spec {
+            let text = salted.to_json(KeyStyle::Snake).to_string();
+            if text != row.spec {
                 affected.push((row.pipeline.clone(), request));
             }
         }

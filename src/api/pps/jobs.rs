@@ -53,7 +53,7 @@ type Versions = HashMap<(Pipeline, u64), Option<PipelineRow>>;
 
 impl Pps {
     pub(super) async fn inspect_job(&self, request: pb::InspectJobRequest) -> Result<pb::JobInfo> {
-        let job = convert::job(request.job.as_ref())?;
+        let job = self.services.job(request.job.as_ref()).await?;
         let row = match request.wait {
             true => self.services.until_stopped(self.ended(&job)).await?,
             false => self.job(&job).await?,
@@ -66,7 +66,7 @@ impl Pps {
         request: pb::InspectJobSetRequest,
     ) -> Result<BoxStream<pb::JobInfo>> {
         let set = request.job_set.as_ref().ok_or_else(|| missing("job set"))?;
-        let id: CommitId = convert::parse(&set.id)?;
+        let id = self.services.repos.resolve_set(&set.id).await.map_err(refused)?;
         let rows = self.job_set(id).await?;
         if rows.is_empty() && self.services.repos.inspect_commit_set(id).await.is_err() {
             return Err(not_found(format!("job set {id}")));
@@ -219,13 +219,13 @@ impl Pps {
 
     /// Ends a job as killed; its programs are stopped.
     pub(super) async fn stop_job(&self, request: pb::StopJobRequest) -> Result<()> {
-        let job = convert::job(request.job.as_ref())?;
+        let job = self.services.job(request.job.as_ref()).await?;
         self.services.controller.stop_job(&job).await.map_err(controller)
     }
 
     /// Forgets a job, stopped first when it runs; its output commit stays.
     pub(super) async fn delete_job(&self, request: pb::DeleteJobRequest) -> Result<()> {
-        let job = convert::job(request.job.as_ref())?;
+        let job = self.services.job(request.job.as_ref()).await?;
         self.services.controller.stop_job(&job).await.map_err(controller)?;
         let applied = self.services.repos.catalog().apply(vec![Op::DeleteJob(job)]).await;
         applied.map_err(|e| catalog(&e))

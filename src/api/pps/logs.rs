@@ -53,7 +53,7 @@ impl Pps {
         };
         match (job.filter(|job| !job.id.is_empty()), request.pipeline.as_ref()) {
             (Some(job), _) => {
-                let job = convert::job(Some(job))?;
+                let job = self.services.job(Some(job)).await?;
                 self.job(&job).await?;
                 query.job = Some(job);
             }

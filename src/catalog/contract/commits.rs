@@ -36,6 +36,9 @@ pub async fn commits_are_found_by_every_key(catalog: Fresh) {
     assert_eq!(found, [id(1), id(2)]);
     assert_eq!(catalog.commits_by_prefix(&repo("a"), "01", 2).await.unwrap(), []);
     assert_eq!(catalog.commits_by_prefix(&repo("a"), "zz", 2).await.unwrap(), []);
+    let found = catalog.sets_by_prefix("000000000000000", 3).await.unwrap();
+    assert_eq!(found, [id(1), id(2), id(3)]);
+    assert_eq!(catalog.sets_by_prefix("01", 2).await.unwrap(), []);
     assert_eq!(catalog.children(&commit("a", 3)).await.unwrap(), [id(4)]);
     assert_eq!(catalog.commit(&commit("none", 3)).await.unwrap(), None);
 }

@@ -51,6 +51,7 @@ macro_rules! contract_tests {
             leases_have_one_holder
             secrets_packs_and_settings_are_kept
             transactions_go_through_their_states
+            lapsed_transactions_are_found_and_guarded
             gathered_calls_move_by_compare_and_swap
             file_sets_live_until_their_time
             pipelines_have_versions

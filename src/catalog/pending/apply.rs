@@ -76,7 +76,7 @@ impl Rows {
                 self.branches.insert(branch, None);
             }
             Op::ExpectHead { branch, expected } => {
-                self.at_head(&branch, expected).await.map(drop)?
+                self.at_head(&branch, expected).await.map(drop)?;
             }
             Op::ExpectOpen { commit, open } => {
                 if self.known(&commit).await?.is_open() != open {

@@ -73,6 +73,13 @@ impl Rows {
         Ok(ids.into_iter().take(limit).collect())
     }
 
+    pub async fn sets_by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CommitId>> {
+        let named = self.commits.keys().filter(|commit| commit.id.to_hex().starts_with(prefix));
+        let mut ids: BTreeSet<_> = named.map(|commit| commit.id).collect();
+        ids.extend(self.base.sets_by_prefix(prefix, limit).await?);
+        Ok(ids.into_iter().take(limit).collect())
+    }
+
     pub async fn ancestor(&self, commit: &Commit, back: Back) -> Result<Option<CommitRow>> {
         let (mut at, mut back) = (commit.clone(), back);
         // What is below a commit that is not pending is not pending either.

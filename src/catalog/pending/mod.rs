@@ -149,6 +149,10 @@ impl Catalog for Pending {
         self.rows().commits_by_prefix(repo, prefix, limit).await
     }
 
+    async fn sets_by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CommitId>> {
+        self.rows().sets_by_prefix(prefix, limit).await
+    }
+
     async fn ancestor(&self, commit: &Commit, back: Back) -> Result<Option<CommitRow>> {
         self.rows().ancestor(commit, back).await
     }

@@ -178,6 +178,11 @@ impl Catalog for Sqlite {
         self.read(move |conn| read::commits::commits(conn, &query)).await
     }
 
+    async fn sets_by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CommitId>> {
+        let prefix = prefix.to_owned();
+        self.read(move |conn| read::commits::sets_by_prefix(conn, &prefix, limit)).await
+    }
+
     async fn commits_by_prefix(
         &self,
         repo: &Repo,

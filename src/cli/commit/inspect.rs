@@ -32,8 +32,17 @@ impl Args {
         let commit_set = Some(pfs::CommitSet { id: self.commit.clone() });
         let request = pfs::InspectCommitSetRequest { commit_set, wait: false };
         let mut stream = client.inspect_commit_set(request).await?.into_inner();
+        let mut members = Vec::new();
         while let Some(info) = stream.message().await? {
-            self.print(cx, &info).await?;
+            members.push(info);
+        }
+        // What users read comes before what the system keeps beside it.
+        members.sort_by_key(|info| !is_user(info));
+        for (at, info) in members.iter().enumerate() {
+            if at > 0 && self.format.encoding().is_none() {
+                cx.say("")?;
+            }
+            self.print(cx, info).await?;
         }
         Ok(())
     }
@@ -74,6 +83,12 @@ impl Args {
             Ok(())
         })
     }
+}
+
+/// Whether a commit is one of a user repo.
+fn is_user(info: &pfs::CommitInfo) -> bool {
+    let repo = info.commit.as_ref().and_then(|commit| commit.repo.as_ref());
+    repo.is_none_or(|repo| matches!(repo.r#type.as_str(), "" | "user"))
 }
 
 /// Every commit that `info` was derived from, directly or not.

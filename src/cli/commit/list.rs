@@ -65,11 +65,10 @@ impl Args {
     pub async fn run(self, cx: &Context) -> Outcome {
         match self.of.as_deref() {
             None => self.sets(cx).await,
-            Some(id) if is_id(id) => {
-                let commit_set = Some(pfs::CommitSet { id: id.to_owned() });
-                let request = pfs::InspectCommitSetRequest { commit_set, wait: false };
-                let stream = cx.client().await?.pfs().inspect_commit_set(request).await?;
-                self.commits(cx, stream.into_inner()).await
+            Some(id) if is_id(id) => self.members(cx, id).await,
+            // A repo may have such a name, too.
+            Some(text) if may_be_id(text) && !is_repo(cx, text).await? => {
+                self.members(cx, text).await
             }
             Some(text) => {
                 let request = self.request(cx, text)?;
@@ -77,6 +76,13 @@ impl Args {
                 self.commits(cx, stream.into_inner()).await
             }
         }
+    }
+
+    async fn members(&self, cx: &Context, id: &str) -> Outcome {
+        let commit_set = Some(pfs::CommitSet { id: id.to_owned() });
+        let request = pfs::InspectCommitSetRequest { commit_set, wait: false };
+        let stream = cx.client().await?.pfs().inspect_commit_set(request).await?;
+        self.commits(cx, stream.into_inner()).await
     }
 
     fn request(&self, cx: &Context, text: &str) -> Outcome<pfs::ListCommitRequest> {
@@ -115,6 +121,15 @@ impl Args {
             }
         }
         printer.finish()
+    }
+}
+
+async fn is_repo(cx: &Context, name: &str) -> Outcome<bool> {
+    let request = pfs::InspectRepoRequest { repo: Some(cx.repo(name)?) };
+    match cx.client().await?.pfs().inspect_repo(request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(status.into()),
     }
 }
 
@@ -163,7 +178,10 @@ pub fn row(cx: &Context, format: &Format, info: &pfs::CommitInfo) -> Vec<Cell> {
             info.parent_commit.as_ref().map_or("<none>", |parent| &parent.id).into(),
             cx.age(format, info.started.as_ref()).into(),
             show::took(info.started.as_ref(), info.finished.as_ref()).into(),
-            size_of(info).into(),
+            match info.finished {
+                Some(_) => size_of(info).into(),
+                None => "-".into(),
+            },
         ],
         Era::Native => vec![
             repo.project.clone().unwrap_or_default().name.into(),

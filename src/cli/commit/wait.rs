@@ -25,12 +25,13 @@ pub struct Args {
 impl Args {
     /// Waits; a commit of one repo waits for that commit alone.
     pub async fn wait(self, cx: &Context) -> Outcome {
+        self.check_repos(cx).await?;
         let mut printer = cx.printer(&self.format, columns(cx));
         for text in &self.commits {
             match text.contains('@') {
                 true => {
                     let info = finished(cx, cx.commit(text)?).await?;
-                    printer.entity(&info, || row(cx, &self.format, &info))?;
+                    self.show(cx, &info, &mut printer)?;
                 }
                 false => self.set(cx, text, &mut printer).await?,
             }
@@ -40,6 +41,7 @@ impl Args {
 
     /// Waits for everything derived from the commits, and shows that alone.
     pub async fn flush(self, cx: &Context) -> Outcome {
+        self.check_repos(cx).await?;
         let mut printer = cx.printer(&self.format, columns(cx));
         for text in &self.commits {
             if !text.contains('@') {
@@ -70,8 +72,29 @@ impl Args {
         let name = repo.map_or("", |repo| repo.name.as_str());
         let wanted = self.repos.is_empty() || self.repos.iter().any(|repo| repo == name);
         match wanted && repo.is_none_or(|repo| repo.r#type == "user") {
-            true => printer.entity(info, || row(cx, &self.format, info)),
+            true => self.show(cx, info, printer),
             false => Ok(()),
         }
+    }
+
+    /// Prints a commit, and tells of the error it ended with.
+    fn show(&self, cx: &Context, info: &pfs::CommitInfo, printer: &mut Printer) -> Outcome {
+        if let (false, Some(commit)) = (info.error.is_empty(), &info.commit) {
+            let name = match cx.era {
+                Era::Dash => show::dash_commit(commit),
+                Era::Native => show::commit(commit),
+            };
+            cx.notice(&format!("notice: {name} finished with an error: {}", info.error));
+        }
+        printer.entity(info, || row(cx, &self.format, info))
+    }
+
+    /// A filter that nothing can pass is a slip.
+    async fn check_repos(&self, cx: &Context) -> Outcome {
+        for name in &self.repos {
+            let request = pfs::InspectRepoRequest { repo: Some(cx.repo(name)?) };
+            cx.client().await?.pfs().inspect_repo(request).await?;
+        }
+        Ok(())
     }
 }

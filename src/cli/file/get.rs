@@ -14,7 +14,7 @@ use crate::api::client::Client;
 use crate::chunk::{Blobs, Content};
 use crate::cli::direct;
 use crate::cli::mount::wire;
-use crate::cli::output::bytes_bar;
+use crate::cli::output::{Named, STDOUT, bytes_bar};
 use crate::cli::prelude::*;
 use crate::model::TreePath;
 use crate::tree::{Entry, EntryKind, NodeCache, Nodes, Root, Tree};
@@ -64,7 +64,7 @@ impl Args {
             (false, Some(path)) => self.to_file(cx, file, path).await,
             (false, None) => {
                 // Flushed before the process ends, so that errors show.
-                let mut out = io::stdout();
+                let mut out = Named::new(STDOUT, io::stdout());
                 content(cx, file, self.offset, &mut out).await?;
                 Ok(out.flush()?)
             }
@@ -79,15 +79,17 @@ impl Args {
         let failed =
             |error: io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
         if self.retry && path.exists() {
-            let mut out = fs::OpenOptions::new().append(true).open(&path).map_err(failed)?;
-            let have = out.metadata().map_err(failed)?.len();
+            let file_there = fs::OpenOptions::new().append(true).open(&path).map_err(failed)?;
+            let have = file_there.metadata().map_err(failed)?.len();
+            let mut out = Named::new(path.display().to_string(), file_there);
             return content(cx, file, i64::try_from(have).unwrap_or(i64::MAX), &mut out).await;
         }
         // Opened with the first bytes, so that a file that cannot be read
         // leaves nothing behind.
-        let mut out = OnDemand { path: path.clone(), file: None };
+        let on_demand = OnDemand { path: path.clone(), file: None };
+        let mut out = Named::new(path.display().to_string(), on_demand);
         content(cx, file, self.offset, &mut out).await?;
-        out.flush().map_err(failed)
+        Ok(out.flush()?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `inspect file`.
 
 use super::list::{kind, name};
+use crate::cli::output::spelled;
 use crate::cli::prelude::*;
 
 /// Show one file or directory
@@ -22,7 +23,7 @@ impl Args {
         let committed = cx.when(&self.format, info.committed.as_ref());
         cx.print_one(&self.format, &info, |mut fields| {
             fields
-                .line("Path", &name(cx, &info))?
+                .line("Path", &spelled(&name(cx, &info)))?
                 .some("Datum", info.file.as_ref().map(|file| file.datum.clone()))?
                 .line("Type", kind(&info))?
                 .some("Committed", committed.filter(|_| cx.era == Era::Native))?

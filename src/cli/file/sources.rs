@@ -86,7 +86,10 @@ fn item(source: &Source, rules: &Rules, several: bool) -> Outcome<Item> {
         Source::Url(url) => file(From::Url(url.clone(), false)),
         Source::Local(text) => {
             let place = PathBuf::from(text);
-            let metadata = fs::metadata(&place).map_err(|error| missing(&place, &error))?;
+            let metadata = match fs::metadata(&place) {
+                Err(_) if text.contains("://") => return Err(unknown_scheme(text)),
+                found => found.map_err(|error| missing(&place, &error))?,
+            };
             if !metadata.is_dir() {
                 return file(From::File(place));
             }
@@ -110,6 +113,11 @@ fn checked(path: &str) -> Outcome<String> {
 
 fn checked_dir(path: &str) -> Outcome<String> {
     Ok(path.parse::<TreePath>()?.as_str().to_owned())
+}
+
+fn unknown_scheme(url: &str) -> Failure {
+    Failure::usage(format!("cannot put {url}: there is no such file, and no such kind of URL"))
+        .hint("URLs may begin with http://, https://, s3://, gs:// or az://")
 }
 
 fn missing(path: &Path, error: &io::Error) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +17,9 @@ use crate::chunk::{Blobs, ChunkError, ChunkRef, Content, PackReader};
 use crate::cli::prelude::*;
 use crate::store::directory_of;
 
-/// How many chunks are read and verified at a time, one being written.
-const READERS: usize = 3;
+/// The most threads; one writes while the others read and verify. More of them
+/// than cores would be suspended with the turn to write.
+const READERS_MAX: usize = 4;
 
 /// Writes what follows byte `at` of a file. What was written when this fails
 /// is a prefix.
@@ -73,8 +75,9 @@ impl Source<'_> {
                 bar.inc(part.len() as u64);
             }
         };
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         thread::scope(|scope| {
-            for _ in 0..READERS {
+            for _ in 0..cores.min(READERS_MAX) {
                 scope.spawn(read);
             }
         });

@@ -20,7 +20,7 @@ use super::packs::{LARGE, Packs};
 use super::sources::{From, Item, walk};
 use super::split::{Part, Split};
 use super::target::{clean, join};
-use crate::api::client::Client;
+use crate::api::client::{Client, Response, Status};
 use crate::cli::prelude::*;
 use v1::put_file::Source;
 use v1::put_files_request::Body;
@@ -59,6 +59,7 @@ pub async fn upload(
     progress: ProgressBar,
 ) -> Outcome<v1::PutFilesResponse> {
     let server = cx.client().await?.clone();
+    let said = shown(&target);
     let mut client = server.native();
     let split = match how.split {
         Some(split) if how.split_source(&items) => {
@@ -72,7 +73,7 @@ pub async fn upload(
         }
         None => None,
     };
-    let packs = Packing::Untried(server, target.clone());
+    let packs = Packing::Untried(Box::new((server, target.clone())));
     let (queue, messages) = mpsc::channel(AHEAD);
     let (files, append) = (Vec::new(), how.append);
     let batches = Batches { queue: queue.clone(), files, bytes: 0, append, progress, packs, split };
@@ -82,7 +83,7 @@ pub async fn upload(
     let read = tokio::select! {
         read = reader => read.map_err(|error| Failure::new(error.to_string()))?,
         // Only a refusal comes before everything was sent.
-        answer = &mut call => return Ok(answer?.into_inner()),
+        answer = &mut call => return answered(answer, &said),
     };
     // The end of the stream means that everything was sent, so when a file
     // cannot be read the call is dropped while our end of the queue is open.
@@ -90,7 +91,32 @@ pub async fn upload(
         Err(failure) if failure.message != GONE => return Err(failure),
         Ok(()) | Err(_) => drop(queue),
     }
-    Ok(call.await?.into_inner())
+    answered(call.await, &said)
+}
+
+/// What became of a put. Only a server that answers can tell.
+fn answered(
+    answer: Result<Response<v1::PutFilesResponse>, Status>,
+    target: &str,
+) -> Outcome<v1::PutFilesResponse> {
+    match answer.map_err(Failure::from) {
+        Ok(answer) => Ok(answer.into_inner()),
+        Err(failure) if failure.lost => Err(failure.hint(format!(
+            "nothing was put unless 'pfs list commit {target}' shows a new commit; \
+             put again when the server is back"
+        ))),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A target as it is typed.
+fn shown(target: &v1::PutTarget) -> String {
+    let repo = target.repo.clone().unwrap_or_default();
+    let project = match repo.project.as_str() {
+        "" | "default" => String::new(),
+        project => format!("{project}/"),
+    };
+    format!("{project}{}@{}", repo.repo, target.r#ref)
 }
 
 /// The message of a failure that only says that the connection has ended.
@@ -130,7 +156,7 @@ struct Splitting {
 
 /// Whether large files are packed here.
 enum Packing {
-    Untried(Client, v1::PutTarget),
+    Untried(Box<(Client, v1::PutTarget)>),
     Here(Box<Packs>),
     AtTheServer,
 }
@@ -187,7 +213,7 @@ impl Batches {
         if !regular && !named {
             return Err(Failure::new(format!("{} is not a regular file", place.display())));
         }
-        let mut file = File::open(place).map_err(|error| unreadable(place, &error))?;
+        let file = File::open(place).map_err(|error| unreadable(place, &error))?;
         if self.split.is_some() {
             let mut reader = io::BufReader::with_capacity(PIECE, file);
             return self.cut(&mut reader, path).map_err(|failure| match failure.message == GONE {
@@ -195,6 +221,7 @@ impl Batches {
                 false => failure.context(&format!("cannot split {}", place.display())),
             });
         }
+        let mut file = Local { place, file };
         let small = usize::try_from(metadata.len()).ok().filter(|n| regular && *n < PIECE);
         match small {
             Some(size) => self.small(&mut file, size, path, Kept::of(metadata)),
@@ -204,10 +231,6 @@ impl Batches {
             None if regular => self.pieces(&mut file, path, Kept::of(metadata)),
             None => self.pieces(&mut file, path, Kept::default()),
         }
-        .map_err(|failure| match failure.message == GONE {
-            true => failure,
-            false => failure.context(&format!("cannot read {}", place.display())),
-        })
     }
 
     /// Everything in a tar stream, below `path`.
@@ -292,8 +315,9 @@ impl Batches {
     }
 
     /// A large file: packed here where that can be.
-    fn large(&mut self, from: &mut File, path: &str, kept: Kept) -> Outcome {
-        if let Packing::Untried(client, target) = &self.packs {
+    fn large(&mut self, from: &mut dyn Read, path: &str, kept: Kept) -> Outcome {
+        if let Packing::Untried(untried) = &self.packs {
+            let (client, target) = &**untried;
             let opened = Handle::current().block_on(Packs::open(client, target))?;
             self.packs =
                 opened.map_or(Packing::AtTheServer, |packs| Packing::Here(Box::new(packs)));
@@ -376,6 +400,22 @@ pub(super) fn read_piece(from: &mut dyn Read) -> io::Result<Bytes> {
     let mut piece = Vec::with_capacity(PIECE);
     from.take(PIECE as u64).read_to_end(&mut piece)?;
     Ok(piece.into())
+}
+
+/// A file whose failures say what could not be read.
+struct Local<'p> {
+    place: &'p Path,
+    file: File,
+}
+
+impl Read for Local<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| match error.kind() {
+            // The reader is called again.
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, unreadable(self.place, &error).message),
+        })
+    }
 }
 
 fn unreadable(place: &Path, error: &io::Error) -> Failure {

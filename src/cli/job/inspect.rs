@@ -48,7 +48,7 @@ fn text(
     if cx.era == Era::Native {
         fields.some("Project", pipeline.project.map(|project| project.name))?;
     }
-    let started = info.started.as_ref().or(info.created.as_ref());
+    let started = super::started(cx, info);
     fields
         .some("Started", cx.when(format, started))?
         .some("Duration", info.finished.as_ref().map(|end| show::took(started, Some(end))))?

@@ -48,6 +48,7 @@ pub struct Args {
 impl Args {
     /// Prints a line per job or set.
     pub async fn run(self, cx: &Context) -> Outcome {
+        show::check_states(&self.state, show::job_states())?;
         if let Some(text) = &self.id {
             let mut printer = cx.printer(&self.format, columns(cx));
             for info in super::fetch(cx, text, false).await? {
@@ -165,8 +166,7 @@ pub fn row(cx: &Context, format: &Format, info: &pps::JobInfo) -> Vec<Cell> {
     let job = info.job.clone().unwrap_or_default();
     let pipeline = job.pipeline.unwrap_or_default();
     let stats = info.stats.unwrap_or_default();
-    // A job counts from the moment its output commit was opened.
-    let started = info.started.as_ref().or(info.created.as_ref());
+    let started = super::started(cx, info);
     let mut cells: Vec<Cell> = match cx.era {
         Era::Dash => {
             let commit = info.output_commit.as_ref().map_or("-".to_owned(), show::dash_commit);

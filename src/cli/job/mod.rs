@@ -64,3 +64,13 @@ pub async fn keys(cx: &Context, text: &str) -> Outcome<Vec<pps::Job>> {
         }
     }
 }
+
+/// When a job started. For the dash commands that is when its output commit
+/// was opened, at the same moment in all pipelines that a commit sets off.
+pub fn started<'i>(cx: &Context, info: &'i pps::JobInfo) -> Option<&'i prost_types::Timestamp> {
+    let (started, created) = (info.started.as_ref(), info.created.as_ref());
+    match cx.era {
+        Era::Dash => created.or(started),
+        Era::Native => started.or(created),
+    }
+}

@@ -41,12 +41,7 @@ impl<'a> Beginning<'a> {
                 let what = format!("transaction {id} has no changes on this machine");
                 return Err(Failure::new(what).hint("its owner is in: pfs list transaction"));
             };
-            let problem = if left.started.server != source.identity() {
-                Some("is one of another server")
-            } else {
-                left.is_held().then_some("is mounted")
-            };
-            if let Some(problem) = problem {
+            if let Some(problem) = problem(source, &left).await? {
                 let (at, dir) = (&left.started.mounted, left.dir.display());
                 return Err(Failure::new(format!("transaction {id} {problem}"))
                     .hint(format!("it was mounted at {at}, and is kept in {dir}")));
@@ -73,6 +68,9 @@ impl<'a> Beginning<'a> {
     /// A transaction on `branch`: the one asked for, the one that a dead mount
     /// of the same directory has left, or a new one.
     pub async fn transaction(&self, branch: &Branch) -> Outcome<TransactionView> {
+        let refused =
+            |error: VfsError| Failure::new(format!("{branch} cannot be written: {error}"));
+        let place = self.source.place(&branch.repo).await.map_err(refused)?;
         if let Some(left) = self.take_asked(branch)
             && let Some(view) = self.go_on(&left, true).await?
         {
@@ -80,6 +78,12 @@ impl<'a> Beginning<'a> {
         }
         let mut found = None;
         for left in self.area.left_behind(self.source.identity(), branch)? {
+            if left.started.place != place {
+                let Started { id, branch, .. } = &left.started;
+                let kept = left.dir.display();
+                say(&format!("transaction {id} of {branch} {OF_ANOTHER}; it is kept in {kept}"));
+                continue;
+            }
             if found.is_none() && left.started.mounted == self.dir {
                 found = self.go_on(&left, false).await?;
                 continue;
@@ -88,7 +92,7 @@ impl<'a> Beginning<'a> {
         }
         match found {
             Some(view) => Ok(view),
-            None => self.fresh(branch).await,
+            None => self.fresh(branch, place).await,
         }
     }
 
@@ -130,7 +134,7 @@ impl<'a> Beginning<'a> {
         Ok(Some(view))
     }
 
-    async fn fresh(&self, branch: &Branch) -> Outcome<TransactionView> {
+    async fn fresh(&self, branch: &Branch, place: String) -> Outcome<TransactionView> {
         let refused =
             |error: VfsError| Failure::new(format!("{branch} cannot be written: {error}"));
         let id = self.clock.transaction_id();
@@ -145,6 +149,7 @@ impl<'a> Beginning<'a> {
             root: String::new(),
             at: self.clock.now(),
             server: self.source.identity().to_owned(),
+            place,
             mounted: self.dir.clone(),
             replaces: None,
             ended: None,
@@ -154,6 +159,24 @@ impl<'a> Beginning<'a> {
         let tree = base.map_or(Root::empty(), |base| base.root);
         let tree = Tree::new(self.source.nodes(), tree);
         Ok(TransactionView::start(&staging, started, tree, Arc::clone(self.clock))?)
+    }
+}
+
+/// What a transaction is whose repo was deleted; one of its name is another.
+const OF_ANOTHER: &str = "is of a repo that was deleted since";
+
+/// Why nobody can go on with a transaction that was asked for.
+async fn problem(source: &Following, left: &Left) -> Outcome<Option<&'static str>> {
+    if left.started.server != source.identity() {
+        return Ok(Some("is one of another server"));
+    }
+    if left.is_held() {
+        return Ok(Some("is mounted"));
+    }
+    match source.place(&left.started.branch.repo).await {
+        Ok(place) if place == left.started.place => Ok(None),
+        Ok(_) | Err(VfsError::NotFound) => Ok(Some(OF_ANOTHER)),
+        Err(error) => Err(Failure::new(format!("{}: {error}", left.started.branch))),
     }
 }
 

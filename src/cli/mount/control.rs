@@ -236,6 +236,9 @@ impl Abort {
                     one.text("staging")
                 ));
             }
+            for now in statuses(&one.dir)?.iter().filter(|now| now.text("state") == "ABORTED") {
+                say(&format!("{}; {} stays read-only", now.text("reason"), now.text("branch")));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `mount` and what belongs to it.
 
 mod begin;
+mod behind;
 pub mod control;
 mod daemon;
 pub mod fstab;

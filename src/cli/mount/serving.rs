@@ -203,13 +203,13 @@ impl Serving {
         let mut failure = None;
         for view in self.transactions {
             match end(&self.source, &view, self.commit).await {
-                Ok(Kept::No) => view.discard()?,
-                Ok(Kept::Yes) => view.release(),
+                Ok(Kept::No) => discard(&view),
+                Ok(Kept::Yes) => keep(&view).await,
                 Err(error) => {
                     // `pfs umount` finds it here.
                     drop(Left::fail(&view.dir(), &error.to_string()));
                     let left = Left::at(view.dir());
-                    view.release();
+                    keep(&view).await;
                     failure = Some(match left {
                         Some(left) => error.hint(remedy(&left)),
                         None => error,
@@ -218,6 +218,22 @@ impl Serving {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Makes what stays durable, as far as the disk can, and lets go of it.
+async fn keep(view: &TransactionView) {
+    if let Err(error) = view.checkpoint().await {
+        say(&format!("what is kept may not survive the loss of power: {error}"));
+    }
+    view.release();
+}
+
+/// Removes what nobody needs any more; the sweep of a later mount does what
+/// fails here.
+fn discard(view: &TransactionView) {
+    if let Err(error) = view.discard() {
+        say(&format!("{} was not removed: {error}", view.dir().display()));
     }
 }
 
@@ -230,6 +246,9 @@ enum Kept {
 async fn end(source: &Following, view: &TransactionView, commit: CommitWhen) -> Outcome<Kept> {
     let branch = view.started().branch;
     let lost = |error: VfsError| Failure::new(format!("{branch} was not committed: {error}"));
+    if view.is_given_up() {
+        return Ok(Kept::Yes);
+    }
     if !view.is_changed().map_err(lost)? {
         // The sweep of a later mount does it for a server that is away.
         if let Err(error) = source.abandon(&view.started(), "nothing was written").await {

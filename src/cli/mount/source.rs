@@ -1,16 +1,17 @@
 //! A server as a source of repos for a mount.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt as _};
-use tokio::sync::{broadcast, mpsc};
-use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
 
+use super::behind::Behind;
 use super::heads::{Heads, note};
 use super::wire;
 use crate::api::client::{Client, Code, Status, Streaming};
@@ -18,43 +19,26 @@ use crate::api::proto::{pfs_v1 as v1, pfs_v2};
 use crate::chunk::PackWriter;
 use crate::model::{BranchName, Clock, CommitId, Ref, RefBase, Repo, TransactionId};
 use crate::tree::Nodes;
-use crate::vfs::{
-    Begin, Edits, Fate, Moved, Published, Resolved, Source, Started, Upon, VfsError, patiently,
-};
-
-/// How long a transaction lives without this process, in seconds.
-const LEASE: u32 = 60;
+use crate::vfs::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Started, Upon, VfsError};
 
 /// How long to wait before asking a server again that went away.
-const AGAIN: Duration = Duration::from_millis(500);
-
-/// Bytes of edits sent in one message.
-const BATCH: usize = 4 << 20;
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 /// Repos, commits and transactions of one server.
 pub struct ServerSource {
-    client: Client,
+    pub(super) client: Client,
     nodes: Nodes,
-    clock: Arc<dyn Clock>,
-    owner: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) owner: String,
     identity: String,
     moved: broadcast::Sender<Moved>,
     watched: Mutex<HashSet<BranchName>>,
     /// The heads of `master`, while somebody tells of them.
     heads: Mutex<Option<Heads>>,
-    /// The transactions that are kept alive.
-    open: Mutex<HashMap<TransactionId, Behind>>,
+    /// What is known of the transactions that are in use.
+    pub(super) open: Mutex<HashMap<TransactionId, Behind>>,
     /// Set when no transaction is to follow the next commit.
     closing: AtomicBool,
-}
-
-/// What else there is to know of a transaction.
-#[derive(Debug, Clone)]
-struct Behind {
-    /// Whether edits of an earlier attempt may be staged there.
-    staged: bool,
-    /// Where its changes are until they are committed.
-    staging: PathBuf,
 }
 
 impl ServerSource {
@@ -88,12 +72,7 @@ impl ServerSource {
     /// Fails as the server says when there is no such repo or ref. `None`
     /// stands for the head of `master`, which need not be there yet.
     pub async fn check(&self, repo: &Repo, reference: Option<&Ref>) -> Result<(), Status> {
-        let known = pfs_v2::Repo {
-            name: repo.name.to_string(),
-            r#type: repo.kind.as_str().to_owned(),
-            project: Some(pfs_v2::Project { name: repo.project.to_string() }),
-        };
-        let request = pfs_v2::InspectRepoRequest { repo: Some(known) };
+        let request = pfs_v2::InspectRepoRequest { repo: Some(wire::named(repo)) };
         self.client.pfs().inspect_repo(request).await?;
         let Some(reference) = reference else { return Ok(()) };
         let request = v1::ResolveRefRequest {
@@ -107,69 +86,6 @@ impl ServerSource {
     /// No transaction is to be opened after the next commit.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
-    }
-
-    async fn open(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
-        let Begin { id, branch, upon, staging } = begin;
-        let base = |commit: Option<CommitId>| commit.map(|id| id.as_bytes().to_vec());
-        let request = v1::OpenTransactionRequest {
-            repo: Some(wire::repo(&branch.repo)),
-            branch: branch.name.to_string(),
-            lease_seconds: LEASE,
-            owner: self.owner.clone(),
-            id: id.as_bytes().to_vec(),
-            staging: staging.display().to_string(),
-            base: match upon {
-                Upon::Newest => None,
-                Upon::Base(commit) => Some(base(commit).unwrap_or_default()),
-            },
-        };
-        let info = self.client.native().open_transaction(request).await;
-        let base = wire::base(&info.map_err(|status| failed(&status))?.into_inner())?;
-        self.behind().insert(id, Behind { staged: false, staging: staging.to_owned() });
-        Ok(base)
-    }
-
-    /// Keeps a transaction alive, from another base if one is given.
-    async fn renew(
-        &self,
-        id: TransactionId,
-        base: Option<CommitId>,
-    ) -> Result<v1::TransactionInfo, Status> {
-        let request = v1::RenewTransactionRequest {
-            id: id.as_bytes().to_vec(),
-            lease_seconds: LEASE,
-            base: base.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-        };
-        Ok(self.client.native().renew_transaction(request).await?.into_inner())
-    }
-
-    async fn abort(&self, id: TransactionId, reason: &str) -> Result<(), Status> {
-        let (id, reason) = (id.as_bytes().to_vec(), reason.to_owned());
-        let request = v1::AbortTransactionRequest { id, reason };
-        self.client.native().abort_transaction(request).await.map(drop)
-    }
-
-    fn behind(&self) -> MutexGuard<'_, HashMap<TransactionId, Behind>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Renews the leases of open transactions while the source lives.
-    fn keep_alive(self: &Arc<Self>) {
-        let source = Arc::downgrade(self);
-        tokio::spawn(async move {
-            let mut timer = tokio::time::interval(Duration::from_secs(u64::from(LEASE) / 3));
-            loop {
-                timer.tick().await;
-                let Some(source) = source.upgrade() else { return };
-                let open: Vec<TransactionId> = source.behind().keys().copied().collect();
-                for id in open {
-                    if let Err(status) = source.renew(id, None).await {
-                        tracing::debug!(%status, "a transaction was not renewed");
-                    }
-                }
-            }
-        });
     }
 
     /// Watches the heads of `branch` in every repo, once.
@@ -244,72 +160,16 @@ impl ServerSource {
     }
 
     async fn exists(&self, repo: &Repo) -> Result<bool, VfsError> {
-        let repo = pfs_v2::Repo {
-            name: repo.name.to_string(),
-            r#type: repo.kind.as_str().to_owned(),
-            project: Some(pfs_v2::Project { name: repo.project.to_string() }),
-        };
-        let request = pfs_v2::InspectRepoRequest { repo: Some(repo) };
+        let request = pfs_v2::InspectRepoRequest { repo: Some(wire::named(repo)) };
         match self.client.pfs().inspect_repo(request).await {
             Ok(_) => Ok(true),
             Err(status) if status.code() == Code::NotFound => Ok(false),
             Err(status) => Err(failed(&status)),
         }
     }
-
-    /// Sends `edits` to be staged, each batch after its content is durable.
-    async fn stage(
-        &self,
-        id: TransactionId,
-        mut edits: Edits<'_>,
-        writer: &PackWriter,
-    ) -> Result<(), VfsError> {
-        let (send, receive) = mpsc::channel(2);
-        let mut native = self.client.native();
-        let call = native.stage_transaction(ReceiverStream::new(receive));
-        let feed = async move {
-            let mut batch = wire::Batch::new(id);
-            while let Some(edit) = edits.next().await {
-                let (path, edit) = edit?;
-                batch.push(&path, edit);
-                if batch.weight() >= BATCH {
-                    writer.flush().await?;
-                    // A closed channel shows in the answer of the call.
-                    drop(send.send(batch.take()).await);
-                }
-            }
-            writer.flush().await?;
-            drop(send.send(batch.complete()).await);
-            Ok::<_, VfsError>(())
-        };
-        let (answer, fed) = tokio::join!(call, feed);
-        fed?;
-        answer.map(drop).map_err(|status| not_committed(&status))
-    }
-
-    /// Takes back what an earlier attempt has staged.
-    async fn unstage(&self, id: TransactionId, empty: bool) -> Result<(), VfsError> {
-        let mut batch = wire::Batch::new(id);
-        batch.reset(empty);
-        let edits = futures::stream::iter([batch.take()]);
-        self.client
-            .native()
-            .stage_transaction(edits)
-            .await
-            .map(drop)
-            .map_err(|status| failed(&status))
-    }
 }
 
-/// Why a commit failed: all that it needs was there before.
-fn not_committed(status: &Status) -> VfsError {
-    match status.code() {
-        Code::NotFound => VfsError::Gone(status.message().to_owned()),
-        _ => failed(status),
-    }
-}
-
-fn failed(status: &Status) -> VfsError {
+pub(super) fn failed(status: &Status) -> VfsError {
     let text = status.message().to_owned();
     match status.code() {
         Code::NotFound => VfsError::NotFound,
@@ -328,6 +188,13 @@ pub struct Following(pub Arc<ServerSource>);
 impl Source for Following {
     fn identity(&self) -> &str {
         &self.0.identity
+    }
+
+    async fn place(&self, repo: &Repo) -> Result<String, VfsError> {
+        let request = pfs_v2::InspectRepoRequest { repo: Some(wire::named(repo)) };
+        let found = self.0.client.pfs().inspect_repo(request).await;
+        let created = found.map_err(|status| failed(&status))?.into_inner().created;
+        Ok(wire::repo_place(&self.0.identity, created.unwrap_or_default()))
     }
 
     async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
@@ -382,67 +249,47 @@ impl Source for Following {
         message: &str,
     ) -> Result<Published, VfsError> {
         let (source, id) = (&self.0, transaction.id);
-        // A server that is being started again is worth waiting for.
-        patiently(|| self.fate(id)).await?;
+        // Whoever goes on has heard what became of the one before.
+        source.behind().retain(|_, behind| {
+            behind.published.as_ref().is_none_or(|published| published.transaction != id)
+        });
         let behind = source.behind().get(&id).cloned();
         let behind = behind.ok_or_else(|| VfsError::Gone(format!("transaction {id} is over")))?;
-        if behind.staged {
-            source.unstage(id, transaction.is_empty_base()).await?;
+        if let Some(published) = behind.published {
+            return Ok(published);
         }
-        source.behind().insert(id, Behind { staged: true, ..behind.clone() });
-        source.stage(id, edits, writer).await?;
-        let mut batch = wire::Batch::new(id);
-        batch.message(message, transaction.replaces);
-        let edits = futures::stream::iter([batch.take()]);
-        let info = source.client.native().commit_transaction(edits).await;
-        let info = info.map_err(|status| not_committed(&status))?.into_inner();
-        match info.state() {
-            v1::TransactionState::Committed => {}
-            v1::TransactionState::Conflict => return Err(VfsError::Conflict(info.reason)),
-            v1::TransactionState::Unknown
-            | v1::TransactionState::Open
-            | v1::TransactionState::Sealing
-            | v1::TransactionState::Sealed
-            | v1::TransactionState::Aborted
-            | v1::TransactionState::Orphaned => {
-                let state = info.state().as_str_name();
-                return Err(VfsError::Unavailable(format!("not committed: {state}")));
+        let message = match behind.told {
+            Some(told) => told,
+            None => {
+                source.stage_all(transaction, behind.staged, edits, writer).await?;
+                source.change_behind(id, |behind| behind.told = Some(message.to_owned()));
+                message.to_owned()
             }
+        };
+        let commit = source.settle(id, (&message, transaction.replaces)).await?;
+        let next = (behind.next, &*behind.staging);
+        let published = self.after(transaction, commit, next).await?;
+        if published.transaction != id {
+            source.track(published.transaction, &behind.staging, false);
         }
-        source.behind().remove(&id);
-        let commit = wire::commit(&info.commit)?;
-        let head = self.resolve(&transaction.branch.repo, Some(&Ref::commit(commit))).await?;
-        let head = head.ok_or(VfsError::NotFound)?;
-        if source.closing.load(Ordering::Acquire) {
-            return Ok(Published { commit, head, transaction: id });
-        }
-        let next = source.clock.transaction_id();
-        let (branch, staging) = (&transaction.branch, &*behind.staging);
-        let base = source.open(Begin { id: next, branch, upon: Upon::Newest, staging }).await?;
-        Ok(Published { commit, head: base.unwrap_or(head), transaction: next })
+        source.change_behind(id, |behind| behind.published = Some(published.clone()));
+        Ok(published)
     }
 
     async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
         self.0.follow(&begin.branch.name);
-        self.0.open(begin).await
+        self.0.begin(begin).await
     }
 
     async fn adopt(&self, transaction: &Started, staging: &Path) -> Result<(), VfsError> {
-        let id = transaction.id;
-        let info = self.0.renew(id, None).await.map_err(|status| failed(&status))?;
-        if wire::base(&info)?.map(|base| base.commit) != transaction.base {
-            let what = format!("the server has transaction {id} relative to another commit");
-            return Err(VfsError::Damaged(what));
-        }
+        self.0.adopt(transaction, staging).await?;
         self.0.follow(&transaction.branch.name);
-        self.0.behind().insert(id, Behind { staged: true, staging: staging.to_owned() });
         Ok(())
     }
 
     async fn fate(&self, transaction: TransactionId) -> Result<Fate, VfsError> {
-        let request = v1::InspectTransactionRequest { id: transaction.as_bytes().to_vec() };
-        let info = match self.0.client.native().inspect_transaction(request).await {
-            Ok(info) => info.into_inner(),
+        let info = match self.0.inspect(transaction).await {
+            Ok(info) => info,
             Err(status) if status.code() == Code::NotFound => return Ok(Fate::Unknown),
             Err(status) => return Err(failed(&status)),
         };
@@ -466,14 +313,35 @@ impl Source for Following {
     }
 
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError> {
-        self.0.behind().remove(&transaction.id);
-        match self.0.abort(transaction.id, reason).await {
-            Ok(()) => Ok(()),
-            // It is over already, or its repo is.
-            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
-                Ok(())
-            }
-            Err(status) => Err(failed(&status)),
+        self.0.abandon(transaction.id, reason).await
+    }
+}
+
+impl Following {
+    /// What follows the commit of `transaction`: the transaction `next`, upon
+    /// the head, unless the source is closing.
+    async fn after(
+        &self,
+        transaction: &Started,
+        commit: CommitId,
+        (next, staging): (TransactionId, &Path),
+    ) -> Result<Published, VfsError> {
+        let unsettled = |error| VfsError::Unsettled(format!("published as {commit}, but: {error}"));
+        let repo = &transaction.branch.repo;
+        let found = match self.resolve(repo, Some(&Ref::commit(commit))).await {
+            Ok(found) => found,
+            Err(VfsError::NotFound) => None,
+            Err(error) => return Err(unsettled(error)),
+        };
+        let gone = || VfsError::Conflict(format!("published as {commit}, which is gone again"));
+        let commit = found.ok_or_else(gone)?;
+        if self.0.closing.load(Ordering::Acquire) {
+            return Ok(Published { head: commit.clone(), commit, transaction: transaction.id });
         }
+        let branch = &transaction.branch;
+        let begin = Begin { id: next, branch, upon: Upon::Newest, staging };
+        let head = self.0.open(begin).await.map_err(unsettled)?;
+        let head = head.unwrap_or_else(|| commit.clone());
+        Ok(Published { commit, head, transaction: next })
     }
 }

@@ -25,7 +25,7 @@ fn repos_are_read_in_every_form() {
     };
     assert_eq!(one("images"), "images [] false");
     assert_eq!(one("images@dev+w"), "images [dev] true");
-    assert_eq!(one("vision/images@dev^"), "vision/images [dev~1] false");
+    assert_eq!(one("vision/images@dev^"), "vision/images [dev^] false");
     let id = "7f0f3c3a5ae14b0c9b4bd38a2d4b2f11";
     assert_eq!(one(&format!("images@master={id}")), format!("images [{id}] false"));
     assert!(parse(&format!("images@{id}+w")).unwrap_err().message.contains("no branch"));

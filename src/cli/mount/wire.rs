@@ -1,6 +1,6 @@
 //! Messages of `pfs.v1` from and to what a mount works with.
 
-use crate::api::proto::pfs_v1 as v1;
+use crate::api::proto::{pfs_v1 as v1, pfs_v2};
 use crate::chunk::{ChunkRef, Content};
 use crate::model::{CommitId, ProjectName, Repo, RepoKind, Timestamp, TransactionId, TreePath};
 use crate::tree::{Edit, Entry, EntryKind, Root};
@@ -180,4 +180,21 @@ fn place(chunk: &ChunkRef) -> v1::ChunkRef {
         stored: chunk.stored,
         len: chunk.len,
     }
+}
+
+/// A repo as the calls of Pachyderm name it.
+pub fn named(repo: &Repo) -> pfs_v2::Repo {
+    pfs_v2::Repo {
+        name: repo.name.to_string(),
+        r#type: repo.kind.as_str().to_owned(),
+        project: Some(pfs_v2::Project { name: repo.project.to_string() }),
+    }
+}
+
+/// Names a repo by its server and when it was made.
+pub fn repo_place(server: &str, created: prost_types::Timestamp) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(server.as_bytes());
+    hasher.update(&created.seconds.to_le_bytes()).update(&created.nanos.to_le_bytes());
+    hasher.finalize().to_hex().to_string()
 }

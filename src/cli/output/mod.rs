@@ -15,10 +15,10 @@ pub use age::{ago, span};
 pub use field::Fields;
 pub use json::{Encoding, Format, flat, rfc3339};
 pub use progress::bytes_bar;
-pub use sink::Sink;
+pub use sink::{Named, STDOUT, Sink};
 pub use size::{parse_size, size};
 pub use state::mood;
-pub use table::{Cell, Table};
+pub use table::{Cell, Table, spelled};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,40 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 
+/// A writer whose failures say what could not be written.
+pub struct Named<W> {
+    name: String,
+    out: W,
+}
+
+impl<W> Named<W> {
+    /// `out`, which messages call `name`.
+    pub fn new(name: impl Into<String>, out: W) -> Self {
+        Self { name: name.into(), out }
+    }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            // The writer is called again.
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, format!("cannot write {}: {error}", self.name)),
+        }
+    }
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| self.failed(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().map_err(|error| self.failed(error))
+    }
+}
+
+/// What standard output is called in messages.
+pub const STDOUT: &str = "standard output";
+
 /// Buffered output that knows whether to paint.
 pub struct Sink {
     out: Box<dyn Write + Send>,
@@ -27,7 +61,8 @@ impl Sink {
         let stdout = io::stdout();
         let paint = !no_color && AutoStream::choice(&stdout) != ColorChoice::Never;
         let terminal = stdout.is_terminal();
-        Self { out: Box::new(BufWriter::with_capacity(64 << 10, stdout)), paint, terminal }
+        let out = BufWriter::with_capacity(64 << 10, Named::new(STDOUT, stdout));
+        Self { out: Box::new(out), paint, terminal }
     }
 
     /// Any writer, painted as asked.

@@ -42,9 +42,21 @@ impl Cell {
 }
 
 impl From<String> for Cell {
+    /// A cell stays on its line: control characters are spelled out.
     fn from(text: String) -> Self {
+        let text = if text.contains(char::is_control) { spelled(&text) } else { text };
         Self { text, style: Style::new(), tail: String::new() }
     }
+}
+
+/// Text with its control characters spelled out, as in `\n`.
+#[must_use]
+pub fn spelled(text: &str) -> String {
+    let spell = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(spell).collect()
 }
 
 impl From<&str> for Cell {
@@ -66,6 +78,8 @@ pub struct Table {
     floor: Vec<usize>,
     repeat: bool,
     begun: bool,
+    /// Lines since the last header.
+    since: usize,
 }
 
 impl Table {
@@ -79,6 +93,7 @@ impl Table {
             floor: vec![0; header.len()],
             repeat: false,
             begun: false,
+            since: 0,
         }
     }
 
@@ -99,7 +114,7 @@ impl Table {
     /// Adds a row, and writes out a page when one is full.
     pub fn row(&mut self, sink: &mut Sink, cells: Vec<Cell>) -> io::Result<()> {
         self.rows.push(cells);
-        match self.rows.len() + 1 >= PAGE {
+        match self.since + self.rows.len() + 1 >= PAGE {
             true => self.page(sink),
             false => Ok(()),
         }
@@ -122,7 +137,8 @@ impl Table {
     }
 
     fn page(&mut self, sink: &mut Sink) -> io::Result<()> {
-        let header = (self.repeat || !self.begun).then_some(&self.header);
+        let due = !self.begun || (self.repeat && self.since == 0);
+        let header = due.then_some(&self.header);
         self.begun = true;
         for row in header.into_iter().chain(&self.rows) {
             for (floor, cell) in self.floor.iter_mut().zip(row) {
@@ -132,8 +148,12 @@ impl Table {
         for row in header.into_iter().chain(&self.rows) {
             line(sink, row, &self.floor)?;
         }
-        if self.repeat {
-            self.floor.fill(0);
+        self.since += self.rows.len();
+        if self.since + 1 >= PAGE {
+            self.since = 0;
+            if self.repeat {
+                self.floor.fill(0);
+            }
         }
         self.rows.clear();
         Ok(())

@@ -137,6 +137,46 @@ fn the_header_comes_again_every_fifty_lines_where_wanted() {
 }
 
 #[test]
+fn rows_that_come_one_by_one_have_one_header() {
+    let text = printed(false, |sink| {
+        let mut table = Table::new(&["N"]).repeat_header(true);
+        for n in 0..60 {
+            table.row(sink, vec![n.to_string().into()])?;
+            table.flush(sink)?;
+        }
+        table.finish(sink)
+    });
+    let headers = text.lines().enumerate().filter(|(_, line)| *line == "N").map(|(at, _)| at);
+    assert_eq!(headers.collect::<Vec<_>>(), [0, 50]);
+}
+
+#[test]
+fn a_cell_stays_on_its_line() {
+    let text = printed(false, |sink| {
+        let mut table = Table::new(&["NAME", "SIZE"]);
+        table.row(sink, vec!["/a\nb\tc\u{1b}[31m".into(), "1B".into()])?;
+        table.finish(sink)
+    });
+    assert_eq!(text, "NAME               SIZE\n/a\\nb\\tc\\u{1b}[31m 1B\n");
+}
+
+#[test]
+fn a_failed_write_says_what_was_written() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let error = Named::new("a.txt", Full).write_all(b"x").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(error.to_string().starts_with("cannot write a.txt: "), "{error}");
+}
+
+#[test]
 fn colour_is_only_there_when_asked_for() {
     let state =
         |paint| printed(paint, |sink| Fields::new(sink).state("State", "failure").map(|_| ()));

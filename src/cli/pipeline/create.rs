@@ -4,15 +4,17 @@ use std::io;
 
 use serde_json::{Value, json};
 
+use crate::api::client::Status;
+use crate::api::proto::transaction_v2::{DeleteTransactionRequest, StartTransactionRequest};
 use crate::cli::file::{fetch_text, is_url};
 use crate::cli::prelude::*;
-use crate::model::ProjectName;
+use crate::model::{CommitId, ProjectName};
 use crate::pipeline::spec::{Parsed, parse};
 
 /// Create pipelines from their specs
 ///
-/// A file may hold several specs, as JSON or YAML. All are read before the
-/// first pipeline is created.
+/// A file may hold several specs, as JSON or YAML. All are checked before the
+/// first pipeline is created: when one is refused none is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pfs create pipeline -f train.json
@@ -87,23 +89,90 @@ impl SpecArgs {
         }
         let mut specs = Vec::new();
         for file in &self.files {
-            specs.extend(read(cx, file).await?);
+            let name = called(file);
+            let asked = |parsed| Asked::new(name, parsed, update, reprocess);
+            specs.extend(read(cx, file).await?.into_iter().map(asked));
         }
-        for Parsed { spec, written, .. } in specs {
-            let update = update || spec.update;
-            let request = pps::CreatePipelineV2Request {
-                create_pipeline_request_json: within(written, &spec.project).to_string(),
-                dry_run: self.dry_run,
-                update,
-                reprocess: update && (reprocess || spec.reprocess),
-            };
-            let answer = cx.client().await?.pps().create_pipeline_v2(request).await?.into_inner();
+        // In a transaction under way each sees those before it anyway.
+        if let ([_, _, ..], None) = (specs.as_slice(), cx.config().transaction) {
+            let effective = rehearsed(cx, &specs).await?;
             if self.dry_run {
-                cx.say(&answer.effective_create_pipeline_request_json)?;
+                return effective.iter().try_for_each(|spec| cx.say(spec));
             }
         }
-        Ok(())
+        one_by_one(cx, &specs, self.dry_run).await
     }
+}
+
+/// A pipeline that is asked for, and where its spec is.
+#[derive(Debug)]
+pub struct Asked {
+    place: String,
+    request: pps::CreatePipelineV2Request,
+}
+
+impl Asked {
+    /// By a spec in `file`.
+    #[must_use]
+    pub fn new(file: &str, parsed: Parsed, update: bool, reprocess: bool) -> Self {
+        let Parsed { spec, at, written, .. } = parsed;
+        let update = update || spec.update;
+        let request = pps::CreatePipelineV2Request {
+            create_pipeline_request_json: within(written, &spec.project).to_string(),
+            dry_run: false,
+            update,
+            reprocess: update && (reprocess || spec.reprocess),
+        };
+        Self { place: format!("{file}:{at}: pipeline {}", spec.name), request }
+    }
+
+    /// A refusal with its place.
+    fn refused(&self, status: Status) -> Failure {
+        Failure::from(status).context(&self.place)
+    }
+}
+
+/// Creates or updates one pipeline after the other, or only checks them.
+pub async fn one_by_one(cx: &Context, specs: &[Asked], dry_run: bool) -> Outcome {
+    for asked in specs {
+        let request = pps::CreatePipelineV2Request { dry_run, ..asked.request.clone() };
+        let answer = cx.client().await?.pps().create_pipeline_v2(request).await;
+        let answer = answer.map_err(|status| asked.refused(status))?.into_inner();
+        if dry_run {
+            cx.say(&answer.effective_create_pipeline_request_json)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks pipelines each of which may read what those before it write: within
+/// a transaction that is then given up. Answers what would be used.
+async fn rehearsed(cx: &Context, specs: &[Asked]) -> Outcome<Vec<String>> {
+    let client = cx.client().await?;
+    let mut transactions = client.transactions();
+    let started = transactions.start_transaction(StartTransactionRequest {}).await?;
+    let transaction = started.into_inner();
+    let id: CommitId = transaction.id.parse().map_err(|error| Failure::new(format!("{error}")))?;
+    let mut pps = client.clone().within(id).pps();
+    let (mut effective, mut refused) = (Vec::with_capacity(specs.len()), None);
+    for asked in specs {
+        match pps.create_pipeline_v2(asked.request.clone()).await {
+            Ok(answer) => {
+                effective.push(answer.into_inner().effective_create_pipeline_request_json);
+            }
+            Err(status) => {
+                refused = Some(asked.refused(status));
+                break;
+            }
+        }
+    }
+    let forgotten = DeleteTransactionRequest { transaction: Some(transaction) };
+    transactions.delete_transaction(forgotten).await?;
+    refused.map_or(Ok(effective), Err)
+}
+
+fn called(file: &str) -> &str {
+    if file == "-" { "standard input" } else { file }
 }
 
 /// The spec as it was written, and the project where it names none.
@@ -123,8 +192,7 @@ pub async fn read(cx: &Context, file: &str) -> Outcome<Vec<Parsed>> {
         _ => std::fs::read_to_string(file)
             .map_err(|error| Failure::new(format!("cannot read {file}: {error}")))?,
     };
-    let name = if file == "-" { "standard input" } else { file };
-    specs(cx, name, &text)
+    specs(cx, called(file), &text)
 }
 
 /// The specs in `text`.

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
-use super::create::{specs, within};
+use super::create::{Asked, one_by_one, specs};
 use super::extract::spec_text;
 use crate::cli::output::Encoding;
 use crate::cli::prelude::*;
-use crate::pipeline::spec::Parsed;
 
 /// Change the spec of a pipeline in an editor
 #[derive(Debug, clap::Args)]
@@ -42,16 +41,12 @@ impl Args {
             return Ok(());
         }
         let edited = specs(cx, &file.path.display().to_string(), &after);
-        for Parsed { spec, written, .. } in edited.map_err(|failure| file.keep(failure))? {
-            let request = pps::CreatePipelineV2Request {
-                create_pipeline_request_json: within(written, &spec.project).to_string(),
-                dry_run: false,
-                update: true,
-                reprocess: self.reprocess,
-            };
-            let done = cx.client().await?.pps().create_pipeline_v2(request).await;
-            done.map_err(|status| file.keep(status.into()))?;
-        }
+        let name = file.path.display().to_string();
+        let asked = |parsed| Asked::new(&name, parsed, true, self.reprocess);
+        let edited = edited.map_err(|failure| file.keep(failure))?;
+        let edited: Vec<_> = edited.into_iter().map(asked).collect();
+        let done = one_by_one(cx, &edited, false).await;
+        done.map_err(|failure| file.keep(failure))?;
         file.discard();
         Ok(())
     }

@@ -35,6 +35,7 @@ pub struct Args {
 impl Args {
     /// Prints a line per pipeline.
     pub async fn run(self, cx: &Context) -> Outcome {
+        show::check_states(&self.state, show::pipeline_states())?;
         let request = pps::ListPipelineRequest {
             pipeline: self.name.as_deref().map(|name| named(cx, name)).transpose()?,
             history: history(&self.history)?,

@@ -36,8 +36,13 @@ impl Args {
             client.delete_repos(request).await?;
             return Ok(());
         };
-        let request = pfs::DeleteRepoRequest { repo: Some(cx.repo(&name)?), force: self.force };
-        client.delete_repo(request).await?;
-        Ok(())
+        let repo = cx.repo(&name)?;
+        let request = pfs::DeleteRepoRequest { repo: Some(repo.clone()), force: self.force };
+        if client.delete_repo(request).await?.into_inner().deleted {
+            return Ok(());
+        }
+        // Nothing was there to delete; the refusal to show it says so in full.
+        client.inspect_repo(pfs::InspectRepoRequest { repo: Some(repo) }).await?;
+        Err(Failure::new(format!("repo {name} was not deleted")).hint("try again"))
     }
 }

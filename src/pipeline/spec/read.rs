@@ -15,6 +15,8 @@ use crate::model::{BranchName, PipelineName, ProjectName};
 pub struct Parsed {
     /// The spec.
     pub spec: PipelineSpec,
+    /// Where it starts.
+    pub at: Position,
     /// Fields that have no effect, and the like.
     pub notices: Vec<Notice>,
     /// The spec as it was written, without what it was laid over.
@@ -128,7 +130,7 @@ fn read(node: &Node, project: &ProjectName) -> Result<Parsed, ReadError> {
     spec.inert = inert::take(&mut fields, inert::OF_PIPELINE, &mut notices)?;
     fields.finish()?;
     notices.sort_by_key(|notice| notice.at);
-    Ok(Parsed { spec, notices, written: Json::Null })
+    Ok(Parsed { spec, at: node.at, notices, written: Json::Null })
 }
 
 fn pipeline(

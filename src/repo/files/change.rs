@@ -141,7 +141,11 @@ impl Repos {
             // A name that is no branch may be the beginning of a commit's id.
             match self.resolve(&branch.repo, &Ref::branch(branch.name.clone())).await {
                 Ok(row) => return self.change_commit(row).await,
-                Err(RepoError::NotFound { .. } | RepoError::NoHead { .. }) => {}
+                Err(
+                    RepoError::NotFound { .. }
+                    | RepoError::NoHead { .. }
+                    | RepoError::TooShort { .. },
+                ) => {}
                 Err(error) => return Err(error),
             }
         }

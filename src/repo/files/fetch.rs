@@ -36,7 +36,8 @@ pub fn file_name_of_url(url: &str) -> Option<String> {
 
 fn failed(url: &str, why: impl std::fmt::Display) -> RepoError {
     let remedy = Some("check the URL, and that the server (not the client) can reach it");
-    RepoError::Refused { what: format!("cannot fetch {url}: {why}"), remedy }
+    let what = format!("cannot fetch {url}: {why}");
+    RepoError::Refused { what, remedy: remedy.map(Into::into) }
 }
 
 impl FileChanges {
@@ -103,7 +104,8 @@ impl FileChanges {
         }
         let mut found = store.list(key);
         let mut none = true;
-        while let Some(object) = found.try_next().await? {
+        let unlisted = |e| failed(&format!("{store}/{key}"), e);
+        while let Some(object) = found.try_next().await.map_err(unlisted)? {
             let below = object.key.strip_prefix(key).unwrap_or(&object.key);
             // Markers of empty directories, as some tools write them.
             if below.ends_with('/') || below.is_empty() {
@@ -126,19 +128,20 @@ impl FileChanges {
         path: &TreePath,
         how: Fetch,
     ) -> Result<()> {
-        let size = store.head(key).await?;
+        let failed = |why: &dyn std::fmt::Display| failed(&format!("{store}/{key}"), why);
+        let size = store.head(key).await.map_err(|e| failed(&e))?;
         self.start(path, how).await?;
         let starts = (0..size).step_by(PIECE as usize);
         let reads = starts.map(|at| store.get_range(key, at..size.min(at + PIECE)));
         let mut pieces = futures::stream::iter(reads).buffered(2);
         let mut read = 0;
-        while let Some(bytes) = pieces.try_next().await? {
+        while let Some(bytes) = pieces.try_next().await.map_err(|e| failed(&e))? {
             read += bytes.len() as u64;
             self.write(path, bytes).await?;
         }
         match read == size {
             true => Ok(()),
-            false => Err(failed(&format!("{store}/{key}"), "it changed while it was read")),
+            false => Err(failed(&"it changed while it was read")),
         }
     }
 }

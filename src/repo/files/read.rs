@@ -147,7 +147,10 @@ impl Repos {
             EntryKind::Symlink(target) => Content::Inline(Bytes::from(target.clone())),
             EntryKind::Dir => {
                 let what = format!("{} is a directory", path.absolute());
-                return Err(RepoError::refused(what, "get it recursively, or name a file in it"));
+                return Err(RepoError::refused(
+                    what,
+                    "get it recursively with -r and -o DIR, or name a file in it",
+                ));
             }
         };
         Ok((found, self.stream_content(&content, range)))

@@ -62,6 +62,15 @@ impl Repos {
         Ok(summary)
     }
 
+    /// Whether the catalog is empty though the store holds commits.
+    pub(super) async fn is_rebuildable(&self) -> Result<bool> {
+        if !self.catalog.repos(None).await?.is_empty() {
+            return Ok(false);
+        }
+        let mut objects = self.store().list(object::ALL);
+        Ok(objects.try_next().await?.is_some())
+    }
+
     async fn read_links(
         &self,
         summary: &mut RebuildSummary,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::TransactionView;
-use super::node::{Body, Data, Dir, Node, NodeId};
+use super::node::{Body, Data, Dir, Node, NodeId, Override};
 use super::staged::Staged;
 use super::state::State;
 use crate::chunk::Content;
@@ -103,46 +103,77 @@ impl TransactionView {
     pub fn changes(&self) -> Result<Vec<Change>, VfsError> {
         let state = self.lock();
         let mut changes = Vec::new();
-        collect(&state, NodeId::ROOT, &TreePath::root(), &mut changes)?;
+        let mut paths = vec![TreePath::root()];
+        visit(&state, |depth, name, over, what| {
+            paths.truncate(depth + 1);
+            let above = &paths[depth];
+            let path = above.join(name).map_err(|_| too_long(above, name))?;
+            paths.push(path.clone());
+            changes.extend(what.map(|(hides, what)| Change {
+                path,
+                hides: hides && over.hides,
+                what,
+            }));
+            Ok(())
+        })?;
         Ok(changes)
+    }
+
+    /// How many paths differ from the base.
+    pub fn change_count(&self) -> Result<usize, VfsError> {
+        let mut count = 0;
+        visit(&self.lock(), |_, _, _, what| {
+            count += usize::from(what.is_some());
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     /// Whether anything differs from the base.
     pub fn is_changed(&self) -> Result<bool, VfsError> {
-        Ok(!self.changes()?.is_empty())
+        Ok(self.change_count()? > 0)
     }
 }
 
-fn collect(
+fn too_long(above: &TreePath, name: &str) -> VfsError {
+    let above = above.absolute();
+    VfsError::Damaged(format!("{above}/{name} is longer than a path may be: rename what it is in"))
+}
+
+/// Passes every override to `seen`, in directory order, with how many
+/// directories it lies in and, where it is a change, whether that may hide
+/// what the base has.
+fn visit(
     state: &State,
-    id: NodeId,
-    path: &TreePath,
-    changes: &mut Vec<Change>,
+    mut seen: impl FnMut(usize, &Arc<str>, &Override, Option<(bool, What)>) -> Result<(), VfsError>,
 ) -> Result<(), VfsError> {
-    let dir = state.dir(id)?;
-    for (name, over) in &dir.overrides {
-        let path = path.join(name)?;
-        let hides = over.hides;
+    let root = state.dir(NodeId::ROOT)?;
+    let mut open = vec![(root, root.overrides.iter())];
+    while let Some((dir, rest)) = open.last_mut() {
+        let Some((name, over)) = rest.next() else {
+            open.pop();
+            continue;
+        };
+        let dir = *dir;
+        let depth = open.len() - 1;
         let Some(child) = over.node else {
-            changes.push(Change { path, hides, what: What::Gone });
+            seen(depth, name, over, Some((true, What::Gone)))?;
             continue;
         };
         let node = state.node(child)?;
-        let in_place = node.origin.is_some() && node.origin == expected(dir, name)?;
-        if let Some(what) = what(node, in_place) {
-            let hides = hides && !in_place;
-            changes.push(Change { path: path.clone(), hides, what });
-        }
-        if node.is_dir() {
-            collect(state, child, &path, changes)?;
+        let in_place = node.origin.is_some() && node.origin == expected(dir, name);
+        seen(depth, name, over, what(node, in_place).map(|what| (!in_place, what)))?;
+        if let Body::Dir(dir) = &node.body {
+            open.push((dir, dir.overrides.iter()));
         }
     }
     Ok(())
 }
 
 /// Where in the base an unmoved `name` of `dir` comes from.
-fn expected(dir: &Dir, name: &str) -> Result<Option<TreePath>, VfsError> {
-    Ok(dir.base.as_ref().map(|base| base.join(name)).transpose()?)
+fn expected(dir: &Dir, name: &str) -> Option<TreePath> {
+    // Where a directory was moved from its names may not fit.
+    dir.base.as_ref()?.join(name).ok()
 }
 
 fn what(node: &Node, in_place: bool) -> Option<What> {

@@ -1,18 +1,18 @@
 //! The end of a transaction, or of a stretch of it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use super::directory::{self, write_started};
+use super::directory;
 use super::node::{Body, Data};
-use super::recover::restart;
-use super::state::State;
-use super::{NodeId, Refreshed, Seal, Standing, Started, TransactionView};
-use crate::model::{CommitId, Ref, TransactionId};
-use crate::tree::Tree;
+use super::noted::restart;
+use super::{NodeId, Seal, Standing, Started, TransactionView};
+use crate::chunk::Content;
+use crate::model::{CommitId, Ref};
+use crate::tree::{EntryKind, Tree};
 use crate::vfs::VfsError;
-use crate::vfs::source::{Published, Resolved, Source};
+use crate::vfs::source::{Published, Source};
 
 /// What comes after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,119 +36,178 @@ impl TransactionView {
         let state = self.lock();
         match &state.standing {
             Standing::Open => ("OPEN", String::new()),
+            Standing::Unsettled(reason) => ("SEALED", reason.clone()),
             Standing::Conflict(reason) => ("CONFLICT", reason.clone()),
+            Standing::Aborted(reason) => ("ABORTED", reason.clone()),
         }
     }
 
     /// Publishes everything changed so far as one commit; answers `None` when
     /// there is nothing to publish. Writers wait.
     ///
-    /// On any error the transaction stays as it was; after a conflict it
-    /// takes no more changes, but may be committed again or given up.
+    /// After a conflict the transaction takes no more changes, but may be
+    /// committed again or given up. After [`VfsError::Unsettled`] the changes
+    /// may be published: it takes no more until committing again, which
+    /// publishes nothing twice, has told. On any other error it stays as it was.
     pub async fn commit(
         &self,
         source: &dyn Source,
         message: &str,
         then: Then,
     ) -> Result<Option<CommitId>, VfsError> {
-        Ok(self.commit_and_tell(source, message, then).await?.0)
-    }
-
-    /// The same; also answers the names that others have changed.
-    pub(in crate::vfs) async fn commit_and_tell(
-        &self,
-        source: &dyn Source,
-        message: &str,
-        then: Then,
-    ) -> Result<(Option<CommitId>, Vec<Refreshed>), VfsError> {
         let mut seal = self.seal.write().await;
-        if self.changes()?.is_empty() {
-            return Ok((None, Vec::new()));
+        if self.is_given_up() {
+            return Err(VfsError::ReadOnly);
+        }
+        if !self.lock().unrefreshed.is_empty() {
+            // Gone on from another base but for this.
+            self.refresh().await?;
+            *seal = self.settled(None);
+        }
+        if !self.is_changed()? {
+            return Ok(None);
         }
         let base = self.base();
         let writer = base.nodes().blobs().writer();
-        let published =
-            source.publish(&self.started(), self.edits(&writer), &writer, message).await;
-        match published {
-            Ok(Published { commit, head, transaction }) => {
-                let mut refreshed = Vec::new();
-                match then {
-                    Then::End => *seal = Seal::Closed,
-                    Then::GoOn => {
-                        *seal = Seal::Open;
-                        self.rebase(source, head, transaction).await?;
-                        refreshed = self.refresh(&base).await?;
-                    }
-                }
-                Ok((Some(commit), refreshed))
+        let edits = self.edits(&writer);
+        let done = match source.publish(&self.started(), edits, &writer, message).await {
+            Ok(published) => self.follow_up(source, published, then).await,
+            Err(error) => Err(error),
+        };
+        let (sealed, standing) = match (&done, then) {
+            (Ok(_), Then::GoOn) => (Seal::Open, Standing::Open),
+            (Ok(_), Then::End) => (Seal::Closed, Standing::Open),
+            (Err(VfsError::Conflict(why)), _) => (Seal::Closed, Standing::Conflict(why.clone())),
+            (Err(VfsError::Unsettled(why)), _) => {
+                (Seal::Unsettled, Standing::Unsettled(why.clone()))
             }
-            Err(error) => {
-                if let VfsError::Conflict(reason) = &error {
-                    *seal = Seal::Closed;
-                    self.lock().standing = Standing::Conflict(reason.clone());
-                }
-                Err(error)
-            }
-        }
+            // Nothing was published: what was not known before is now.
+            (Err(_), _) if *seal == Seal::Unsettled => (Seal::Open, Standing::Open),
+            (Err(_), _) => return done,
+        };
+        *seal = sealed;
+        self.lock().standing = standing;
+        done
     }
 
-    /// Moves an unchanged transaction to the head of its branch; answers the
-    /// names that differ. One with changes stays where it is.
-    pub(in crate::vfs) async fn follow(
+    /// Whether a commit may have gone through without this having been noted.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self.lock().standing, Standing::Unsettled(_))
+    }
+
+    /// Whether it was given up without another that goes on.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.lock().standing, Standing::Aborted(_))
+    }
+
+    async fn follow_up(
         &self,
         source: &dyn Source,
-    ) -> Result<Vec<Refreshed>, VfsError> {
+        published: Published,
+        then: Then,
+    ) -> Result<Option<CommitId>, VfsError> {
+        let commit = published.commit.commit;
+        match then {
+            Then::End => {}
+            // Writing on would be relative to a base that the source has left.
+            Then::GoOn => self.rebase(source, published).await.map_err(|error| {
+                VfsError::Unsettled(format!("published as {commit}, but then: {error}"))
+            })?,
+        }
+        Ok(Some(commit))
+    }
+
+    /// Moves an unchanged transaction to the head of its branch. One with
+    /// changes stays where it is.
+    pub(in crate::vfs) async fn follow(&self, source: &dyn Source) -> Result<(), VfsError> {
+        if self.lock().is_touched()? {
+            return Ok(());
+        }
         let Started { branch, base, .. } = self.started();
         let head = source.resolve(&branch.repo, Some(&Ref::branch(branch.name.clone()))).await;
         let head = match head {
             Ok(Some(head)) if Some(head.commit) != base => head,
             // A branch that is not there yet has nothing to follow.
-            Ok(_) | Err(VfsError::NotFound) => return Ok(Vec::new()),
+            Ok(_) | Err(VfsError::NotFound) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let seal = self.seal.write().await;
-        let open = *seal == Seal::Open && self.lock().standing == Standing::Open;
-        if !open || self.base_commit() != base || !self.changes()?.is_empty() {
-            return Ok(Vec::new());
+        let place = source.place(&branch.repo).await?;
+        let mut seal = self.seal.write().await;
+        if *seal != Seal::Open || self.base_commit() != base || self.lock().is_touched()? {
+            return Ok(());
         }
-        source.rebase(&self.started(), head.commit).await?;
-        let (old, id) = (self.base(), self.started().id);
-        self.rebase(source, head, id).await?;
-        self.refresh(&old).await
+        let old = self.started();
+        // What is not settled here in the end is set right by the next commit.
+        source.rebase(&old, head.commit).await?;
+        let started = Started { place, ..old.upon(old.id, Some(&head)) };
+        self.switch(&started, Vec::new(), Tree::new(source.nodes(), head.root), None)?;
+        let refreshed = self.refresh().await;
+        *seal = self.settled(refreshed.as_ref().err());
+        refreshed
     }
 
-    /// Makes `head`, which includes every change, the new base.
-    async fn rebase(
-        &self,
-        source: &dyn Source,
-        head: Resolved,
-        transaction: TransactionId,
-    ) -> Result<(), VfsError> {
-        let tree = Tree::new(source.nodes(), head.root);
-        let mut contents = Vec::new();
+    /// What holds once the base is another one, and memory has been brought up
+    /// to it or has not.
+    pub(super) fn settled(&self, failed: Option<&VfsError>) -> Seal {
+        let (seal, standing) = match failed {
+            None => (Seal::Open, Standing::Open),
+            Some(error) => {
+                let why = format!("what others have committed cannot be read: {error}");
+                (Seal::Unsettled, Standing::Unsettled(why))
+            }
+        };
+        self.lock().standing = standing;
+        seal
+    }
+
+    /// Makes the head that was published, which includes every change, the new
+    /// base. May be done again after an error.
+    async fn rebase(&self, source: &dyn Source, published: Published) -> Result<(), VfsError> {
+        let Published { commit, head, transaction } = published;
+        let committed = Tree::new(source.nodes(), commit.root);
         let staged = self.lock().staged_paths()?;
+        let mut contents = Vec::with_capacity(staged.len());
         for (id, path) in staged {
-            let entry = tree.get(&path).await?;
-            contents
-                .push((id, entry.ok_or(VfsError::Damaged(format!("{path} was not committed")))?));
+            let entry = committed.get(&path).await?.map(|entry| entry.kind);
+            let Some(EntryKind::File(content)) = entry else {
+                return Err(VfsError::Damaged(format!("{path} is not in the commit")));
+            };
+            contents.push((id, content));
         }
+        let started = self.started().upon(transaction, Some(&head));
+        self.switch(&started, contents, Tree::new(source.nodes(), head.root), Some(committed))?;
+        self.refresh().await
+    }
+
+    /// Goes on from `base` as `started` says, on disk and in memory.
+    fn switch(
+        &self,
+        started: &Started,
+        contents: Vec<(NodeId, Content)>,
+        base: Tree,
+        committed: Option<Tree>,
+    ) -> Result<(), VfsError> {
+        let dir = self.dir();
         let mut state = self.lock();
-        let mut replaced = Vec::new();
-        for (id, entry) in contents {
-            let node = state.node_mut(id)?;
-            if let (Body::File(data), crate::tree::EntryKind::File(content)) =
-                (&mut node.body, entry.kind)
+        // From here on a crash goes on from the commit.
+        state.journal = Some(restart(&dir, started)?);
+        let mut replaced = std::mem::take(&mut state.removed);
+        let old = state.base.clone();
+        for (id, content) in contents {
+            if let Body::File(data) = &mut state.node_mut(id)?.body
                 && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
             {
-                replaced.push(staged.file);
+                replaced.push(staged);
             }
         }
-        state.settle(tree)?;
-        let dir = state.staging_dir();
-        state.journal = Some(restart(&dir)?);
-        state.set_base(&dir, transaction, Some(&head))?;
-        // Only now: until here a crash would have replayed the old journal.
-        replaced.into_iter().for_each(|file| state.staging.remove(file));
+        state.settle(base)?;
+        (state.started, state.synced, state.durable_files) = (started.clone(), 0, 0);
+        state.unsynced.clear();
+        state.unrefreshed.push(old);
+        state.unrefreshed.extend(committed);
+        replaced.into_iter().for_each(|staged| staged.remove());
         Ok(())
     }
 
@@ -169,7 +228,9 @@ impl TransactionView {
     /// The transaction's directory.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.lock().staging_dir()
+        let staging = self.staging();
+        let files = staging.dir();
+        files.parent().unwrap_or(files).to_owned()
     }
 
     /// Lets go of the directory, for whoever goes on with what is in it.
@@ -182,24 +243,5 @@ impl TransactionView {
     pub fn discard(&self) -> io::Result<()> {
         let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         directory::discard(&self.dir(), lock)
-    }
-}
-
-impl State {
-    /// The transaction's directory.
-    pub(super) fn staging_dir(&self) -> PathBuf {
-        let files = self.staging.dir();
-        files.parent().unwrap_or(files).to_owned()
-    }
-
-    /// Notes what the transaction is called and relative to from now on.
-    fn set_base(
-        &mut self,
-        dir: &Path,
-        id: TransactionId,
-        base: Option<&Resolved>,
-    ) -> io::Result<()> {
-        self.started = self.started.upon(id, base);
-        write_started(dir, &self.started)
     }
 }

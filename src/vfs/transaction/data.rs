@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
+use super::holes::zero;
 use super::journal::Record;
 use super::node::{Body, Data, NodeId};
-use super::staged::{BLOCK, Staged, Under, WHOLE, zero};
+use super::staged::{BLOCK, Staged, Under, WHOLE};
 use super::{COPIES, TransactionView};
 use crate::chunk::Content;
 use crate::model::Timestamp;
@@ -77,12 +78,25 @@ impl TransactionView {
     /// file and marks what it now holds.
     async fn change(
         &self,
+        staged: &Arc<Staged>,
+        range: Range<u64>,
+        change: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), VfsError> {
+        // Before, for whoever finds in the journal what is done here; after,
+        // for whoever has synced in between.
+        self.unsynced(staged);
+        let changed = self.change_blocks(staged, range, change).await;
+        self.unsynced(staged);
+        changed
+    }
+
+    async fn change_blocks(
+        &self,
         staged: &Staged,
         range: Range<u64>,
         change: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), VfsError> {
         let file = staged.open()?;
-        staged.unsynced.store(true, Ordering::Release);
         {
             let under = staged.under.read().await;
             let covered = |block| range.start <= block * BLOCK && (block + 1) * BLOCK <= range.end;
@@ -161,6 +175,7 @@ impl TransactionView {
 
     fn commit_stage(&self, id: NodeId, staged: &Arc<Staged>, kept: u64) -> Result<(), VfsError> {
         let mut state = self.lock();
+        state.unsynced.push(Arc::clone(staged));
         if let Some(path) = state.path(id)? {
             // Recovery tells whole copies from others by their size.
             let base = if kept > WHOLE { kept } else { 0 };
@@ -178,16 +193,20 @@ impl TransactionView {
             return Err(VfsError::TooLarge);
         }
         let staged = self.stage(id, size).await?;
+        self.unsynced(&staged);
         {
             let mut under = staged.under.write().await;
+            let file = staged.open()?;
+            // Under the lock: no sync may come between the two.
+            let mut state = self.lock();
             if size < under.len {
-                self.lock().log(&Record::Clip { file: staged.file, base: size })?;
+                state.log(&Record::Clip { file: staged.file, base: size })?;
                 under.len = size;
             }
-            staged.open()?.set_len(size)?;
+            file.set_len(size)?;
             staged.size.store(size, Ordering::Release);
-            staged.unsynced.store(true, Ordering::Release);
         }
+        self.unsynced(&staged);
         self.lock().modified(id, self.clock.now())
     }
 
@@ -214,33 +233,6 @@ impl TransactionView {
             self.truncate(id, range.end).await?;
         }
         Ok(())
-    }
-
-    /// Returns when the content of `id`, and every name and attribute up to
-    /// now, would survive the loss of power.
-    pub async fn sync(&self, id: NodeId) -> Result<(), VfsError> {
-        let (own, journal) = {
-            let state = self.lock();
-            let own = match &state.node(id)?.body {
-                Body::File(Data::Staged(staged)) => Some(Arc::clone(staged)),
-                Body::File(Data::Base(_)) | Body::Dir(_) | Body::Symlink(_) => None,
-            };
-            let journal = state.journal.as_ref().map(super::journal::Journal::handle);
-            (own, journal.transpose()?)
-        };
-        let file = match own.filter(|own| own.unsynced.swap(false, Ordering::AcqRel)) {
-            Some(own) => Some((own.open()?, own)),
-            None => None,
-        };
-        let dir = File::open(self.staging().dir())?;
-        let synced = tokio::task::spawn_blocking(move || {
-            if let Some((file, own)) = file {
-                file.sync_data().inspect_err(|_| own.unsynced.store(true, Ordering::Release))?;
-                dir.sync_all()?;
-            }
-            journal.map_or(Ok(()), |journal| journal.sync_data())
-        });
-        Ok(synced.await.map_err(io::Error::other)??)
     }
 
     /// The room in the staging directory.

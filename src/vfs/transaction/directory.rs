@@ -5,85 +5,23 @@
 //! long as its transaction is mounted. One that nobody holds was left behind.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 
 use super::journal;
-use crate::model::{Branch, CommitId, Timestamp, TransactionId};
-use crate::tree::Root;
+use super::noted::{Noted, Started, inspect, note_end};
+use crate::model::{Branch, Timestamp, TransactionId};
 use crate::vfs::VfsError;
-use crate::vfs::source::{Fate, Resolved, Source};
+use crate::vfs::source::{Fate, Source};
 
 /// How long the changes of a transaction that is over are kept.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What a transaction is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// The version of this record, 1.
-    pub version: u8,
-    /// Names the transaction.
-    pub id: TransactionId,
-    /// The branch it will be committed to.
-    pub branch: Branch,
-    /// The commit it started from; `None` on an empty branch.
-    pub base: Option<CommitId>,
-    /// The tree of that commit, as the caller encodes it, in hex.
-    pub root: String,
-    /// When it started.
-    pub at: Timestamp,
-    /// Whose transaction it is, see [`Source::identity`]; nobody else may take
-    /// it up.
-    #[serde(default)]
-    pub server: String,
-    /// The directory it is or was mounted at.
-    #[serde(default)]
-    pub mounted: String,
-    /// The head whose changes give way to those made here.
-    #[serde(default)]
-    pub replaces: Option<CommitId>,
-    /// Why it was given up, if it was.
-    #[serde(default)]
-    pub ended: Option<String>,
-    /// When that was.
-    #[serde(default)]
-    pub ended_at: Option<Timestamp>,
-}
-
-impl Started {
-    /// Whether the transaction started from a branch without files.
-    #[must_use]
-    pub fn is_empty_base(&self) -> bool {
-        self.base.is_none() || Root::empty().encode() == hex::decode(&self.root).unwrap_or_default()
-    }
-
-    /// The same transaction as `id`, relative to another commit.
-    #[must_use]
-    pub fn upon(&self, id: TransactionId, base: Option<&Resolved>) -> Self {
-        let root = base.map_or(Root::empty(), |base| base.root);
-        Self {
-            id,
-            base: base.map(|base| base.commit),
-            root: hex::encode(root.encode()),
-            replaces: None,
-            ..self.clone()
-        }
-    }
-
-    /// The tree the changes are relative to.
-    pub fn root(&self) -> Result<Root, VfsError> {
-        let damaged = |_| VfsError::Damaged(format!("the root of transaction {}", self.id));
-        Ok(Root::decode(&hex::decode(&self.root).map_err(damaged)?)?)
-    }
-}
-
-const STARTED: &str = "transaction.json";
 const LOCK: &str = "lock";
 /// Holds why the commit at the unmount failed.
 const FAILED: &str = "failed";
@@ -91,25 +29,6 @@ const FAILED: &str = "failed";
 const AREA: &str = "area-";
 /// Names directories that are being removed; a process follows.
 const OVER: &str = "mounts-over-";
-
-/// What the transaction in `dir` is about, without opening it.
-pub fn inspect(dir: &Path) -> io::Result<Started> {
-    let started: Started = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
-    match started.version {
-        1 => Ok(started),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version")),
-    }
-}
-
-/// Writes what a transaction is about so that it is there whole or not at all.
-pub(super) fn write_started(dir: &Path, started: &Started) -> io::Result<()> {
-    let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
-    let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(started)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    File::open(dir)?.sync_all()
-}
 
 /// Takes hold of `dir`, which exists, until the lock is dropped.
 pub(super) fn hold(dir: &Path) -> io::Result<Flock<File>> {
@@ -177,10 +96,10 @@ impl Left {
         Some(Self { dir, started })
     }
 
-    /// Whether anything was written that is not committed.
+    /// Whether anything may have been written that is not committed.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        journal::is_begun(&self.dir.join(super::recover::JOURNAL))
+        Noted::read(&self.dir).map_or(true, |noted| journal::is_begun(&noted.journal(&self.dir)))
     }
 
     /// Whether its transaction is mounted.
@@ -210,13 +129,6 @@ impl Left {
     pub(super) fn forget_failure(dir: &Path) {
         // Most have none.
         drop(fs::remove_file(dir.join(FAILED)));
-    }
-
-    /// Notes that the transaction is over.
-    fn end(&mut self, reason: &str, now: Timestamp) -> io::Result<()> {
-        self.started.ended = Some(reason.to_owned());
-        self.started.ended_at = Some(now);
-        write_started(&self.dir, &self.started)
     }
 
     fn is_past(&self, now: Timestamp) -> bool {
@@ -288,36 +200,40 @@ impl Area {
         for root in [&self.own, &self.known] {
             remove_remains(root)?;
         }
-        for mut left in self.all()? {
-            if left.started.server != source.identity() || left.is_held() {
-                continue;
-            }
-            if !left.is_changed() {
-                // Whether the source still knows it decides nothing here.
-                drop(source.abandon(&left.started, "nothing was written").await);
-                remove(&left.dir)?;
-                continue;
-            }
-            if left.started.ended.is_none()
-                && let Fate::Over(reason) = source.fate(left.started.id).await?
-            {
-                left.end(&reason, now)?;
-            }
-            if left.started.ended.is_some() && left.is_past(now) {
-                remove(&left.dir)?;
+        for left in self.all()? {
+            if left.started.server == source.identity() && !left.is_held() {
+                sweep_one(left.dir, source, now).await?;
             }
         }
         Ok(())
     }
 }
 
-/// Removes a directory unless somebody has just taken hold of it.
-fn remove(dir: &Path) -> io::Result<()> {
-    match hold(dir) {
-        Ok(lock) => discard(dir, Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        Err(error) => Err(error),
+/// Removes the directory if nobody needs it, unless somebody has just taken
+/// hold of it.
+async fn sweep_one(dir: PathBuf, source: &dyn Source, now: Timestamp) -> Result<(), VfsError> {
+    let lock = match hold(&dir) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // Only now is what it says what it stays.
+    let Some(left) = Left::at(dir) else { return Ok(()) };
+    if !left.is_changed() {
+        // Whether the source still knows it decides nothing here.
+        drop(source.abandon(&left.started, "nothing was written").await);
+        return Ok(discard(&left.dir, Some(lock))?);
     }
+    match &left.started.ended {
+        Some(_) if left.is_past(now) => discard(&left.dir, Some(lock))?,
+        Some(_) => {}
+        None => {
+            if let Fate::Over(reason) = source.fate(left.started.id).await? {
+                note_end(&left.dir, &reason, now)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -2,23 +2,25 @@
 //! stored.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_stream::try_stream;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::changes::{Change, Held, StagedFile, What};
+use super::holes::data_in;
 use super::{TransactionView, data};
-use crate::chunk::{Content, FileWriter, PackWriter};
+use crate::chunk::{Content, PackWriter};
 use crate::model::TreePath;
 use crate::tree::{Edit, Entry, EntryKind, Tree};
 use crate::vfs::VfsError;
 
-/// How much of a staged file is read at once, in bytes.
-const PIECE: u64 = 1 << 20;
+/// A shorter hole of a staged file is read as the zeros it stands for.
+const HOLE: u64 = 8 << 20;
 
 /// How many entries of a moved directory are read at once.
 const PAGE: usize = 512;
@@ -89,40 +91,44 @@ impl TransactionView {
             return Ok(content.clone());
         }
         let under = file.0.under.read().await;
+        let opened = file.0.open()?;
+        // A file without base is one that changed throughout.
+        let below = under.content.clone().unwrap_or_default();
+        let changed = match &under.content {
+            Some(_) => under.dirty(file.size()),
+            None => std::iter::once(0..file.size()).filter(|all| !all.is_empty()).collect(),
+        };
+        let changed = without_holes(&opened, changed, below.size())?;
         // Owned: a future that borrows from a closure is not `Send` for the compiler.
-        let source = (self.base(), file.0.open()?, Arc::new(under.clone()));
+        let source = (self.base(), opened, Arc::new(under.clone()));
         let read = move |range| {
             let (base, opened, under) = source.clone();
             async move { data::read_blocks(&base, &opened, &under, range).await }
         };
-        let content = match &under.content {
-            Some(below) => {
-                below.splice(writer, &under.dirty(file.size()), file.size(), read).await?
-            }
-            None => written(writer, file.size(), read).await?,
-        };
+        let content = below.splice(writer, &changed, file.size(), read).await?;
         stored.insert(file.number(), content.clone());
         Ok(content)
     }
 }
 
-/// Content of `size` bytes from `read`, which answers all that it is asked for.
-async fn written<F>(
-    writer: &PackWriter,
-    size: u64,
-    mut read: impl FnMut(Range<u64>) -> F,
-) -> Result<Content, VfsError>
-where
-    F: Future<Output = Result<Bytes, VfsError>>,
-{
-    let mut output = FileWriter::new(writer, &[]);
-    let mut at = 0;
-    while at < size {
-        let bytes = read(at..(at + PIECE).min(size)).await?;
-        at += bytes.len() as u64;
-        output.write(bytes).await?;
+/// `changed` without the holes of `file` behind `covered`; what is before it
+/// must be said to be zero.
+fn without_holes(
+    file: &File,
+    changed: Vec<Range<u64>>,
+    covered: u64,
+) -> io::Result<Vec<Range<u64>>> {
+    let mut kept = Vec::with_capacity(changed.len());
+    for range in changed {
+        let middle = covered.clamp(range.start, range.end);
+        let behind = match range.end - middle < HOLE {
+            true => Vec::from_iter(std::iter::once(middle..range.end)),
+            false => data_in(file, middle..range.end, HOLE)?,
+        };
+        let parts = std::iter::once(range.start..middle).chain(behind);
+        kept.extend(parts.filter(|part| !part.is_empty()));
     }
-    Ok(output.finish().await?)
+    Ok(kept)
 }
 
 /// Turns changes into ones that an editor takes: nothing below a moved

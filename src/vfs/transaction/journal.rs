@@ -5,6 +5,10 @@
 //! length (u32, little endian), the first four bytes of the BLAKE3 hash of
 //! its body, and the body, JSON. A torn record at the end is what a crash
 //! leaves: reading stops there and the next append overwrites it.
+//!
+//! What a process wrote outlives it, but not the machine: there records may
+//! reach the disk before the content that they tell of. So after another start
+//! of the machine only what [`Record::Synced`] vouches for counts.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -57,56 +61,122 @@ pub enum Record {
     Blocks { file: u64, first: u64, count: u64 },
     /// Only so many bytes of what the file held show through.
     Clip { file: u64, base: u64 },
+    /// Everything before is durable; what follows is written during the run of
+    /// the machine that is called `boot`.
+    Opened { boot: String },
+    /// Everything in the first `until` bytes of the journal is durable, with
+    /// the content it tells of.
+    Synced { until: u64 },
 }
 
 /// An open journal, written at its end.
 #[derive(Debug)]
-pub(super) struct Journal(File);
+pub(super) struct Journal {
+    file: File,
+    end: u64,
+}
+
+/// The run of the machine since it was last started.
+pub(super) fn boot() -> String {
+    // Without a name every run looks like the same one.
+    let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    name.trim().to_owned()
+}
 
 impl Journal {
-    /// Starts an empty journal at `path`, which must not exist.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    /// Starts an empty journal at `path`, which must not exist. Durable but for
+    /// its name.
+    pub(super) fn create(path: &Path, boot: &str) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.write_all(MAGIC)?;
         file.write_all(&[VERSION])?;
-        Ok(Self(file))
+        let mut journal = Self { file, end: MAGIC.len() as u64 + 1 };
+        journal.append(&Record::Opened { boot: boot.to_owned() })?;
+        journal.file.sync_all()?;
+        Ok(journal)
     }
 
     /// Opens the journal at `path` and answers its records up to the first
-    /// torn one, which is cut off.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Record>)> {
+    /// torn one, or those that are durable when the machine was started since;
+    /// the rest is cut off.
+    pub(super) fn open(path: &Path, boot: &str) -> io::Result<(Self, Vec<Record>)> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (records, end) = decode(&bytes)?;
-        file.set_len(end as u64)?;
-        file.seek(SeekFrom::Start(end as u64))?;
-        Ok((Self(file), records))
+        let found = entries(&bytes)?;
+        let cut = durable(&found, boot).unwrap_or(u64::MAX);
+        let kept = found.iter().take_while(|(_, end)| *end <= cut);
+        let end = kept.last().map_or(MAGIC.len() as u64 + 1, |(_, end)| *end);
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        let mut journal = Self { file, end };
+        if cut < u64::MAX {
+            let lost = found.iter().filter(|(_, at)| *at > end).count();
+            tracing::warn!(lost, "the machine was started anew: changes never synced are gone");
+            journal.file.sync_all()?;
+            journal.append(&Record::Opened { boot: boot.to_owned() })?;
+            journal.file.sync_all()?;
+        }
+        let kept = found.into_iter().take_while(|(_, at)| *at <= end).map(|(record, _)| record);
+        let kept = kept.filter(|r| !matches!(r, Record::Opened { .. } | Record::Synced { .. }));
+        Ok((journal, kept.collect()))
     }
 
-    /// Adds a record; it survives the death of the process, and after
-    /// [`Journal::sync`] that of the machine.
+    /// Adds a record; it survives the death of the process, and once a handle
+    /// is synced that of the machine.
     pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
-        let start = self.0.stream_position()?;
-        let written = self.0.write_all(&encode(record)?);
-        if written.is_err() {
-            // A full disk may have taken half of it; what follows must not
-            // come after a torn record.
-            self.0.set_len(start)?;
-            self.0.seek(SeekFrom::Start(start))?;
+        let bytes = encode(record)?;
+        let written = self.file.write_all(&bytes);
+        match written {
+            Ok(()) => self.end += bytes.len() as u64,
+            Err(_) => {
+                // A full disk may have taken half of it; what follows must not
+                // come after a torn record.
+                self.file.set_len(self.end)?;
+                self.file.seek(SeekFrom::Start(self.end))?;
+            }
         }
         written
     }
 
+    /// Bytes in the journal.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// A handle on which `sync_data` makes everything appended durable.
     pub(super) fn handle(&self) -> io::Result<File> {
-        self.0.try_clone()
+        self.file.try_clone()
     }
 }
 
-/// Whether the journal at `path` holds anything.
+/// Whether the journal at `path` may tell of any change.
 pub(super) fn is_begun(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.len() > (MAGIC.len() + 1) as u64)
+    /// So much that the first change is in there, were there one.
+    const ENOUGH: u64 = 2 * RECORD_MAX as u64;
+    let first = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(ENOUGH).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>((entries(&bytes)?, bytes.len() as u64))
+    };
+    let is_change =
+        |record: &Record| !matches!(record, Record::Opened { .. } | Record::Synced { .. });
+    // What cannot be read may hold anything.
+    first().map_or(true, |(found, size)| size == ENOUGH || found.iter().any(|(r, _)| is_change(r)))
+}
+
+/// Up to where the journal is durable if it was written before the machine was
+/// started last; `None` when this run has written it.
+fn durable(found: &[(Record, u64)], boot: &str) -> Option<u64> {
+    let (last, opened) = found.iter().rev().find_map(|(record, end)| {
+        let Record::Opened { boot } = record else { return None };
+        Some((boot, *end))
+    })?;
+    let synced = found.iter().filter_map(|(record, _)| {
+        let Record::Synced { until } = record else { return None };
+        Some(*until)
+    });
+    (last != boot).then(|| synced.fold(opened, u64::max))
 }
 
 /// One record as the file holds it.
@@ -121,6 +191,13 @@ fn encode(record: &Record) -> io::Result<Vec<u8>> {
 
 /// The records of a journal file and where the last whole one ends.
 pub fn decode(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
+    let found = entries(bytes)?;
+    let end = found.last().map_or(MAGIC.len() + 1, |(_, end)| *end as usize);
+    Ok((found.into_iter().map(|(record, _)| record).collect(), end))
+}
+
+/// The whole records of a journal file, each with where it ends.
+fn entries(bytes: &[u8]) -> io::Result<Vec<(Record, u64)>> {
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| invalid("not a transaction journal"))?;
     match rest.first() {
@@ -131,10 +208,10 @@ pub fn decode(bytes: &[u8]) -> io::Result<(Vec<Record>, usize)> {
     let mut end = MAGIC.len() + 1;
     let mut records = Vec::new();
     while let Some((record, size)) = decode_one(&bytes[end..]) {
-        records.push(record);
         end += size;
+        records.push((record, end as u64));
     }
-    Ok((records, end))
+    Ok(records)
 }
 
 fn decode_one(bytes: &[u8]) -> Option<(Record, usize)> {
@@ -170,16 +247,53 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("journal");
         let remove = |text| Record::Remove { path: path(text) };
-        let mut journal = Journal::create(&file).unwrap();
+        let mut journal = Journal::create(&file, "boot").unwrap();
         journal.append(&remove("a")).unwrap();
         journal.append(&remove("b")).unwrap();
         let size = std::fs::metadata(&file).unwrap().len();
         OpenOptions::new().write(true).open(&file).unwrap().set_len(size - 3).unwrap();
-        let (mut journal, records) = Journal::open(&file).unwrap();
+        let (mut journal, records) = Journal::open(&file, "boot").unwrap();
         assert_eq!(records, [remove("a")]);
         journal.append(&remove("c")).unwrap();
-        let (_, records) = Journal::open(&file).unwrap();
+        let (_, records) = Journal::open(&file, "boot").unwrap();
         assert_eq!(records, [remove("a"), remove("c")]);
+    }
+
+    #[test]
+    fn another_start_of_the_machine_leaves_what_was_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("journal");
+        let remove = |text| Record::Remove { path: path(text) };
+        let mut journal = Journal::create(&file, "one").unwrap();
+        journal.append(&remove("a")).unwrap();
+        let until = journal.end();
+        journal.append(&remove("b")).unwrap();
+        journal.append(&Record::Synced { until }).unwrap();
+        journal.append(&remove("c")).unwrap();
+        let (_, records) = Journal::open(&file, "one").unwrap();
+        assert_eq!(records, [remove("a"), remove("b"), remove("c")]);
+        let (mut journal, records) = Journal::open(&file, "two").unwrap();
+        assert_eq!(records, [remove("a")]);
+        journal.append(&remove("d")).unwrap();
+        let (_, records) = Journal::open(&file, "two").unwrap();
+        assert_eq!(records, [remove("a"), remove("d")]);
+        let (_, records) = Journal::open(&file, "three").unwrap();
+        assert_eq!(records, [remove("a")]);
+    }
+
+    #[test]
+    fn a_journal_is_begun_with_its_first_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("journal");
+        assert!(is_begun(&file), "nobody knows");
+        let mut journal = Journal::create(&file, "one").unwrap();
+        journal.append(&Record::Synced { until: journal.end() }).unwrap();
+        let (mut journal, _) = Journal::open(&file, "two").unwrap();
+        assert!(!is_begun(&file));
+        journal.append(&Record::Remove { path: path("a") }).unwrap();
+        assert!(is_begun(&file));
+        std::fs::write(&file, "something else").unwrap();
+        assert!(is_begun(&file));
     }
 
     #[test]

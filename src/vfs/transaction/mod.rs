@@ -9,17 +9,21 @@
 mod changes;
 mod commit;
 mod data;
+mod depth;
 pub mod directory;
 mod edits;
+mod holes;
 pub mod journal;
 mod names;
 mod node;
+mod noted;
 mod recover;
 mod refresh;
 mod reset;
 mod resume;
 mod staged;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -32,8 +36,9 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 pub use changes::{Change, Held, StagedFile, What};
 pub use commit::Then;
 pub use data::Allocate;
-pub use directory::{Area, Left, Started, inspect};
+pub use directory::{Area, Left};
 pub use node::NodeId;
+pub use noted::{Started, inspect};
 pub(super) use refresh::Refreshed;
 pub use resume::{Resumed, resume};
 
@@ -59,6 +64,9 @@ pub struct TransactionView {
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
     copying: [tokio::sync::Mutex<()>; COPIES],
+    /// Held while anything is made durable: who comes later waits for it and
+    /// finds it done.
+    syncing: tokio::sync::Mutex<()>,
 }
 
 /// Whether a transaction takes changes.
@@ -66,13 +74,18 @@ pub struct TransactionView {
 enum Seal {
     Open,
     Closed,
+    /// Not before it is known what the last commit has become.
+    Unsettled,
 }
 
 /// Where a transaction stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
     Open,
+    Unsettled(String),
     Conflict(String),
+    /// Given up, without another that goes on.
+    Aborted(String),
 }
 
 impl std::fmt::Debug for TransactionView {
@@ -105,12 +118,12 @@ impl Drop for Pin<'_> {
 impl TransactionView {
     fn assemble(clock: Arc<dyn Clock>, lock: Flock<File>, state: State) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        let seal = RwLock::new(Seal::Open);
+        let (seal, syncing) = (RwLock::new(Seal::Open), tokio::sync::Mutex::default());
         let (key, held) = (state.started.id, Mutex::new(Some(lock)));
-        Self { key, clock, state: Mutex::new(state), held, seal, copying }
+        Self { key, clock, state: Mutex::new(state), held, seal, copying, syncing }
     }
 
-    /// What the transaction is about.
+    /// What the transaction is about now, relative to its last commit.
     #[must_use]
     pub fn started(&self) -> Started {
         self.lock().started.clone()
@@ -159,6 +172,9 @@ impl TransactionView {
         match *seal {
             Seal::Open => Ok(seal),
             Seal::Closed => Err(VfsError::ReadOnly),
+            Seal::Unsettled => Err(VfsError::Unavailable(
+                "the last commit may have gone through; commit again to find out".into(),
+            )),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Operations on names: lookup, listing, creation, removal, renaming.
 
+use std::io;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
@@ -163,12 +164,15 @@ impl TransactionView {
             (RenameMode::NoReplace, Some(_)) => return Err(VfsError::Exists),
             (RenameMode::Exchange, None) => return Err(VfsError::NotFound),
             (RenameMode::Exchange, Some(target)) => {
+                self.require_room(&source, to).await?;
+                self.require_room(target, from).await?;
                 return self.exchange(from, &source, to, target);
             }
             (RenameMode::Replace, Some(target)) if target.id == source.id => return Ok(()),
             (RenameMode::Replace, Some(target)) => self.replaceable(&source, target).await?,
             (RenameMode::Replace | RenameMode::NoReplace, None) => {}
         }
+        self.require_room(&source, to).await?;
         let mut state = self.lock();
         require_place(&state, from.0, from.1, source.id)?;
         match &target {
@@ -299,6 +303,7 @@ pub(super) fn apply_attributes(
     mtime: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<(), VfsError> {
+    let replayed = state.journal.is_none();
     let node = state.node_mut(id)?;
     node.mode = set.mode.map_or(node.mode, |mode| mode & 0o7777);
     node.uid = set.uid.or(node.uid);
@@ -307,7 +312,12 @@ pub(super) fn apply_attributes(
     node.ctime = at;
     node.changed = true;
     if let (Some(mtime), Body::File(Data::Staged(staged))) = (mtime, &node.body) {
-        super::data::set_modified(&*staged.open()?, mtime)?;
+        match staged.open() {
+            Ok(file) => super::data::set_modified(&file, mtime)?,
+            // The file was removed later, and its content with it.
+            Err(error) if replayed && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     state.touch(id)
 }

@@ -1,7 +1,9 @@
 //! Transactions on disk: starting one, finding it again, replaying it.
 //!
-//! A staging directory holds `transaction.json` (what it is about), `journal`
-//! (what was done to names) and `files/` (changed content).
+//! A staging directory holds `transaction.json` (what it is about), the journal
+//! that it names (what was done since) and `files/` (changed content). A commit
+//! that is gone on from replaces `transaction.json`, and with it base and
+//! journal, in one step.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -12,9 +14,10 @@ use std::sync::atomic::Ordering;
 
 use nix::fcntl::Flock;
 
-use super::directory::{Left, Started, hold, inspect, write_started};
-use super::journal::{Journal, Record};
+use super::directory::{Left, hold};
+use super::journal::{Journal, Record, boot};
 use super::node::{Body, Data, NodeId};
+use super::noted::{Noted, Started};
 use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
@@ -23,8 +26,6 @@ use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
-/// The journal's name in a staging directory.
-pub(super) const JOURNAL: &str = "journal";
 const FILES: &str = "files";
 
 impl TransactionView {
@@ -37,40 +38,72 @@ impl TransactionView {
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let (lock, journal) = begin(dir, &started)?;
-        let staging = staging(dir);
-        let mut state = State::new(base, started, staging, clock.now());
+        let mut state = State::new(base, started, staging(dir), clock.now());
         state.journal = Some(journal);
         Ok(Self::assemble(clock, lock, state))
     }
 
     /// Opens the transaction that a dead process left in `dir`; `base` is the
-    /// tree that [`inspect`] names. It is about `started` from now on.
+    /// tree that [`inspect`] names. It is about `started` from now on, which
+    /// has the same base.
+    ///
+    /// [`inspect`]: super::inspect
     pub async fn recover(
         dir: &Path,
         started: Started,
         base: Tree,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, VfsError> {
+        Self::recover_during(&boot(), (dir, started), base, clock).await
+    }
+
+    /// [`TransactionView::recover`] in the run `boot` of the machine.
+    pub(super) async fn recover_during(
+        boot: &str,
+        (dir, started): (&Path, Started),
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VfsError> {
         let lock = hold(dir)?;
-        let (journal, records) = Journal::open(&dir.join(JOURNAL))?;
-        let staging = staging(dir);
-        let at = started.at;
-        let view = Self::assemble(clock, lock, State::new(base, started.clone(), staging, at));
-        let mut files = HashMap::new();
-        for record in records {
-            match view.replay(record, &mut files).await {
-                // A file that was removed later may be gone already.
-                Ok(()) | Err(VfsError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
+        let noted = Noted::read(dir)?;
+        if (noted.started.base, &noted.started.root) != (started.base, &started.root) {
+            let what = format!("somebody else has just gone on with {}", dir.display());
+            return Err(VfsError::Unavailable(what));
         }
-        view.take_sizes()?;
-        if inspect(dir)? != started {
-            write_started(dir, &started)?;
+        let (mut journal, records) = Journal::open(&noted.journal(dir), boot)?;
+        let at = started.at;
+        let state = State::new(base, started.clone(), staging(dir), at);
+        let view = Self::assemble(clock, lock, state);
+        view.replay_all(records, dir).await?;
+        for clip in view.take_sizes()? {
+            journal.append(&clip)?;
+        }
+        if noted.started != started {
+            Noted { started, journal: noted.journal }.write(dir)?;
         }
         Left::forget_failure(dir);
-        view.lock().journal = Some(journal);
+        let mut state = view.lock();
+        state.durable_files = state.next_file();
+        state.journal = Some(journal);
+        drop(state);
         Ok(view)
+    }
+
+    async fn replay_all(&self, records: Vec<Record>, dir: &Path) -> Result<(), VfsError> {
+        let mut files = HashMap::new();
+        for record in records {
+            let text = format!("{record:?}");
+            self.replay(record, &mut files).await.map_err(|error| match error {
+                VfsError::NotFound => {
+                    let at = dir.display();
+                    VfsError::Damaged(format!(
+                        "{at}: the journal does not go with its base: {text}"
+                    ))
+                }
+                error => error,
+            })?;
+        }
+        Ok(())
     }
 
     async fn replay(
@@ -112,23 +145,29 @@ impl TransactionView {
                 let node = self.at(&path).await?;
                 let set = SetAttr { mode, uid, gid, ..SetAttr::default() };
                 let mut state = self.lock();
-                super::names::apply_attributes(&mut state, node.id, &set, mtime, self.started().at)
+                let at = state.started.at;
+                super::names::apply_attributes(&mut state, node.id, &set, mtime, at)
             }
             Record::Stage { path, file, base } => {
                 let node = self.at(&path).await?;
                 files.insert(file, self.restage(&node, file, base)?);
                 Ok(())
             }
+            // A file without a name is in no journal, but its blocks are.
             Record::Blocks { file, first, count } => {
-                let staged = files.get(&file).ok_or(VfsError::NotFound)?;
-                staged.under.write().await.mark(first, count);
+                if let Some(staged) = files.get(&file) {
+                    staged.under.write().await.mark(first, count);
+                }
                 Ok(())
             }
             Record::Clip { file, base } => {
-                let mut under = files.get(&file).ok_or(VfsError::NotFound)?.under.write().await;
-                under.len = under.len.min(base);
+                if let Some(staged) = files.get(&file) {
+                    let mut under = staged.under.write().await;
+                    under.len = under.len.min(base);
+                }
                 Ok(())
             }
+            Record::Opened { .. } | Record::Synced { .. } => Ok(()),
         }
     }
 
@@ -166,6 +205,7 @@ impl TransactionView {
             Data::Base(_) | Data::Staged(_) => Under::default(),
         };
         let staged = Staged::new(Arc::clone(&state.staging), file, 0, under);
+        state.unsynced.push(Arc::clone(&staged));
         let target = state.node_mut(node.id)?;
         target.body = Body::File(Data::Staged(Arc::clone(&staged)));
         target.changed = true;
@@ -173,25 +213,31 @@ impl TransactionView {
         Ok(staged)
     }
 
-    /// Takes sizes and times of staged files from the files themselves.
-    fn take_sizes(&self) -> Result<(), VfsError> {
+    /// Takes sizes and times of staged files from the files themselves; answers
+    /// what is to be noted of that.
+    fn take_sizes(&self) -> Result<Vec<Record>, VfsError> {
         let mut state = self.lock();
-        let staging = Arc::clone(&state.staging);
+        let mut clips = Vec::new();
         for (_, node) in state.nodes_mut() {
             let Body::File(Data::Staged(staged)) = &node.body else { continue };
-            let file = match staging.file(staged.file) {
-                // Only what was never synced can be lost with the power.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    staging.create(staged.file)
-                }
-                file => file,
-            };
-            let found = file?.metadata()?;
+            let file = staged.open().map_err(|error| {
+                let path = staged.path();
+                VfsError::Damaged(format!("a changed file, {}: {error}", path.display()))
+            })?;
+            let found = file.metadata()?;
             staged.size.store(found.len(), Ordering::Release);
+            // Cut shorter, which may not have been noted: the base must not
+            // show again when the file grows.
+            if let Ok(mut under) = staged.under.try_write()
+                && found.len() < under.len
+            {
+                under.len = found.len();
+                clips.push(Record::Clip { file: staged.file, base: under.len });
+            }
             let (seconds, nanos) = modified(&found);
             node.mtime = Timestamp::from_parts(seconds, nanos);
         }
-        Ok(())
+        Ok(clips)
     }
 
     /// The node at `path`.
@@ -217,27 +263,18 @@ impl TransactionView {
 pub(super) fn begin(dir: &Path, started: &Started) -> io::Result<(Flock<File>, Journal)> {
     fs::create_dir_all(dir.join(FILES))?;
     let lock = hold(dir)?;
-    let journal = Journal::create(&dir.join(JOURNAL))?;
-    write_started(dir, started)?;
+    let noted = Noted { started: started.clone(), journal: 0 };
+    let journal = Journal::create(&noted.journal(dir), &boot())?;
+    noted.write(dir)?;
+    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+        File::open(above)?.sync_all()?;
+    }
     Ok((lock, journal))
 }
 
 /// The staged files in `dir`.
 pub(super) fn staging(dir: &Path) -> Arc<Staging> {
     Arc::new(Staging::new(dir.join(FILES)))
-}
-
-/// Begins an empty journal in place of the one in `dir`.
-pub(super) fn restart(dir: &Path) -> io::Result<Journal> {
-    let new = dir.join("journal.new");
-    if let Err(error) = fs::remove_file(&new)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let journal = Journal::create(&new)?;
-    fs::rename(new, dir.join(JOURNAL))?;
-    Ok(journal)
 }
 
 fn modified(found: &fs::Metadata) -> (i64, u32) {

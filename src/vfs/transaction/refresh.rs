@@ -1,4 +1,4 @@
-//! After a commit that was merged with others: what they changed shows.
+//! When the base is another one: what others changed shows.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::node::{Body, Data, Node};
 use super::state::{Known, State};
 use super::{NodeId, TransactionView};
 use crate::model::TreePath;
-use crate::tree::{Change, Entry, EntryKind, Tree, diff};
+use crate::tree::{Change, Entry, EntryKind, diff};
 use crate::vfs::VfsError;
 
 /// A name that a kernel may remember wrongly.
@@ -21,18 +21,30 @@ pub(in crate::vfs) struct Refreshed {
 }
 
 impl TransactionView {
-    /// Brings what memory knows of unchanged names up to the base, which was
-    /// `old` before; answers the names that differ. Costs what differs.
-    pub(in crate::vfs) async fn refresh(&self, old: &Tree) -> Result<Vec<Refreshed>, VfsError> {
-        let new = self.base();
-        let mut changes = diff(new.nodes(), old.root(), new.root(), &TreePath::root());
+    /// Brings what memory knows of unchanged names up to the base. Costs what
+    /// differs; on an error it can be called again.
+    pub(super) async fn refresh(&self) -> Result<(), VfsError> {
+        let (new, before) = {
+            let state = self.lock();
+            (state.base.clone(), state.unrefreshed.clone())
+        };
         let mut found = Vec::new();
-        while let Some(change) = changes.next().await {
-            let change = change?;
-            let mut state = self.lock();
-            found.extend(bring_up(&mut state, change)?);
+        for from in before {
+            let mut changes = diff(new.nodes(), from.root(), new.root(), &TreePath::root());
+            while let Some(change) = changes.next().await {
+                let change = change?;
+                found.extend(bring_up(&mut self.lock(), change)?);
+            }
         }
-        Ok(found)
+        let mut state = self.lock();
+        state.refreshed.extend(found);
+        state.unrefreshed.clear();
+        Ok(())
+    }
+
+    /// The names that differ since the base was another; each is told once.
+    pub(in crate::vfs) fn take_refreshed(&self) -> Vec<Refreshed> {
+        std::mem::take(&mut self.lock().refreshed)
     }
 }
 
@@ -47,6 +59,10 @@ fn known(state: &State, path: &TreePath) -> Option<NodeId> {
 fn bring_up(state: &mut State, change: Change) -> Result<Option<Refreshed>, VfsError> {
     let Some(dir) = change.path.parent() else { return Ok(None) };
     let Some(parent) = known(state, &dir) else { return Ok(None) };
+    if !state.node(parent)?.is_dir() {
+        // What was below a directory is gone with it.
+        return Ok(None);
+    }
     let name: Arc<str> = change.path.file_name().into();
     // What was changed again since the commit is ours.
     if state.dir(parent)?.overrides.contains_key(&name) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::TransactionView;
-use super::directory::{Left, Started};
+use super::directory::Left;
+use super::noted::Started;
 use crate::model::{Clock, Ref};
 use crate::tree::Tree;
 use crate::vfs::VfsError;

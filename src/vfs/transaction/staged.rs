@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +95,7 @@ pub(super) struct Staged {
     pub(super) file: u64,
     /// Bytes in the file.
     pub(super) size: AtomicU64,
-    /// Whether anything was written since the last sync.
+    /// Whether anything was written since the last sync; it is listed then.
     pub(super) unsynced: AtomicBool,
     /// What shows through from the base. Held for writing while blocks are
     /// copied up and sizes change.
@@ -112,6 +111,11 @@ impl Staged {
     /// The file, open for reading and writing.
     pub(super) fn open(&self) -> io::Result<Arc<File>> {
         self.staging.file(self.file)
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.staging.path(self.file)
     }
 
     /// Removes the file; what is left behind is garbage only.
@@ -177,16 +181,4 @@ impl Under {
             self.present[word] |= 1 << (block % 64);
         }
     }
-}
-
-/// Writes zeros over `range` of `file`.
-pub(super) fn zero(file: &File, range: Range<u64>) -> io::Result<()> {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut at = range.start;
-    while at < range.end {
-        let count = (range.end - at).min(ZEROS.len() as u64);
-        file.write_all_at(&ZEROS[..count as usize], at)?;
-        at += count;
-    }
-    Ok(())
 }

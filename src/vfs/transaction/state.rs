@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use super::Standing;
-use super::directory::Started;
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
-use super::staged::Staging;
-use crate::model::{Timestamp, TreePath};
+use super::refresh::Refreshed;
+use super::staged::{Staged, Staging};
+use super::{Standing, Started};
+use crate::model::{NAME_MAX, Timestamp, TreePath};
 use crate::tree::{Entry, Tree};
 use crate::vfs::VfsError;
 
 #[derive(Debug)]
 pub(super) struct State {
+    /// What the transaction is about now.
     pub(super) started: Started,
     /// What the transaction started from, or was last committed as.
     pub(super) base: Tree,
@@ -25,6 +26,19 @@ pub(super) struct State {
     /// `None` while a journal is replayed.
     pub(super) journal: Option<Journal>,
     pub(super) staging: Arc<Staging>,
+    /// Staged files written to since they were last synced.
+    pub(super) unsynced: Vec<Arc<Staged>>,
+    /// Up to where the journal and what it tells of were synced.
+    pub(super) synced: u64,
+    /// Staged files below this number may be in the synced part of the journal.
+    pub(super) durable_files: u64,
+    /// Such files that are no longer needed once the journal is synced again.
+    pub(super) removed: Vec<Arc<Staged>>,
+    /// Trees that came before the base, while names that they have may still
+    /// be taken for those of the base.
+    pub(super) unrefreshed: Vec<Tree>,
+    /// Names that a kernel has yet to be told of.
+    pub(super) refreshed: Vec<Refreshed>,
     nodes: HashMap<NodeId, Node>,
     next_node: u64,
     next_file: u64,
@@ -52,6 +66,12 @@ impl State {
             generation: 0,
             journal: None,
             staging,
+            unsynced: Vec::new(),
+            synced: 0,
+            durable_files: 0,
+            removed: Vec::new(),
+            unrefreshed: Vec::new(),
+            refreshed: Vec::new(),
             nodes,
             next_node: 2,
             next_file: 1,
@@ -67,49 +87,88 @@ impl State {
     }
 
     /// The files with staged content that have a name, and one name of each.
+    /// Costs what was changed.
     pub(super) fn staged_paths(&self) -> Result<Vec<(NodeId, TreePath)>, VfsError> {
         let mut found = Vec::new();
-        for (id, node) in &self.nodes {
-            if let (Body::File(Data::Staged(_)), Some(path)) = (&node.body, self.path(*id)?) {
-                found.push((*id, path));
+        let mut dirs = vec![(NodeId::ROOT, TreePath::root())];
+        while let Some((dir, path)) = dirs.pop() {
+            for (name, over) in &self.dir(dir)?.overrides {
+                let Some(id) = over.node else { continue };
+                let node = self.node(id)?;
+                match &node.body {
+                    Body::Dir(_) => dirs.push((id, path.join(name)?)),
+                    Body::File(Data::Staged(_)) if is_first(node, dir, name) => {
+                        found.push((id, path.join(name)?));
+                    }
+                    Body::File(_) | Body::Symlink(_) => {}
+                }
             }
         }
         Ok(found)
     }
 
-    /// Makes `base`, which holds everything there is, the base.
+    /// Makes `base`, which holds everything there is, the base. Costs what was
+    /// changed, and what is known below moved directories.
     pub(super) fn settle(&mut self, base: Tree) -> Result<(), VfsError> {
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        for id in &ids {
-            let path = self.path(*id)?;
-            let node = self.node_mut(*id)?;
-            (node.changed, node.origin) = (false, path.clone());
-            if let Body::Dir(dir) = &mut node.body {
-                dir.base = path;
-                let entries = std::mem::take(&mut dir.overrides);
-                let kept = entries.into_iter().filter_map(|(name, over)| Some((name, over.node?)));
-                dir.clean.extend(kept);
+        let mut settled = Vec::new();
+        let mut next = vec![(NodeId::ROOT, TreePath::root())];
+        while let Some((id, path)) = next.pop() {
+            for (name, child) in self.settle_node(id, path.clone())? {
+                if self.node(child)?.is_dir() || is_first(self.node(child)?, id, &name) {
+                    next.push((child, path.join(&name)?));
+                }
             }
+            settled.push(id);
         }
         self.base = base;
         self.standing = Standing::Open;
         self.generation += 1;
-        self.split_links()?;
-        ids.into_iter().for_each(|id| self.prune(id));
+        self.split_links(&settled)?;
+        // What is below a directory goes before it.
+        settled.into_iter().rev().for_each(|id| self.prune(id));
         Ok(())
+    }
+
+    /// Makes `id` what the base has at `path`; answers what is to follow below.
+    fn settle_node(
+        &mut self,
+        id: NodeId,
+        path: TreePath,
+    ) -> Result<Vec<(Arc<str>, NodeId)>, VfsError> {
+        let node = self.node_mut(id)?;
+        (node.changed, node.origin) = (false, Some(path.clone()));
+        let Body::Dir(dir) = &mut node.body else { return Ok(Vec::new()) };
+        // What is known of a directory that moved has moved with it.
+        let moved = dir.base.as_ref() != Some(&path);
+        dir.base = Some(path);
+        let clean = dir.clean.iter().filter(|_| moved);
+        let mut below: Vec<_> = clean.map(|(name, id)| (Arc::clone(name), *id)).collect();
+        let entries = std::mem::take(&mut dir.overrides);
+        let kept = entries.into_iter().filter_map(|(name, over)| Some((name, over.node?)));
+        for (name, child) in kept {
+            dir.clean.insert(Arc::clone(&name), child);
+            below.push((name, child));
+        }
+        Ok(below)
     }
 
     /// Leaves every file one name that it is known by: once committed, hard
     /// links are files of their own.
-    fn split_links(&mut self) -> Result<(), VfsError> {
+    fn split_links(&mut self, settled: &[NodeId]) -> Result<(), VfsError> {
         let mut others: Vec<Place> = Vec::new();
-        for node in self.nodes.values_mut() {
-            others.extend(node.places.drain(1.min(node.places.len())..));
+        for id in settled {
+            let places = &mut self.node_mut(*id)?.places;
+            others.extend(places.drain(1.min(places.len())..));
         }
         for (dir, name) in others {
             self.node_mut(dir)?.dir_mut()?.clean.remove(&name);
         }
         Ok(())
+    }
+
+    /// Whether there may be changes. Costs nothing.
+    pub(super) fn is_touched(&self) -> Result<bool, VfsError> {
+        Ok(!self.dir(NodeId::ROOT)?.overrides.is_empty())
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Node)> {
@@ -128,7 +187,11 @@ impl State {
         }
         Ok(match (dir.clean.get(name), &dir.base) {
             (Some(id), _) => Known::Node(*id),
-            (None, Some(base)) => Known::InBase(base.join(name)?),
+            // The directory may have moved, and have room for longer names now.
+            (None, Some(base)) if name.len() <= NAME_MAX => {
+                base.join(name).map_or(Known::Absent, Known::InBase)
+            }
+            (None, Some(_)) => return Err(VfsError::NameTooLong),
             (None, None) => Known::Absent,
         })
     }
@@ -152,6 +215,11 @@ impl State {
         self.next_node += 1;
         self.nodes.insert(id, node);
         id
+    }
+
+    /// The number that the next staged file gets.
+    pub(super) fn next_file(&self) -> u64 {
+        self.next_file
     }
 
     /// A number for a new staged file.
@@ -310,7 +378,12 @@ impl State {
         let node = self.nodes.get(&id).filter(|node| node.lookups == 0 && id != NodeId::ROOT)?;
         let Some((parent, name)) = node.places.first().cloned() else {
             if let Body::File(Data::Staged(staged)) = &node.body {
-                staged.remove();
+                match staged.file < self.durable_files {
+                    // A journal that still speaks of it may be all that is left
+                    // after the loss of power.
+                    true => self.removed.push(Arc::clone(staged)),
+                    false => staged.remove(),
+                }
             }
             self.nodes.remove(&id);
             return None;
@@ -324,4 +397,9 @@ impl State {
         self.nodes.remove(&id);
         Some(parent)
     }
+}
+
+/// Whether the first name of `node` is `name` in `dir`.
+fn is_first(node: &Node, dir: NodeId, name: &str) -> bool {
+    node.places.first().is_some_and(|(parent, known)| *parent == dir && &**known == name)
 }

@@ -97,6 +97,12 @@ pub fn by_prefix(
     all(conn, sql, params![repo, low, high, limit(most)], |row| id(row, 0))
 }
 
+pub fn sets_by_prefix(conn: &Connection, prefix: &str, most: usize) -> Result<Vec<CommitId>> {
+    let Some((low, high)) = prefix_range(prefix) else { return Ok(Vec::new()) };
+    let sql = "SELECT DISTINCT id FROM commits WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
+    all(conn, sql, params![low, high, limit(most)], |row| id(row, 0))
+}
+
 /// The least and the greatest id that begin with the digits.
 fn prefix_range(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
     let padded = |digit: &str| {

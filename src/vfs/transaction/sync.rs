@@ -1,0 +1,134 @@
+//! What survives the loss of power.
+//!
+//! The disk may keep a record of the journal and lose the content it tells of:
+//! a changed file of the base would come back as zeros. So nothing in the
+//! journal counts after the machine was started anew but what a record vouches
+//! for that was written when all content before it was durable.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::TransactionView;
+use super::journal::{Journal, Record};
+use super::node::NodeId;
+use super::staged::{Staged, Staging};
+use super::state::State;
+use crate::vfs::VfsError;
+
+/// Up to how many files are synced one by one, which spares what others have
+/// written to the same file system.
+const ONE_BY_ONE: usize = 64;
+
+/// What is to be made durable; what was not is to be so the next time.
+struct Gathered<'a> {
+    view: &'a TransactionView,
+    pending: Pending,
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        let Pending { files, removed, .. } = std::mem::take(&mut self.pending);
+        for staged in &files {
+            self.view.unsynced(staged);
+        }
+        self.view.lock().removed.extend(removed);
+    }
+}
+
+#[derive(Default)]
+struct Pending {
+    generation: u64,
+    files: Vec<Arc<Staged>>,
+    /// Where the journal ended when the files were gathered.
+    until: u64,
+    next_file: u64,
+    removed: Vec<Arc<Staged>>,
+}
+
+impl TransactionView {
+    /// Returns when the content of `id`, and every name and attribute up to
+    /// now, would survive the loss of power.
+    pub async fn sync(&self, id: NodeId) -> Result<(), VfsError> {
+        self.lock().node(id)?;
+        self.checkpoint().await
+    }
+
+    /// Returns when everything up to now would survive the loss of power.
+    pub async fn checkpoint(&self) -> Result<(), VfsError> {
+        let _alone = self.syncing.lock().await;
+        let Some(pending) = gather(&mut self.lock()) else { return Ok(()) };
+        // Whoever waits for this may give up at any point.
+        let mut gathered = Gathered { view: self, pending };
+        let synced = self.make_durable(&gathered.pending).await?;
+        let pending = std::mem::take(&mut gathered.pending);
+        let mut state = self.lock();
+        if state.generation == pending.generation {
+            state.synced = synced;
+            state.durable_files = state.durable_files.max(pending.next_file);
+        }
+        drop(state);
+        pending.removed.iter().for_each(|staged| staged.remove());
+        Ok(())
+    }
+
+    /// Answers up to where the journal is durable now, and vouched for.
+    async fn make_durable(&self, pending: &Pending) -> io::Result<u64> {
+        let (staging, files) = (self.staging(), pending.files.clone());
+        let synced = tokio::task::spawn_blocking(move || sync_files(&staging, &files));
+        synced.await.map_err(io::Error::other)??;
+        let (journal, synced) = {
+            let mut state = self.lock();
+            let same = state.generation == pending.generation;
+            let Some(journal) = state.journal.as_mut().filter(|_| same) else { return Ok(0) };
+            let all = journal.end() == pending.until;
+            journal.append(&Record::Synced { until: pending.until })?;
+            (journal.handle()?, if all { journal.end() } else { pending.until })
+        };
+        let done = tokio::task::spawn_blocking(move || journal.sync_data());
+        done.await.map_err(io::Error::other)??;
+        Ok(synced)
+    }
+
+    /// Notes that `staged` was, or is about to be, written to.
+    pub(super) fn unsynced(&self, staged: &Arc<Staged>) {
+        if !staged.unsynced.swap(true, Ordering::AcqRel) {
+            self.lock().unsynced.push(Arc::clone(staged));
+        }
+    }
+}
+
+/// Takes what is to be made durable; `None` when everything is.
+fn gather(state: &mut State) -> Option<Pending> {
+    let until = state.journal.as_ref().map(Journal::end)?;
+    if state.unsynced.is_empty() && until == state.synced {
+        return None;
+    }
+    let files = std::mem::take(&mut state.unsynced);
+    for staged in &files {
+        staged.unsynced.store(false, Ordering::Release);
+    }
+    let removed = std::mem::take(&mut state.removed);
+    let (generation, next_file) = (state.generation, state.next_file());
+    Some(Pending { generation, files, until, next_file, removed })
+}
+
+fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let dir = File::open(staging.dir())?;
+    if files.len() > ONE_BY_ONE {
+        return nix::unistd::syncfs(dir).map_err(io::Error::from);
+    }
+    for staged in files {
+        match staged.open() {
+            Ok(file) => file.sync_data()?,
+            // Removed since, which the journal tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    dir.sync_all()
+}
