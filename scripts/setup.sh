@@ -9,7 +9,8 @@ purpose=${1:-test}
 # command:Debian package
 needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3)
 case $purpose in
-  demo | bench) ;;
+  demo) ;;
+  bench) needs+=(rclone:rclone s3fs:s3fs fio:fio openssl:openssl go:golang-go) ;;
   test) needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs) ;;
   *) echo "usage: $0 [demo|test|bench]" >&2 && exit 2 ;;
 esac
@@ -61,3 +62,12 @@ if ! command -v cargo >/dev/null; then
 fi
 # rust-toolchain.toml pins the version; rustup fetches it on first use.
 cargo --version >/dev/null
+
+# The S3 server the mount is measured on; its objects are plain files.
+tools=$(dirname "$0")/../target/bench-tools
+if [[ $purpose == bench && ! -x $tools/versitygw ]]; then
+  echo "setup: building versitygw, an S3 server, with Go" >&2
+  mkdir -p "$tools"
+  GOBIN=$(realpath "$tools") go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 ||
+    echo "warning: no S3 server; the benchmark 'remote' will fail" >&2
+fi

@@ -1,5 +1,7 @@
 //! What a user decides about a mount.
 
+use std::time::Duration;
+
 /// Options of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -15,6 +17,8 @@ pub struct MountOptions {
     pub umask: u32,
     /// Threads that serve the kernel.
     pub threads: usize,
+    /// Operations that take as long are logged; none when it is zero.
+    pub slow: Duration,
 }
 
 impl Default for MountOptions {
@@ -27,6 +31,7 @@ impl Default for MountOptions {
             gid: nix::unistd::getegid().as_raw(),
             umask: 0,
             threads: 4,
+            slow: Duration::from_secs(1),
         }
     }
 }

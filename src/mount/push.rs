@@ -17,7 +17,7 @@ use std::thread;
 use fuser::{INodeNo, Notifier};
 use tokio::runtime::Handle;
 
-use crate::vfs::{Files, Push, What};
+use crate::vfs::{Files, InodeNo, Push, Pushed, What};
 
 /// How many threads push.
 const THREADS: usize = 2;
@@ -195,20 +195,49 @@ impl Pusher {
         let Some((after, most)) = push.what.reach(fits) else { return Ok(0) };
         let mut after = after.map(str::to_owned);
         let (mut entries, mut bytes) = (0, 0);
+        let mut buffer = Vec::new();
         loop {
             let page = self.files.contents_to_push(push, after.as_deref());
             let page = self.runtime.block_on(page).map_err(io::Error::other)?;
-            for (ino, content) in &page.files {
-                if self.is_stopped() {
-                    return Ok(entries);
-                }
-                self.notifier.store(INodeNo(ino.0), 0, content)?;
-                (entries, bytes) = (entries + 1, bytes + content.len() as u64);
+            for (ino, content) in &page.known {
+                self.give(*ino, content);
+                bytes += content.len() as u64;
             }
+            bytes += self.store_chunks(&page, &mut buffer)?;
+            entries += page.known.len() + page.chunks.len();
             after = page.next;
-            if after.is_none() || bytes >= most {
+            if after.is_none() || bytes >= most || self.is_stopped() {
                 return Ok(entries);
             }
+        }
+    }
+
+    /// Hands over files that are a chunk each; answers how many bytes.
+    fn store_chunks(&self, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        let Some(blobs) = &page.blobs else { return Ok(0) };
+        let (inodes, places): (Vec<_>, Vec<_>) = page.chunks.iter().copied().unzip();
+        let mut done = vec![false; places.len()];
+        blobs.read_near(&places, buffer, |number, plain| {
+            done[number] = true;
+            self.give(inodes[number], plain);
+        });
+        let rest = done.iter().zip(inodes.iter().zip(&places)).filter(|(done, _)| !**done);
+        for (_, (ino, place)) in rest {
+            if self.is_stopped() {
+                break;
+            }
+            let plain = self.runtime.block_on(blobs.read(place)).map_err(io::Error::other)?;
+            self.give(*ino, &plain);
+        }
+        Ok(places.iter().map(|place| u64::from(place.len)).sum())
+    }
+
+    fn give(&self, ino: InodeNo, content: &[u8]) {
+        if self.is_stopped() {
+            return;
+        }
+        if let Err(error) = self.notifier.store(INodeNo(ino.0), 0, content) {
+            tracing::debug!(%error, ?ino, "the kernel did not take a file");
         }
     }
 }

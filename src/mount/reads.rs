@@ -17,6 +17,7 @@ use super::reply::{
     ReplyStatfs, ReplyXattr,
 };
 use crate::model::Timestamp;
+use crate::store::waits;
 use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
 /// How many directory entries are asked for at once.
@@ -30,7 +31,7 @@ impl Adapter {
     /// the work goes on elsewhere and this thread takes the next request.
     pub(super) fn answer(&self, work: impl Future<Output = ()> + Send + 'static) {
         let _runtime = self.runtime.enter();
-        let mut work = Box::pin(work);
+        let mut work = Box::pin(waits::observed(work));
         let mut context = Context::from_waker(Waker::noop());
         if work.as_mut().poll(&mut context).is_pending() {
             self.runtime.spawn(work);
@@ -275,6 +276,6 @@ impl Adapter {
 
     /// The counters of this mount, which asking for them does not change.
     pub(super) fn tell_stats(&self, size: u32, reply: ReplyXattr) {
-        xattr(reply, Ok(self.stats.read(self.files.usage()).to_json().into_bytes()), size);
+        xattr(reply, Ok(self.stats.read().to_json().into_bytes()), size);
     }
 }

@@ -11,6 +11,7 @@ use super::transaction::{NodeId, Then, TransactionView};
 use super::types::InodeNo;
 use super::view::View;
 use crate::model::TreePath;
+use crate::store::waits::{self, WaitFor};
 
 /// The commit a directory shows or is based on; writing it to the root of a
 /// writable repo commits with the value as message.
@@ -76,7 +77,8 @@ impl Files {
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 let source = &*repos.source;
-                let mut done = transaction.commit(source, value, Then::GoOn).await;
+                let commit = transaction.commit(source, value, Then::GoOn);
+                let mut done = waits::on(WaitFor::Server, commit).await;
                 if let Ok(None) = done {
                     // Nothing to commit: what others have committed shows.
                     done = transaction.follow(source).await.map(|()| None);
