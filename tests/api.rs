@@ -138,7 +138,8 @@ fn entry(path: &str, text: &str) -> v1::EntryEdit {
 }
 
 fn edits(of: &v1::TransactionInfo, edits: Vec<v1::EntryEdit>) -> v1::TransactionEdits {
-    v1::TransactionEdits { id: of.id.clone(), message: "a change".to_owned(), edits }
+    let (id, message) = (of.id.clone(), "a change".to_owned());
+    v1::TransactionEdits { id, message, edits, complete: true, ..Default::default() }
 }
 
 async fn commit(client: &Client, with: v1::TransactionEdits) -> v1::TransactionInfo {
@@ -179,6 +180,77 @@ async fn transactions_merge_or_conflict() {
     let request = v1::AbortTransactionRequest { id: third.id, reason: "given up".to_owned() };
     let aborted = client.native().abort_transaction(request).await.unwrap().into_inner();
     assert_eq!((aborted.state(), aborted.reason.as_str()), (TransactionState::Aborted, "given up"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_only_once_everything_is_staged() {
+    let server = InProcess::start().await;
+    let client = server.client().await;
+    create_repo(&client, "r").await;
+    let open = open(&client, "r").await;
+    let staged = |text: &str, complete: bool| {
+        let edits = edits(&open, vec![entry("a", text)]);
+        stream::iter([v1::TransactionEdits { complete, ..edits }])
+    };
+    let nothing = || {
+        let edits = edits(&open, Vec::new());
+        stream::iter([v1::TransactionEdits { complete: false, ..edits }])
+    };
+    client.native().stage_transaction(staged("1", false)).await.unwrap();
+    let refused = client.native().commit_transaction(nothing()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    let sealed = client.native().stage_transaction(staged("2", true)).await.unwrap();
+    assert_eq!(sealed.into_inner().state(), TransactionState::Sealed);
+    client.native().stage_transaction(staged("3", false)).await.unwrap();
+    let refused = client.native().commit_transaction(nothing()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    client.native().stage_transaction(staged("4", true)).await.unwrap();
+    let done = client.native().commit_transaction(nothing()).await.unwrap().into_inner();
+    assert_eq!(done.state(), TransactionState::Committed);
+    assert_eq!(get(&client, "r", "/a").await, b"4");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_commit_has_seen_it_may_replace() {
+    let server = InProcess::start().await;
+    let client = server.client().await;
+    create_repo(&client, "r").await;
+    let old = open(&client, "r").await;
+    let files = |text: &str| vec![entry("both", text), entry(text, text)];
+    let others = commit(&client, edits(&open(&client, "r").await, files("theirs"))).await;
+    let clash = commit(&client, edits(&old, files("ours"))).await;
+    assert_eq!(clash.conflicts, ["/both"]);
+    let unseen = v1::TransactionEdits { replaces: vec![7; 16], ..edits(&old, files("ours")) };
+    assert_eq!(commit(&client, unseen).await.state(), TransactionState::Conflict);
+    let seen = v1::TransactionEdits { replaces: others.commit, ..edits(&old, Vec::new()) };
+    assert_eq!(commit(&client, seen).await.state(), TransactionState::Committed);
+    for (path, text) in [("/both", "ours"), ("/ours", "ours"), ("/theirs", "theirs")] {
+        assert_eq!(get(&client, "r", path).await, text.as_bytes(), "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_without_changes_takes_a_newer_base() {
+    let server = InProcess::start().await;
+    let client = server.client().await;
+    create_repo(&client, "r").await;
+    let idle = open(&client, "r").await;
+    let moved = commit(&client, edits(&open(&client, "r").await, vec![entry("a", "1")])).await;
+    let request = v1::RenewTransactionRequest {
+        id: idle.id.clone(),
+        lease_seconds: 60,
+        ..Default::default()
+    };
+    let onto = v1::RenewTransactionRequest { base: moved.commit.clone(), ..request };
+    let renewed = client.native().renew_transaction(onto.clone()).await.unwrap().into_inner();
+    assert_eq!((&renewed.base, &renewed.staged_root), (&moved.commit, &renewed.base_root));
+    let staged = stream::iter([edits(&idle, vec![entry("b", "2")])]);
+    client.native().stage_transaction(staged).await.unwrap();
+    let refused = client.native().renew_transaction(onto).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     server.stop().await;
 }
 

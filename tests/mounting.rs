@@ -39,6 +39,219 @@ fn foreground(server: &Server, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
+/// How many staging directories there are.
+fn staged(server: &Server) -> usize {
+    fs::read_dir(server.root().join("mounts")).map_or(0, Iterator::count)
+}
+
+/// The transaction behind a mount.
+fn transaction(server: &Server, at: &str) -> String {
+    let status = server.pfs(&["status", at, "--raw"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    status["transaction"].as_str().unwrap().to_owned()
+}
+
+/// The transaction that a hint names.
+fn named(said: &str) -> String {
+    let (_, rest) = said.split_once("--resume ").unwrap_or_else(|| panic!("{said}"));
+    rest[..32].to_owned()
+}
+
+/// What a command says besides its results.
+#[track_caller]
+fn notices(server: &Server, arguments: &[&str]) -> String {
+    let output = server.output(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// Mounts master of `data` and lets the process die with `data/new` written.
+fn died(server: &Server, mount: &Path) {
+    let mut child = foreground(server, &["-r", "data@master+w", mount.to_str().unwrap()]);
+    eventually("mounted", || mount.join("data").exists());
+    fs::write(mount.join("data/new"), "kept").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_dead_mount_says_what_was_not_committed() {
+    if !has_fuse("a_dead_mount_says_what_was_not_committed") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    died(&server, &mount);
+    for verb in ["status", "commit", "abort"] {
+        let said = server.refused(&[verb, at]);
+        assert!(said.contains("is gone") && said.contains("--resume"), "{verb}: {said}");
+    }
+    let said = server.refused(&["umount", at]);
+    assert!(said.contains("was not committed") && said.contains("data@master+w"), "{said}");
+    let id = named(&said);
+    assert!(server.refused(&["umount", at]).contains("not mounted"));
+    let said = server.refused(&["finish", "transaction", &id]);
+    assert!(said.contains(&id) && said.contains("--resume"), "{said}");
+    assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains("going on with") && said.contains(&id), "{said}");
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
+}
+
+#[test]
+fn a_directory_whose_mount_died_is_mounted_again() {
+    if !has_fuse("a_directory_whose_mount_died_is_mounted_again") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    died(&server, &mount);
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    assert_eq!(read(&mount.join("data/new")), "kept");
+    server.pfs(&["abort", at]);
+    server.pfs(&["umount", at]);
+}
+
+#[test]
+fn what_was_left_elsewhere_is_said_and_taken_up() {
+    if !has_fuse("what_was_left_elsewhere_is_said_and_taken_up") {
+        return;
+    }
+    let server = server();
+    let (first, second) = (server.dir("one"), server.dir("two"));
+    died(&server, &first);
+    let id = named(&server.refused(&["umount", first.to_str().unwrap()]));
+    let at = second.to_str().unwrap();
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains(&format!("data@master+w --resume {id}")), "{said}");
+    assert!(!second.join("data/new").exists());
+    server.pfs(&["umount", at]);
+    let said = server.refused(&["mount", "-d", "-r", "data", "--resume", &id, at]);
+    assert!(said.contains("data@master"), "{said}");
+    server.pfs(&["mount", "-d", "-r", "data@master+w", "--resume", &id, at]);
+    assert_eq!(read(&second.join("data/new")), "kept");
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
+    assert_eq!(staged(&server), 0, "nothing stays behind");
+}
+
+#[test]
+fn a_transaction_of_another_server_is_left_alone() {
+    if !has_fuse("a_transaction_of_another_server_is_left_alone") {
+        return;
+    }
+    let (server, other) = (server(), server());
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    died(&server, &mount);
+    let id = named(&server.refused(&["umount", at]));
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = other.command(arguments);
+        command.env("PFS_ROOT", server.root()).stdin(Stdio::null()).output().unwrap()
+    };
+    assert!(elsewhere(&["mount", "-d", "-r", "data@master+w", at]).status.success());
+    assert!(!mount.join("data/new").exists());
+    assert!(elsewhere(&["umount", at]).status.success());
+    let refused = elsewhere(&["mount", "-d", "-r", "data@master+w", "--resume", &id, at]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("another server") && said.contains(&id), "{said}");
+    assert!(other.refused(&["get", "file", "data@master:/new"]).contains("not found"));
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
+}
+
+#[test]
+fn a_damaged_transaction_is_named() {
+    if !has_fuse("a_damaged_transaction_is_named") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    died(&server, &mount);
+    let id = named(&server.refused(&["umount", at]));
+    let dir = server.root().join("mounts").join(&id);
+    fs::write(dir.join("journal"), "this is no journal").unwrap();
+    let said = server.refused(&["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains(&id) && said.contains(dir.to_str().unwrap()), "{said}");
+    server.pfs(&["delete", "transaction", &id]);
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    server.pfs(&["umount", at]);
+}
+
+#[test]
+fn an_explicit_mount_says_what_it_keeps() {
+    if !has_fuse("an_explicit_mount_says_what_it_keeps") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    server.pfs(&["mount", "-d", "--commit", "explicit", "-r", "data@master+w", at]);
+    fs::write(mount.join("data/new"), "kept").unwrap();
+    let id = transaction(&server, at);
+    assert_eq!(named(&notices(&server, &["umount", at])), id);
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
+}
+
+#[test]
+fn a_writable_mount_follows_its_branch_until_it_is_written_to() {
+    if !has_fuse("a_writable_mount_follows_its_branch_until_it_is_written_to") {
+        return;
+    }
+    let server = server();
+    let (mount, other) = (server.dir("mnt"), server.dir("other"));
+    let at = mount.to_str().unwrap();
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    assert_eq!(read(&mount.join("data/a")), "first");
+    let put = |name: &str, text: &str| {
+        fs::write(other.join(name), text).unwrap();
+        let source = other.join(name);
+        let target = format!("data@master:/{name}");
+        server.pfs(&["put", "file", &target, "-f", source.to_str().unwrap()]);
+    };
+    put("a", "second");
+    eventually("the branch is followed", || read(&mount.join("data/a")) == "second");
+    fs::write(mount.join("data/mine"), "m").unwrap();
+    put("theirs", "t");
+    assert_eq!(server.pfs(&["commit", at]).trim().len(), 32);
+    eventually("what others committed shows", || mount.join("data/theirs").exists());
+    put("a", "third");
+    eventually("and is followed again", || read(&mount.join("data/a")) == "third");
+    fs::write(mount.join("data/a"), "fourth").unwrap();
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/a"]), "fourth");
+}
+
+#[test]
+fn a_server_that_is_started_again_is_waited_for() {
+    if !has_fuse("a_server_that_is_started_again_is_waited_for") {
+        return;
+    }
+    let mut server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap().to_owned();
+    server.pfs(&["mount", "-d", &at]);
+    assert_eq!(fs::read_dir(&mount).unwrap().count(), 1);
+    server.kill();
+    assert_eq!(fs::read_dir(&mount).unwrap().count(), 1);
+    assert_eq!(read(&mount.join("data/a")), "first");
+    let asked = mount.join("data@master/dir/b");
+    let reader = std::thread::spawn(move || read(&asked));
+    server.resume();
+    assert_eq!(reader.join().unwrap(), "b");
+    server.pfs(&["create", "repo", "later"]);
+    eventually("heads are followed again", || mount.join("later").is_dir());
+    server.pfs(&["umount", &at]);
+}
+
 #[test]
 fn a_mount_follows_heads_and_travels_in_time() {
     if !has_fuse("a_mount_follows_heads_and_travels_in_time") {
@@ -111,13 +324,25 @@ fn an_abort_publishes_nothing() {
     let at = mount.to_str().unwrap();
     server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
     fs::write(mount.join("data/new"), "x").unwrap();
+    fs::write(mount.join("data/a"), "changed").unwrap();
+    fs::rename(mount.join("data/dir"), mount.join("data/moved")).unwrap();
+    let aborted = transaction(&server, at);
     server.pfs(&["abort", at]);
-    assert!(server.pfs(&["status", at]).contains("ABORTED"));
-    assert!(fs::write(mount.join("data/new"), "y").is_err());
+    let status = server.pfs(&["status", at]);
+    assert!(status.contains("OPEN") && !status.contains(&aborted), "{status}");
+    eventually("the branch shows again", || !mount.join("data/new").exists());
+    eventually("what was changed too", || read(&mount.join("data/a")) == "first");
+    eventually("and what was moved", || mount.join("data/dir/b").exists());
+    fs::write(mount.join("data/later"), "y").unwrap();
     server.pfs(&["umount", at]);
     assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
-    let left = fs::read_dir(server.root().join("mounts")).unwrap().count();
-    assert_eq!(left, 1, "what was aborted can be looked at");
+    assert_eq!(server.pfs(&["get", "file", "data@master:/later"]), "y");
+    assert_eq!(staged(&server), 1, "what was aborted is kept");
+    server.pfs(&["mount", "-d", "-r", "data@master+w", "--resume", &aborted, at]);
+    assert_eq!(read(&mount.join("data/new")), "x");
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "x");
+    assert_eq!(server.pfs(&["get", "file", "data@master:/later"]), "y");
 }
 
 #[test]
@@ -139,8 +364,20 @@ fn disjoint_changes_merge_and_others_are_kept_as_conflict() {
     assert!(said.contains("/a") && said.contains("hint: "), "{said}");
     assert_eq!(server.pfs(&["get", "file", "data@master:/a"]), "from one");
     assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "from two");
-    let kept: Vec<_> = fs::read_dir(server.root().join("mounts")).unwrap().collect();
-    assert_eq!(kept.len(), 1, "the transaction that lost is kept");
+    assert_eq!(staged(&server), 1, "the transaction that lost is kept");
+
+    let (at, id) = (mounts[0].to_str().unwrap(), named(&said));
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains(&id) && said.contains("/a"), "{said}");
+    server.pfs(&["umount", at]);
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", "--resume", &id, at]);
+    assert!(said.contains("/a"), "{said}");
+    assert_eq!(read(&mounts[0].join("data/a")), "from three");
+    assert_eq!(read(&mounts[0].join("data@master/a")), "from one");
+    server.pfs(&["umount", at]);
+    assert_eq!(server.pfs(&["get", "file", "data@master:/a"]), "from three");
+    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "from two");
+    assert_eq!(staged(&server), 0, "nothing stays behind");
 }
 
 #[test]
@@ -157,12 +394,7 @@ fn a_killed_mount_is_gone_on_with() {
     fs::rename(mount.join("data/dir"), mount.join("data/moved")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(server.refused(&["mount", "-d", at]).contains("hint: take the mount away first"));
-    assert!(server.refused(&["status", at]).contains("is gone\nhint: unmount it"));
-    let said = server.refused(&["umount", at]);
-    assert!(said.contains("was not committed\nhint: go on with it"), "{said}");
-    let id = transaction(&server);
-    assert!(server.refused(&["finish", "transaction", &id]).contains("mount data@master+w there"));
+    server.refused(&["umount", at]);
     assert!(server.refused(&["get", "file", "data@master:/new"]).contains("not found"));
     server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
     assert_eq!(read(&mount.join("data/new")), "kept");
@@ -195,13 +427,6 @@ fn a_file_that_takes_the_place_of_a_directory_is_committed() {
     assert_eq!(server.pfs(&["get", "file", "data@master:/more"]), "more");
 }
 
-/// The only write transaction there is.
-fn transaction(server: &Server) -> String {
-    let listed = server.pfs(&["list", "transaction", "--mounts", "--raw"]);
-    let shown: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    shown["id"].as_str().unwrap().to_owned()
-}
-
 #[test]
 fn what_was_for_a_repo_that_is_gone_is_left_alone() {
     if !has_fuse("what_was_for_a_repo_that_is_gone_is_left_alone") {
@@ -210,15 +435,14 @@ fn what_was_for_a_repo_that_is_gone_is_left_alone() {
     let server = server();
     let mount = server.dir("mnt");
     let at = mount.to_str().unwrap();
-    let mut child = foreground(&server, &["-r", "data@master+w", at]);
-    eventually("mounted", || mount.join("data").exists());
-    fs::write(mount.join("data/new"), "for another").unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    server.refused(&["umount", at]);
+    died(&server, &mount);
+    let id = named(&server.refused(&["umount", at]));
     server.pfs(&["delete", "repo", "data", "-f"]);
     server.pfs(&["create", "repo", "data"]);
-    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    let said = server.refused(&["mount", "-d", "-r", "data@master+w", "--resume", &id, at]);
+    assert!(said.contains("deleted since"), "{said}");
+    let said = notices(&server, &["mount", "-d", "-r", "data@master+w", at]);
+    assert!(said.contains(&id) && said.contains("deleted since"), "{said}");
     assert_eq!(fs::read_dir(mount.join("data")).unwrap().count(), 0);
     fs::write(mount.join("data/own"), "own").unwrap();
     server.pfs(&["umount", at]);
@@ -228,18 +452,26 @@ fn what_was_for_a_repo_that_is_gone_is_left_alone() {
 
 #[test]
 fn an_interrupted_mount_commits() {
+    use nix::sys::signal::{Signal, kill};
     if !has_fuse("an_interrupted_mount_commits") {
         return;
     }
     let server = server();
     let mount = server.dir("mnt");
-    let mut child = foreground(&server, &["-r", "data@master+w", mount.to_str().unwrap()]);
-    eventually("mounted", || mount.join("data").exists());
-    fs::write(mount.join("data/new"), "kept").unwrap();
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    assert!(child.wait().unwrap().success());
-    assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), "kept");
+    // Who was started to ignore hang-ups goes on.
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    signals.retain(|signal| ignored & 1 << (*signal as i32 - 1) == 0);
+    for signal in signals {
+        let mut child = foreground(&server, &["-r", "data@master+w", mount.to_str().unwrap()]);
+        eventually("mounted", || mount.join("data").exists());
+        fs::write(mount.join("data/new"), signal.as_str()).unwrap();
+        kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        assert!(child.wait().unwrap().success(), "{signal}");
+        assert_eq!(server.pfs(&["get", "file", "data@master:/new"]), signal.as_str());
+    }
 }
 
 #[test]
@@ -276,6 +508,22 @@ fn a_mount_works_through_the_server_alone() {
 }
 
 #[test]
+fn a_commit_without_its_repo_says_what_is_gone() {
+    if !has_fuse("a_commit_without_its_repo_says_what_is_gone") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    server.pfs(&["mount", "-d", "-r", "data@master+w", at]);
+    fs::write(mount.join("data/new"), "x").unwrap();
+    server.pfs(&["delete", "repo", "data", "--force"]);
+    let said = server.refused(&["umount", at]);
+    assert!(said.contains("data@master was not committed") && said.contains("data"), "{said}");
+    assert!(!said.contains("committed: not found"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_mounted_is_said() {
     if !has_fuse("what_cannot_be_mounted_is_said") {
         return;
@@ -284,6 +532,10 @@ fn what_cannot_be_mounted_is_said() {
     let mount = server.dir("mnt");
     let at = mount.to_str().unwrap();
     assert!(server.refused(&["mount", "-d", "/no/such/dir"]).contains("/no/such/dir"));
+    let said = server.refused(&["mount", "-d", "-r", "dat", at]);
+    assert!(said.contains("dat not found") && said.contains("did you mean"), "{said}");
+    let said = server.refused(&["mount", "-d", "-r", "data@mastr", at]);
+    assert!(said.contains("mastr") && said.contains("did you mean"), "{said}");
     assert!(server.refused(&["mount", "-d", "-r", "nothing", at]).contains("nothing"));
     assert!(server.refused(&["mount", "-d", "-r", "data@nothing", at]).contains("nothing"));
     assert!(server.refused(&["mount", "-d", "-r", "nothing@master+w", at]).contains("nothing"));

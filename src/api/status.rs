@@ -52,6 +52,7 @@ pub(super) fn refused(error: RepoError) -> Status {
         RepoError::Finished { .. }
         | RepoError::NotFinished { .. }
         | RepoError::OutputBranch { .. }
+        | RepoError::NotStaged { .. }
         | RepoError::Refused { .. } => (Code::FailedPrecondition, text),
         RepoError::HeadMoved { .. } | RepoError::RootMoved { .. } | RepoError::Busy { .. } => {
             (Code::Aborted, text)

@@ -375,6 +375,8 @@ pub struct TransactionChange {
     pub state: Option<TransactionState>,
     /// The new base: after a merge with a moved head.
     pub base: Option<CommitId>,
+    /// The encoded root of that base.
+    pub base_root: Option<Bytes>,
     /// The tree uploaded so far.
     pub root: Option<StoredRoot>,
     /// The message its commit will carry.
@@ -394,6 +396,7 @@ impl TransactionChange {
     pub fn apply_to(self, row: &mut TransactionRow) {
         row.state = self.state.unwrap_or(row.state);
         row.base = self.base.or(row.base);
+        row.base_root = self.base_root.or(row.base_root.take());
         row.commit = self.commit.or(row.commit);
         row.lease_until = self.lease_until.unwrap_or(row.lease_until);
         let texts = [

@@ -104,6 +104,13 @@ fn name(args: &[OsString]) -> Name {
 /// `mount -t fuse.pfs` calls `pfs SPEC /DIR -o OPTIONS` where there is no
 /// helper of its own.
 fn called_by_mount(args: &[OsString]) -> bool {
+    // Without a source, or with 'none' for one, it may leave that out.
+    if let [_, dir, flag, ..] = args
+        && dir.as_encoded_bytes().starts_with(b"/")
+        && flag == "-o"
+    {
+        return true;
+    }
     let [_, spec, dir, flag, options, ..] = args else { return false };
     let verb = spec.to_str().is_some_and(|spec| !spec.starts_with('-') && spec != "mount");
     // No option of a mount is called as an encoding of output is.

@@ -23,7 +23,7 @@ pub fn errno(error: &VfsError) -> i32 {
         VfsError::NoAttribute => libc::ENODATA,
         VfsError::CrossesRepos => libc::EXDEV,
         VfsError::NotPermitted(_) => libc::EPERM,
-        VfsError::Stale | VfsError::Conflict(_) => libc::ESTALE,
+        VfsError::Stale | VfsError::Conflict(_) | VfsError::Gone(_) => libc::ESTALE,
         VfsError::Damaged(_) | VfsError::Unavailable(_) | VfsError::Unsettled(_) => libc::EIO,
         VfsError::NoSpace(_) => libc::ENOSPC,
         VfsError::Staging(error) => staging(error),
@@ -47,6 +47,7 @@ pub(super) fn reply(error: &VfsError) -> fuser::Errno {
         | VfsError::Unsettled(_)
         | VfsError::Staging(_)
         | VfsError::NoSpace(_)
+        | VfsError::Gone(_)
         | VfsError::Conflict(_) => tracing::warn!(%error, "a file operation failed"),
         VfsError::NotFound
         | VfsError::Exists

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::catalog::CatalogError;
-use crate::model::{Branch, Commit, CommitId, InvalidRef};
+use crate::model::{Branch, Commit, CommitId, InvalidRef, TransactionId};
 use crate::pipeline::trigger::InvalidTrigger;
 use crate::store::StoreError;
 
@@ -90,6 +90,21 @@ pub enum RepoError {
         /// The commit.
         commit: Commit,
     },
+    /// A transaction whose owner may have changes that nobody else has.
+    #[error(
+        "transaction {transaction} of {branch} cannot be committed from here: its changes are {}",
+        kept(.owner, .staging)
+    )]
+    NotStaged {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The branch it is about.
+        branch: Branch,
+        /// Who writes: a host and a directory there, a volume.
+        owner: String,
+        /// Where the owner keeps its changes.
+        staging: String,
+    },
     /// A rule of versioning forbids it.
     #[error("{what}")]
     Refused {
@@ -128,6 +143,14 @@ fn within(repo: Option<&str>) -> String {
 
 fn list(ids: &[CommitId]) -> String {
     ids.iter().map(CommitId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn kept(owner: &str, staging: &str) -> String {
+    match (owner, staging) {
+        ("", _) => "with whoever opened it".to_owned(),
+        (owner, "") => format!("with {owner}"),
+        (owner, staging) => format!("in {staging}, of the mount {owner}"),
+    }
 }
 
 impl From<InvalidTrigger> for RepoError {
@@ -179,6 +202,10 @@ impl RepoError {
             Self::HeadMoved { .. } | Self::RootMoved { .. } | Self::Busy { .. } => {
                 Some("try again".into())
             }
+            Self::NotStaged { transaction, branch, .. } => Some(format!(
+                "there 'pfs mount -r {branch}+w --resume {transaction} DIR' goes on with them; \
+                 'pfs delete transaction {transaction}' gives them up"
+            )),
             Self::Refused { remedy, .. } => remedy.clone().map(Cow::into_owned),
             Self::Damaged { .. } => Some("run 'pfs fsck'".into()),
             Self::Catalog(_) | Self::Store(_) => None,

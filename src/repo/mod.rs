@@ -44,7 +44,9 @@ pub use projects::{RepoInfo, project_defaults_key};
 pub use retention::Events;
 pub use sets::CommitSet;
 pub use together::Together;
-pub use transactions::{COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT};
+pub use transactions::{
+    Base, COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT,
+};
 pub use wait::Subscription;
 
 use crate::catalog::{Catalog, CatalogError};

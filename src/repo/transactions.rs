@@ -1,5 +1,7 @@
 //! Write transactions: changes gathered out of sight, published as one commit.
 
+mod merged;
+
 use std::time::Duration;
 
 use futures::Stream;
@@ -11,7 +13,7 @@ use crate::catalog::{
     TransactionState,
 };
 use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
-use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply, merge};
+use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply};
 
 /// The transaction to open.
 #[derive(Debug, Clone)]
@@ -24,6 +26,22 @@ pub struct OpenTransaction {
     pub owner: String,
     /// Its id, so that asking again finds it; `None` draws one.
     pub id: Option<TransactionId>,
+    /// Where the owner keeps what is not staged yet.
+    pub staging: String,
+    /// What it starts from.
+    pub base: Base,
+}
+
+/// The tree that a transaction's changes are relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Base {
+    /// That of the newest finished commit.
+    #[default]
+    Newest,
+    /// That of this commit, which must be finished.
+    Commit(CommitId),
+    /// The empty one.
+    Nothing,
 }
 
 /// Why staged changes were not taken.
@@ -106,7 +124,7 @@ impl Repos {
         Ok(swept)
     }
 
-    /// Opens a transaction on a branch, upon the newest finished commit there.
+    /// Opens a transaction on a branch.
     pub async fn open_transaction(&self, spec: &OpenTransaction) -> Result<TransactionRow> {
         if let Some(id) = spec.id
             && let Some(row) = self.catalog.transaction(id).await?
@@ -118,7 +136,11 @@ impl Repos {
         if self.is_output(&spec.branch, at.as_ref()).await? {
             return Err(RepoError::OutputBranch { branch: spec.branch.clone() });
         }
-        let base = self.newest_or_none(&spec.branch).await?;
+        let base = match spec.base {
+            Base::Newest => self.newest_or_none(&spec.branch).await?,
+            Base::Commit(id) => Some(self.finished_commit(&spec.branch, id).await?),
+            Base::Nothing => None,
+        };
         let now = self.clock.now();
         let row = TransactionRow {
             id: spec.id.unwrap_or_else(|| self.clock.transaction_id()),
@@ -127,7 +149,7 @@ impl Repos {
             base_root: Some(base.as_ref().map(|row| row.root.encoded.clone()).unwrap_or_default()),
             state: TransactionState::Open,
             host: spec.owner.clone(),
-            staging: String::new(),
+            staging: spec.staging.clone(),
             root: base.map(|row| row.root).unwrap_or_default(),
             message: String::new(),
             reason: String::new(),
@@ -179,6 +201,36 @@ impl Repos {
         self.transaction(id).await
     }
 
+    async fn finished_commit(&self, branch: &Branch, id: CommitId) -> Result<CommitRow> {
+        let row = self.inspect_commit(&branch.repo.commit(id)).await?;
+        match row.is_open() {
+            true => Err(RepoError::NotFinished { commit: row.commit }),
+            false => Ok(row),
+        }
+    }
+
+    /// Makes a transaction start from another commit. Nothing may be staged.
+    pub async fn rebase_transaction(
+        &self,
+        id: TransactionId,
+        base: CommitId,
+    ) -> Result<TransactionRow> {
+        let row = self.live_transaction(id).await?;
+        if row.root != self.transaction_base(&row).await? {
+            let what = format!("transaction {id} has changes relative to its base");
+            return Err(RepoError::refused(what, "commit them first"));
+        }
+        let base = self.finished_commit(&row.branch, base).await?;
+        let change = TransactionChange {
+            base: Some(base.commit.id),
+            base_root: Some(base.root.encoded.clone()),
+            root: Some(base.root),
+            ..Default::default()
+        };
+        self.catalog.apply(vec![expect_staged(&row), update(id, change)]).await?;
+        self.transaction(id).await
+    }
+
     /// Gives a transaction up; it stays to be looked at.
     pub async fn abort_transaction(
         &self,
@@ -196,7 +248,8 @@ impl Repos {
 
     /// Applies changes, sorted by path, to what is staged, and makes the result
     /// durable; nobody else sees it. A graft takes from the transaction's base.
-    /// Of two calls at once one is refused with [`RepoError::Busy`].
+    /// Of two calls at once one is refused with [`RepoError::Busy`]. What is
+    /// staged counts as incomplete until it is sealed.
     pub async fn stage_transaction<E>(
         &self,
         id: TransactionId,
@@ -205,14 +258,23 @@ impl Repos {
         let row = self.live_transaction(id).await?;
         let writer = self.blobs.writer();
         let staged = root_of(&row.root)?;
-        let changes = futures::StreamExt::map(changes, |change| change.map_err(StageError::Source));
+        let mut any = false;
+        let changes = futures::StreamExt::map(changes, |change| {
+            any = true;
+            change.map_err(StageError::Source)
+        });
         let options = ApplyOptions { prune_parents: false };
         let root = apply(&self.nodes, &writer, &staged, changes, options).await?;
-        if root == staged {
+        if !any || root == staged && !is_complete(row.state) {
             return Ok(row);
         }
         writer.flush().await.map_err(RepoError::from)?;
-        let change = TransactionChange { root: Some(stored(&root)), ..Default::default() };
+        let change = TransactionChange {
+            state: Some(TransactionState::Open),
+            reason: Some(String::new()),
+            root: Some(stored(&root)),
+            ..Default::default()
+        };
         let ops = vec![expect_staged(&row), update(id, change)];
         match self.catalog.apply(ops).await {
             Ok(()) => Ok(self.transaction(id).await?),
@@ -222,6 +284,15 @@ impl Repos {
             }
             Err(error) => Err(RepoError::from(error).into()),
         }
+    }
+
+    /// Notes that everything is staged: from now on anyone may commit it.
+    pub async fn seal_transaction(&self, id: TransactionId) -> Result<TransactionRow> {
+        let row = self.live_transaction(id).await?;
+        let state = Some(TransactionState::Sealed);
+        let change = TransactionChange { state, ..Default::default() };
+        self.catalog.apply(vec![expect_staged(&row), update(id, change)]).await?;
+        self.transaction(id).await
     }
 
     /// The tree that a transaction's changes are relative to. It stays when the
@@ -240,11 +311,14 @@ impl Repos {
     /// Publishes what is staged as one commit. When the head has moved, both
     /// changes are merged by path; where they exclude each other the
     /// transaction is kept in state `Conflict` and its reason names the paths,
-    /// one per line. Committing again answers with the same commit.
+    /// one per line. While the newest finished commit is `replaces`, what is
+    /// staged takes the place of what it excludes instead. Committing again
+    /// answers with the same commit. Refused unless everything is staged.
     pub async fn commit_transaction(
         &self,
         id: TransactionId,
         message: &str,
+        replaces: Option<CommitId>,
     ) -> Result<TransactionRow> {
         let mut attempts = Attempts::new();
         loop {
@@ -253,7 +327,11 @@ impl Repos {
                 return Ok(row);
             }
             self.live_transaction(id).await?;
-            match self.try_commit(&row, message).await {
+            if !is_complete(row.state) {
+                let TransactionRow { branch, host: owner, staging, .. } = row;
+                return Err(RepoError::NotStaged { transaction: id, branch, owner, staging });
+            }
+            match self.try_commit(&row, message, replaces).await {
                 Err(RepoError::HeadMoved { branch, .. }) => {
                     let what = format!("others kept changing {branch}");
                     attempts.again(CatalogError::Conflict { what })?;
@@ -269,6 +347,7 @@ impl Repos {
         &self,
         row: &TransactionRow,
         message: &str,
+        replaces: Option<CommitId>,
     ) -> Result<TransactionRow> {
         let branch = &row.branch;
         let head = self.catalog.branch(branch).await?.and_then(|row| row.head);
@@ -282,7 +361,8 @@ impl Repos {
             Some(good) => root_of(&good.root)?,
             None => Root::empty(),
         };
-        let root = match self.merged(row, good_id, &theirs).await? {
+        let replace = replaces.is_some() && replaces == good_id;
+        let root = match self.merged(row, good_id, &theirs, replace).await? {
             Merge::Merged(root) => root,
             Merge::Conflicts(conflicts) => {
                 let paths = conflicts.iter().map(|conflict| conflict.path.absolute());
@@ -305,24 +385,6 @@ impl Repos {
             self.commit_once_and(branch, &one_shot(head, &root, message), id, &also).await?;
         }
         self.transaction(row.id).await
-    }
-
-    /// What is staged, with what others changed since.
-    async fn merged(
-        &self,
-        row: &TransactionRow,
-        newest: Option<CommitId>,
-        theirs: &Root,
-    ) -> Result<Merge> {
-        let staged = root_of(&row.root)?;
-        if newest == row.base {
-            return Ok(Merge::Merged(staged));
-        }
-        let base = root_of(&self.transaction_base(row).await?)?;
-        let writer = self.blobs.writer();
-        let merged = merge(&self.nodes, &writer, &base, &staged, theirs).await?;
-        writer.flush().await?;
-        Ok(merged)
     }
 
     async fn conflicting(&self, id: TransactionId, reason: String) -> Result<TransactionRow> {
@@ -361,6 +423,18 @@ impl Repos {
             Err(RepoError::NotFound { kind: "branch", .. } | RepoError::NoHead { .. }) => Ok(None),
             newest => newest,
         }
+    }
+}
+
+/// Whether everything such a transaction is about has been staged.
+fn is_complete(state: TransactionState) -> bool {
+    match state {
+        TransactionState::Sealed | TransactionState::Conflict => true,
+        TransactionState::Open
+        | TransactionState::Sealing
+        | TransactionState::Committed
+        | TransactionState::Aborted
+        | TransactionState::Orphaned => false,
     }
 }
 

@@ -55,6 +55,9 @@ pub enum VfsError {
     /// The inode is not, or no longer, known.
     #[error("stale inode")]
     Stale,
+    /// What a commit needs is no longer there; the transaction is kept.
+    #[error("{0}")]
+    Gone(String),
     /// The commit lost against another one; the transaction is kept.
     #[error("conflict: {0}")]
     Conflict(String),

@@ -293,10 +293,20 @@ impl Files {
             Node::Top => {
                 let names = self.top.names().await?;
                 let start = names.partition_point(|name| after.is_some_and(|a| &**name <= a));
+                let mut failed = None;
                 for name in names.into_iter().skip(start).take(limit) {
-                    if let Some(place) = self.top.find(&name).await? {
-                        found.push((name, self.enter(dir, &place).await?));
+                    match self.top.find(&name).await {
+                        Ok(Some(place)) => found.push((name, self.enter(dir, &place).await?)),
+                        Ok(None) => {}
+                        // The others can be listed all the same.
+                        Err(error) => {
+                            tracing::warn!(%error, %name, "not listed");
+                            failed = Some(error);
+                        }
                     }
+                }
+                if let (true, Some(error)) = (found.is_empty(), failed) {
+                    return Err(error);
                 }
             }
             Node::Group(group) => {

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::VfsError;
 use super::files::{Files, directory_identity};
 use super::place::transaction_node;
-use super::repos::{OpenView, Repos};
-use super::source::Moved;
+use super::repos::{Heads, OpenView, Repos};
+use super::source::{Moved, Source};
 use super::transaction::{Refreshed, Then, TransactionView};
 use super::types::{InodeNo, Invalidation};
 use super::view::{PlacedView, View};
@@ -61,8 +61,9 @@ impl Files {
         tell: mpsc::Sender<Invalidation>,
     ) {
         // What was known before is only compared with from now on.
-        if let Err(error) = repos.changed_names().await {
-            tracing::debug!(%error, "the repos could not be listed");
+        match repos.heads().await {
+            Ok(heads) => drop(heads.map(|heads| repos.changed_names(&heads))),
+            Err(error) => tracing::debug!(%error, "the repos could not be listed"),
         }
         let mut pause = AGAIN;
         let mut failed = false;
@@ -117,18 +118,23 @@ impl Files {
             Moved::Head(repo) => Some(repo),
             Moved::Everything => None,
         };
-        if only.is_none() {
-            for name in repos.changed_names().await? {
+        let mut outcome = self.follow_transactions(&*repos.source, only.as_ref()).await;
+        let heads = match only {
+            Some(_) => None,
+            None => repos.heads().await?,
+        };
+        if let Some(heads) = &heads {
+            for name in repos.changed_names(heads) {
                 send(tell, Invalidation::Entry { parent: InodeNo::ROOT, name }).await;
             }
             // A listing may have been made before the names were first known.
             send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
-        let mut outcome = Ok(());
         for (name, open) in repos.followed() {
             if only.as_ref().is_none_or(|repo| *repo == open.repo) {
                 // What fails must not keep the others behind.
-                outcome = outcome.and(self.refresh(repos, &name, &open, tell).await);
+                let done = self.refresh(repos, &name, &open, (heads.as_ref(), tell)).await;
+                outcome = outcome.and(done);
             }
         }
         outcome
@@ -139,9 +145,13 @@ impl Files {
         repos: &Repos,
         name: &Arc<str>,
         open: &OpenView,
-        tell: &mpsc::Sender<Invalidation>,
+        (heads, tell): (Option<&Heads>, &mpsc::Sender<Invalidation>),
     ) -> Result<(), VfsError> {
-        let resolved = match repos.source.resolve(&open.repo, open.reference.as_ref()).await {
+        let resolved = match (heads, &open.reference) {
+            (Some(heads), None) => heads.get(&open.repo).cloned().ok_or(VfsError::NotFound),
+            (_, reference) => repos.source.resolve(&open.repo, reference.as_ref()).await,
+        };
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(VfsError::NotFound) => {
                 repos.close(name);
@@ -186,7 +196,24 @@ impl Files {
         Ok(())
     }
 
-    /// Tells of what others had changed before `transaction` was committed.
+    /// Moves the unchanged transactions on a repo, or all.
+    async fn follow_transactions(
+        &self,
+        source: &dyn Source,
+        only: Option<&Repo>,
+    ) -> Result<(), VfsError> {
+        let mut outcome = Ok(());
+        for (_, transaction) in self.transactions() {
+            if only.is_none_or(|repo| *repo == transaction.started().branch.repo) {
+                let done = transaction.follow(source).await;
+                self.tell_refreshed(&transaction);
+                outcome = outcome.and(done);
+            }
+        }
+        outcome
+    }
+
+    /// Tells of names in a transaction that are others now.
     pub(super) fn tell_refreshed(&self, transaction: &TransactionView) {
         let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let refreshed = transaction.take_refreshed();

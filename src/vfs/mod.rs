@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod follow;
 mod inode;
+mod patience;
 mod place;
 mod push;
 mod repos;
@@ -29,9 +30,10 @@ pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
 pub use inode::Memory;
+pub use patience::patiently;
 pub use push::{Push, Pushed, What};
 pub use repos::Shown;
-pub use source::{Edits, Moved, Published, Resolved, Source};
+pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,

@@ -42,7 +42,7 @@ impl Place {
 
 /// The identity of a node of a transaction.
 pub(super) fn transaction_node(view: &TransactionView, id: super::transaction::NodeId) -> Identity {
-    let transaction = view.started().id;
+    let transaction = view.key();
     Identity::of("pfs inode transaction v1", &[transaction.as_bytes(), &id.0.to_le_bytes()])
 }
 

@@ -1,11 +1,12 @@
 //! Repos as directories: heads that are followed, refs, transactions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::VfsError;
+use super::patience::patiently;
 use super::place::{Place, Top};
 use super::source::{Resolved, Source};
 use super::transaction::TransactionView;
@@ -46,9 +47,24 @@ pub(super) struct Repos {
     pub(super) source: Arc<dyn Source>,
     /// Only these; all when `None`.
     only: Option<BTreeMap<Arc<str>, Shown>>,
-    open: Mutex<BTreeMap<Arc<str>, OpenView>>,
+    open: Mutex<Open>,
     known: Mutex<BTreeSet<Arc<str>>>,
 }
+
+/// The directories that were looked up or listed.
+#[derive(Default)]
+struct Open {
+    views: BTreeMap<Arc<str>, OpenView>,
+    /// Counts how often they have been brought up to date: what was resolved
+    /// before the last time may be old.
+    rounds: u64,
+}
+
+/// The newest finished commits of `master`, of every repo there is.
+pub(super) type Heads = HashMap<Repo, Option<Resolved>>;
+
+/// How often a listing starts again because a head has moved.
+const ROUNDS: u32 = 4;
 
 /// A directory that was looked up.
 #[derive(Clone)]
@@ -66,29 +82,83 @@ impl Repos {
         Self { source, only, open: Mutex::default(), known: Mutex::default() }
     }
 
-    fn views(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, OpenView>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The directories that were looked up and may still change.
+    fn known(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directories that are known and may change, to be brought up to
+    /// date.
     pub(super) fn followed(&self) -> Vec<(Arc<str>, OpenView)> {
-        let views = self.views();
-        let followed = views.iter().filter(|(_, open)| open.follows);
+        let mut open = self.open();
+        open.rounds += 1;
+        let followed = open.views.iter().filter(|(_, open)| open.follows);
         followed.map(|(name, open)| (Arc::clone(name), open.clone())).collect()
     }
 
     /// Forgets a directory whose repo or ref is gone.
     pub(super) fn close(&self, name: &str) {
-        self.views().remove(name);
+        self.open().views.remove(name);
     }
 
-    /// The names of the repos, and those that differ from the last call's.
-    pub(super) async fn changed_names(&self) -> Result<Vec<Arc<str>>, VfsError> {
-        let now: BTreeSet<Arc<str>> = self.names().await?.into_iter().collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Every head there is, when every repo is shown.
+    pub(super) async fn heads(&self) -> Result<Option<Heads>, VfsError> {
+        match self.only {
+            Some(_) => Ok(None),
+            None => Ok(Some(self.source.heads().await?.into_iter().collect())),
+        }
+    }
+
+    /// The names in `heads` that were not there at the last call, and those
+    /// that were.
+    pub(super) fn changed_names(&self, heads: &Heads) -> Vec<Arc<str>> {
+        let now: BTreeSet<Arc<str>> = names(heads).collect();
+        let mut known = self.known();
         let changed = known.symmetric_difference(&now).cloned().collect();
         *known = now;
-        Ok(changed)
+        changed
+    }
+
+    /// Every repo, each as a directory that is known from now on.
+    async fn list(&self) -> Result<Vec<Arc<str>>, VfsError> {
+        for round in 1.. {
+            let before = self.open().rounds;
+            let heads: Heads = self.source.heads().await?.into_iter().collect();
+            let mut open = self.open();
+            if open.rounds != before && round < ROUNDS {
+                continue;
+            }
+            for (repo, resolved) in heads.iter().filter(|(repo, _)| repo.kind == RepoKind::User) {
+                let name: Arc<str> = directory_name(repo).into();
+                let fresh =
+                    |name: &Arc<str>| self.follower(name, repo.clone(), None, resolved.as_ref());
+                open.views.entry(name).or_insert_with_key(fresh);
+            }
+            drop(open);
+            let mut listed: Vec<Arc<str>> = names(&heads).collect();
+            listed.sort_unstable();
+            return Ok(listed);
+        }
+        Ok(Vec::new()) // rounds do not end
+    }
+
+    fn follower(
+        &self,
+        name: &str,
+        repo: Repo,
+        reference: Option<Ref>,
+        resolved: Option<&Resolved>,
+    ) -> OpenView {
+        let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
+        let view = self.view(resolved);
+        let view = Arc::new(match follows {
+            true => PlacedView::following(name.to_owned(), view),
+            false => PlacedView::pinned(name.to_owned(), view),
+        });
+        OpenView { repo, reference, view, follows }
     }
 
     /// What `name` asks for: a repo that is shown, and a ref.
@@ -137,33 +207,36 @@ impl Repos {
         let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
         let view = Arc::new(PlacedView::found(name.clone(), shown, told));
         let open = OpenView { repo, reference, view: Arc::clone(&view), follows };
-        self.views().insert(name.into(), open);
+        self.open().views.insert(name.into(), open);
         Some(view)
     }
 
-    async fn open(&self, name: &str) -> Result<Option<Place>, VfsError> {
+    /// Looks up what is not known yet; waits for a source that is away.
+    async fn enter(&self, name: &str) -> Result<Option<Place>, VfsError> {
         let Some((repo, reference)) = self.parse(name) else { return Ok(None) };
-        let resolved = match waits::on(
-            WaitFor::Server,
-            self.source.resolve(&repo, reference.as_ref()),
-        )
-        .await
-        {
-            Ok(resolved) => resolved,
-            Err(VfsError::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
-        let view = self.view(resolved.as_ref());
-        let view = Arc::new(match follows {
-            true => PlacedView::following(name.to_owned(), view),
-            false => PlacedView::pinned(name.to_owned(), view),
-        });
-        let fresh = OpenView { repo, reference, view, follows };
-        let mut views = self.views();
-        let open = views.entry(name.into()).or_insert(fresh);
-        Ok(Some(Place::View(Arc::clone(&open.view))))
+        loop {
+            let before = self.open().rounds;
+            let resolve = || self.source.resolve(&repo, reference.as_ref());
+            let resolved = match waits::on(WaitFor::Server, patiently(resolve)).await {
+                Ok(resolved) => resolved,
+                Err(VfsError::NotFound) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let mut open = self.open();
+            if open.rounds != before {
+                continue; // a head may have moved, and nobody has told this one
+            }
+            let fresh = self.follower(name, repo, reference, resolved.as_ref());
+            let known = open.views.entry(name.into()).or_insert(fresh);
+            return Ok(Some(Place::View(Arc::clone(&known.view))));
+        }
     }
+}
+
+/// The directory names of the user repos.
+fn names(heads: &Heads) -> impl Iterator<Item = Arc<str>> + '_ {
+    let users = heads.keys().filter(|repo| repo.kind == RepoKind::User);
+    users.map(|repo| directory_name(repo).into())
 }
 
 #[async_trait]
@@ -173,10 +246,10 @@ impl Top for Repos {
         if let Some(transaction) = shown.and_then(|shown| shown.transaction.clone()) {
             return Ok(Some(Place::Transaction(transaction)));
         }
-        let open = self.views().get(name).map(|open| Arc::clone(&open.view));
-        match open {
+        let known = self.open().views.get(name).map(|open| Arc::clone(&open.view));
+        match known {
             Some(view) => Ok(Some(Place::View(view))),
-            None => self.open(name).await,
+            None => self.enter(name).await,
         }
     }
 
@@ -184,11 +257,15 @@ impl Top for Repos {
         if let Some(only) = &self.only {
             return Ok(only.keys().cloned().collect());
         }
-        let repos = waits::on(WaitFor::Server, self.source.repos()).await?;
-        let users = repos.iter().filter(|repo| repo.kind == RepoKind::User);
-        let mut names: Vec<Arc<str>> = users.map(|repo| directory_name(repo).into()).collect();
-        names.sort_unstable();
-        Ok(names)
+        // What is known is better than waiting for a source that is away.
+        let known: Vec<Arc<str>> = self.known().iter().cloned().collect();
+        match waits::on(WaitFor::Server, self.list()).await {
+            Err(VfsError::Unavailable(_)) if !known.is_empty() => Ok(known),
+            Err(VfsError::Unavailable(_)) => {
+                waits::on(WaitFor::Server, patiently(|| self.list())).await
+            }
+            listed => listed,
+        }
     }
 
     fn transactions(&self) -> Vec<(Arc<str>, Arc<TransactionView>)> {

@@ -1,12 +1,14 @@
 //! Where repos come from: the server's own process or its API.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use super::VfsError;
 use super::transaction::Started;
 use crate::chunk::PackWriter;
-use crate::model::{CommitId, Ref, Repo, Timestamp, TransactionId, TreePath};
+use crate::model::{Branch, CommitId, Ref, Repo, Timestamp, TransactionId, TreePath};
 use crate::tree::{Edit, Nodes, Root};
 
 /// A commit and its tree.
@@ -18,6 +20,41 @@ pub struct Resolved {
     pub root: Root,
     /// When it was finished.
     pub finished: Timestamp,
+}
+
+/// A transaction to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin<'a> {
+    /// Its id.
+    pub id: TransactionId,
+    /// The branch it will be committed to.
+    pub branch: &'a Branch,
+    /// What it starts from.
+    pub upon: Upon,
+    /// Where its changes are kept until the commit.
+    pub staging: &'a Path,
+}
+
+/// What a transaction starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upon {
+    /// The newest finished commit of its branch.
+    Newest,
+    /// This commit; no files at all when `None`.
+    Base(Option<CommitId>),
+}
+
+/// What the source knows of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It can go on.
+    Open,
+    /// Its commit failed because of others: the paths, for people.
+    Conflict(String),
+    /// It was committed or given up: how, for people.
+    Over(String),
+    /// Nothing.
+    Unknown,
 }
 
 /// What became of a transaction's edits.
@@ -46,8 +83,17 @@ pub type Edits<'a> = BoxStream<'a, Result<(TreePath, Edit), VfsError>>;
 /// Repos, commits and the way to make new ones.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// The user repos, in no particular order.
-    async fn repos(&self) -> Result<Vec<Repo>, VfsError>;
+    /// Tells this source from every other, also from one that takes its place
+    /// at the same address.
+    fn identity(&self) -> &str;
+
+    /// Tells a repo from every other of its name, of another source or made
+    /// anew after it was deleted.
+    async fn place(&self, repo: &Repo) -> Result<String, VfsError>;
+
+    /// The user repos with the newest finished commits of their `master`, in
+    /// no particular order. One question, however many there are.
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError>;
 
     /// The newest finished commit that `reference` (the head of `master` when
     /// absent) stands for; `None` where there is none yet. Fails with
@@ -83,6 +129,23 @@ pub trait Source: Send + Sync + 'static {
         message: &str,
     ) -> Result<Published, VfsError>;
 
-    /// Gives the transaction up.
+    /// Opens a transaction and answers what it starts from; `None` on a branch
+    /// without commits.
+    async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError>;
+
+    /// Goes on with a transaction whose changes are kept in `staging`. Fails
+    /// with [`VfsError::Damaged`] when the source has edits of it relative to
+    /// another base.
+    async fn adopt(&self, transaction: &Started, staging: &Path) -> Result<(), VfsError>;
+
+    /// What has become of a transaction.
+    async fn fate(&self, transaction: TransactionId) -> Result<Fate, VfsError>;
+
+    /// Makes a transaction without edits start from another commit.
+    async fn rebase(&self, transaction: &Started, base: CommitId) -> Result<(), VfsError>;
+
+    /// Gives the transaction up. One that was given up before, or is not known,
+    /// is none the worse for it; fails with [`VfsError::Conflict`] when it was
+    /// committed.
     async fn abandon(&self, transaction: &Started, reason: &str) -> Result<(), VfsError>;
 }

@@ -76,13 +76,20 @@ impl Files {
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                let commit = transaction.commit(&*repos.source, value, Then::GoOn);
-                let committed = waits::on(WaitFor::Server, commit).await;
+                let source = &*repos.source;
+                let commit = transaction.commit(source, value, Then::GoOn);
+                let mut done = waits::on(WaitFor::Server, commit).await;
+                if let Ok(None) = done {
+                    // Nothing to commit: what others have committed shows.
+                    done = transaction.follow(source).await.map(|()| None);
+                }
                 self.tell_refreshed(&transaction);
-                committed.map(drop)
+                done.map(drop)
             }
             (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
-                transaction.abort(&*repos.source, value).await
+                let done = transaction.abort(&*repos.source, value).await;
+                self.tell_refreshed(&transaction);
+                done
             }
             (_, Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..)) => {
                 Err(VfsError::ReadOnly)
@@ -94,7 +101,7 @@ impl Files {
 
 /// What a transaction stands at.
 fn status(transaction: &Arc<TransactionView>) -> Result<serde_json::Value, VfsError> {
-    let started = transaction.current();
+    let started = transaction.started();
     let (state, reason) = transaction.standing();
     Ok(json!({
         "transaction": started.id.to_string(),

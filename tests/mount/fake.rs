@@ -1,6 +1,8 @@
 //! Repos in memory, as a source of file systems.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -9,11 +11,12 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use pfs::chunk::{BlobConfig, Blobs, FileWriter, PackWriter};
 use pfs::model::{
-    Clock as _, CommitId, Move, ProjectName, Ref, RefBase, Repo, SystemClock, Timestamp, TreePath,
+    Clock as _, CommitId, Move, ProjectName, Ref, RefBase, Repo, SystemClock, Timestamp,
+    TransactionId, TreePath,
 };
 use pfs::store::{Backend, FaultStore, RetryPolicy, Store};
 use pfs::tree::{ApplyOptions, Edit, Entry, NodeCache, Nodes, Root, Tree, apply};
-use pfs::vfs::{Edits, Moved, Published, Resolved, Source, Started, VfsError};
+use pfs::vfs::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Started, Upon, VfsError};
 use tokio::sync::broadcast;
 
 pub struct Fake {
@@ -23,6 +26,12 @@ pub struct Fake {
     /// Finished commits of master, oldest first.
     repos: Mutex<BTreeMap<Repo, Vec<Resolved>>>,
     moved: broadcast::Sender<Moved>,
+    /// Whether the source does not answer.
+    pub away: AtomicBool,
+    /// How often it was asked for heads and refs.
+    pub asked: AtomicUsize,
+    /// What became of every transaction.
+    pub fate: Mutex<Fate>,
 }
 
 pub fn repo(name: &str) -> Repo {
@@ -60,8 +69,15 @@ impl Fake {
     }
 
     fn read_with(writing: Nodes, nodes: Nodes) -> Arc<Self> {
-        let (repos, moved) = (Mutex::default(), broadcast::channel(64).0);
-        Arc::new(Self { writing, nodes, repos, moved })
+        Arc::new(Self {
+            writing,
+            nodes,
+            repos: Mutex::default(),
+            moved: broadcast::channel(64).0,
+            away: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            fate: Mutex::new(Fate::Open),
+        })
     }
 
     pub fn create(&self, name: &str) {
@@ -129,8 +145,21 @@ impl Fake {
 
 #[async_trait]
 impl Source for Fake {
-    async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
-        Ok(self.repos.lock().unwrap().keys().cloned().collect())
+    fn identity(&self) -> &str {
+        "fake"
+    }
+
+    async fn place(&self, _repo: &Repo) -> Result<String, VfsError> {
+        Ok("fake".to_owned())
+    }
+
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(VfsError::Unavailable("away".to_owned()));
+        }
+        let repos = self.repos.lock().unwrap();
+        Ok(repos.iter().map(|(repo, commits)| (repo.clone(), commits.last().cloned())).collect())
     }
 
     async fn resolve(
@@ -138,6 +167,10 @@ impl Source for Fake {
         repo: &Repo,
         reference: Option<&Ref>,
     ) -> Result<Option<Resolved>, VfsError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(VfsError::Unavailable("away".to_owned()));
+        }
         let repos = self.repos.lock().unwrap();
         let commits = repos.get(repo).ok_or(VfsError::NotFound)?;
         let Some(reference) = reference else { return Ok(commits.last().cloned()) };
@@ -176,11 +209,31 @@ impl Source for Fake {
         _message: &str,
     ) -> Result<Published, VfsError> {
         let head = self.head(transaction.branch.repo.name.as_str()).map(|head| head.commit);
-        if head != transaction.base {
+        if head != transaction.base && (head.is_none() || head != transaction.replaces) {
             return Err(VfsError::Conflict("the head has moved".into()));
         }
         let head = self.apply(&transaction.branch.repo, edits, writer).await?;
         Ok(Published { commit: head.clone(), head, transaction: transaction.id })
+    }
+
+    async fn begin(&self, begin: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
+        let commits = self.repos.lock().unwrap()[&begin.branch.repo].clone();
+        match begin.upon {
+            Upon::Newest => Ok(commits.last().cloned()),
+            Upon::Base(base) => Ok(commits.into_iter().find(|one| Some(one.commit) == base)),
+        }
+    }
+
+    async fn adopt(&self, _transaction: &Started, _staging: &Path) -> Result<(), VfsError> {
+        Ok(())
+    }
+
+    async fn fate(&self, _transaction: TransactionId) -> Result<Fate, VfsError> {
+        Ok(self.fate.lock().unwrap().clone())
+    }
+
+    async fn rebase(&self, _transaction: &Started, _base: CommitId) -> Result<(), VfsError> {
+        Ok(())
     }
 
     async fn abandon(&self, _transaction: &Started, _reason: &str) -> Result<(), VfsError> {

@@ -3,6 +3,7 @@
 mod datums;
 mod fake;
 mod following;
+mod leftover;
 mod pushing;
 mod reading;
 mod stats;
@@ -113,7 +114,12 @@ pub fn started(source: &Fake, name: &str) -> Started {
         base: head.as_ref().map(|head| head.commit),
         root: head.map(|head| hex::encode(head.root.encode())).unwrap_or_default(),
         at: SystemClock.now(),
+        server: "fake".to_owned(),
+        place: "fake".to_owned(),
+        mounted: String::new(),
+        replaces: None,
         ended: None,
+        ended_at: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use pfs::model::{BranchName, Ref};
@@ -223,4 +224,26 @@ fn only_chosen_repos_are_shown() {
     assert_eq!(fs::read_to_string(mount.path("images/dir/a")).unwrap(), "first a");
     let head = format!("images@{}/dir/a", BranchName::master());
     assert_eq!(fs::read_to_string(mount.path(&head)).unwrap(), "second");
+}
+
+#[test]
+fn listing_many_repos_asks_a_few_times_and_survives_a_source_that_is_away() {
+    let name = "listing_many_repos_asks_a_few_times_and_survives_a_source_that_is_away";
+    if !has_fuse(name) {
+        return;
+    }
+    const MANY: usize = 400;
+    let fake = Fake::new();
+    block_on(async {
+        for at in 0..MANY {
+            fake.commit(&format!("r{at:03}"), vec![("f", fake.file("x").await)]).await;
+        }
+    });
+    let mount = Mount::all(&fake);
+    assert_eq!(names(&mount.dir).len(), MANY);
+    let asked = fake.asked.load(Ordering::SeqCst);
+    assert!(asked < 20, "{asked} questions");
+    fake.away.store(true, Ordering::SeqCst);
+    assert_eq!(names(&mount.dir).len(), MANY);
+    assert_eq!(fs::read(mount.path("r399/f")).unwrap(), b"x");
 }

@@ -96,7 +96,7 @@ impl Native {
             let mut seq = *news.borrow_and_update();
             let mut told = Told::new();
             for repo in native.followed_repos(&followed).await? {
-                if let Some(event) = native.news_of(&repo, &followed, &mut told).await? {
+                if let Some(event) = native.news(&repo, &followed, &mut told).await {
                     yield event;
                 }
             }
@@ -105,7 +105,7 @@ impl Native {
                 let (touched, until) = native.touched(&followed, &told, seq).await?;
                 seq = until;
                 for repo in touched {
-                    if let Some(event) = native.news_of(&repo, &followed, &mut told).await? {
+                    if let Some(event) = native.news(&repo, &followed, &mut told).await {
                         yield event;
                     }
                 }
@@ -137,6 +137,18 @@ impl Native {
             }
             touched.extend(page.rows.into_iter().filter_map(|row| followed.touched(row.event)));
         }
+    }
+
+    /// The same as [`Native::news_of`]; one repo that fails keeps nobody from
+    /// hearing about the others.
+    async fn news(
+        &self,
+        repo: &Repo,
+        followed: &Followed,
+        told: &mut Told,
+    ) -> Option<pb::HeadEvent> {
+        let news = self.news_of(repo, followed, told).await;
+        news.inspect_err(|error| tracing::warn!(%error, %repo, "a head is not told")).ok().flatten()
     }
 
     /// What to tell about a repo, if it differs from what was told last.

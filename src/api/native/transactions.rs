@@ -1,6 +1,8 @@
 //! Write transactions of mounts and volumes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -15,8 +17,8 @@ use crate::api::service::{Services, all};
 use crate::api::status::{Result, invalid, missing, refused, store, tree};
 use crate::catalog::{TransactionRow, TransactionState};
 use crate::chunk::{ChunkRef, Content};
-use crate::model::{PackId, TransactionId, TreePath};
-use crate::repo::{OpenTransaction, StageError};
+use crate::model::{CommitId, PackId, TransactionId, TreePath};
+use crate::repo::{Base, OpenTransaction, StageError};
 use crate::tree::{Edit, Entry, EntryKind, Root};
 
 /// The lease of a transaction that asks for none.
@@ -35,6 +37,12 @@ impl Native {
                 true => None,
                 false => Some(transaction_id(&request.id)?),
             },
+            staging: request.staging,
+            base: match request.base.as_deref() {
+                None => Base::Newest,
+                Some([]) => Base::Nothing,
+                Some(id) => Base::Commit(commit_id(id)?),
+            },
         };
         let row = self.services.repos.open_transaction(&spec).await.map_err(refused)?;
         self.transaction_info(&row).await
@@ -46,7 +54,11 @@ impl Native {
     ) -> Result<pb::TransactionInfo> {
         let id = transaction_id(&request.id)?;
         let lease = lease(request.lease_seconds);
-        let row = self.services.repos.renew_transaction(id, lease).await.map_err(refused)?;
+        let mut row = self.services.repos.renew_transaction(id, lease).await.map_err(refused)?;
+        if !request.base.is_empty() {
+            let base = commit_id(&request.base)?;
+            row = self.services.repos.rebase_transaction(id, base).await.map_err(refused)?;
+        }
         self.transaction_info(&row).await
     }
 
@@ -54,7 +66,7 @@ impl Native {
         &self,
         edits: Streaming<pb::TransactionEdits>,
     ) -> Result<pb::TransactionInfo> {
-        let (row, _) = self.stage(edits).await?;
+        let Staged { row, .. } = self.stage(edits).await?;
         self.transaction_info(&row).await
     }
 
@@ -62,38 +74,43 @@ impl Native {
         &self,
         edits: Streaming<pb::TransactionEdits>,
     ) -> Result<pb::TransactionInfo> {
-        let (row, message) = self.stage(edits).await?;
+        let Staged { row, message, replaces } = self.stage(edits).await?;
         let Services { repos, .. } = &self.services;
-        let done = repos.commit_transaction(row.id, &message).await;
+        let done = repos.commit_transaction(row.id, &message, replaces).await;
         let row = done.map_err(refused)?;
         self.transaction_info(&row).await
     }
 
-    /// Records the edits of a stream; the commit message it carries comes back.
-    async fn stage(
-        &self,
-        mut edits: Streaming<pb::TransactionEdits>,
-    ) -> Result<(TransactionRow, String)> {
+    /// Records the edits of a stream.
+    async fn stage(&self, mut edits: Streaming<pb::TransactionEdits>) -> Result<Staged> {
         let mut first = edits.message().await?.ok_or_else(|| missing("transaction"))?;
         let id = transaction_id(&first.id)?;
         let message = std::mem::take(&mut first.message);
+        let replaces = match first.replaces.is_empty() {
+            true => None,
+            false => Some(commit_id(&first.replaces)?),
+        };
         let Services { repos, .. } = &self.services;
         let row = repos.transaction(id).await.map_err(refused)?;
         if row.state == TransactionState::Committed && first.edits.is_empty() {
-            return Ok((row, message));
+            return Ok(Staged { row, message, replaces });
         }
         let base = repos.transaction_base(&row).await.map_err(refused)?;
         let base = match base.encoded.is_empty() {
             true => Root::empty(),
             false => Root::decode(&base.encoded).map_err(|error| tree(&error))?,
         };
-        let changes = changes(self.services.clone(), first, edits, base);
+        let complete = Arc::new(AtomicBool::new(false));
+        let changes = changes(self.services.clone(), (first, edits), base, Arc::clone(&complete));
         let staged = repos.stage_transaction(id, changes).await;
-        let row = staged.map_err(|error| match error {
+        let mut row = staged.map_err(|error| match error {
             StageError::Refused(error) => refused(error),
             StageError::Source(status) => status,
         })?;
-        Ok((row, message))
+        if complete.load(Ordering::Acquire) {
+            row = repos.seal_transaction(id).await.map_err(refused)?;
+        }
+        Ok(Staged { row, message, replaces })
     }
 
     pub(super) async fn abort_transaction(
@@ -159,6 +176,7 @@ impl Native {
             opened: Some(time(row.created)),
             lease_expires: Some(time(row.lease_until)),
             owner: row.host.clone(),
+            staging: row.staging.clone(),
             reason,
             conflicts,
         })
@@ -179,18 +197,33 @@ fn transaction_id(bytes: &[u8]) -> Result<TransactionId> {
     }
 }
 
+fn commit_id(bytes: &[u8]) -> Result<CommitId> {
+    match bytes.try_into() {
+        Ok(id) => Ok(CommitId::new(id)),
+        Err(_) => Err(invalid("a commit id has 16 bytes")),
+    }
+}
+
+/// A transaction after edits were recorded, and what came with them.
+struct Staged {
+    row: TransactionRow,
+    message: String,
+    replaces: Option<CommitId>,
+}
+
 /// Edits as changes of a tree; grafts take from `base`. Content must be in
-/// the store already.
+/// the store already. `complete` becomes true when the stream says so.
 fn changes(
     services: Services,
-    first: pb::TransactionEdits,
-    mut rest: Streaming<pb::TransactionEdits>,
+    (first, mut rest): (pb::TransactionEdits, Streaming<pb::TransactionEdits>),
     base: Root,
+    complete: Arc<AtomicBool>,
 ) -> impl Stream<Item = Result<(TreePath, Edit)>> {
     try_stream! {
         let mut stored = Stored::new(&services);
         let mut next = Some(first);
         while let Some(batch) = next {
+            complete.fetch_or(batch.complete, Ordering::AcqRel);
             for edit in batch.edits {
                 let path: TreePath = parse(&edit.path)?;
                 let change = change(edit, base)?;

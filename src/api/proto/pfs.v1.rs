@@ -451,6 +451,13 @@ pub struct OpenTransactionRequest {
     /// chosen by the server when empty.
     #[prost(bytes = "vec", tag = "5")]
     pub id: ::prost::alloc::vec::Vec<u8>,
+    /// Where the owner keeps what it has not staged yet, for messages.
+    #[prost(string, tag = "6")]
+    pub staging: ::prost::alloc::string::String,
+    /// The finished commit to start from, empty for no files at all; the newest
+    /// one of the branch unless said.
+    #[prost(bytes = "vec", optional, tag = "7")]
+    pub base: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 impl ::prost::Name for OpenTransactionRequest {
     const NAME: &'static str = "OpenTransactionRequest";
@@ -468,6 +475,9 @@ pub struct RenewTransactionRequest {
     pub id: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint32, tag = "2")]
     pub lease_seconds: u32,
+    /// Start from this finished commit instead; only while nothing is staged.
+    #[prost(bytes = "vec", tag = "3")]
+    pub base: ::prost::alloc::vec::Vec<u8>,
 }
 impl ::prost::Name for RenewTransactionRequest {
     const NAME: &'static str = "RenewTransactionRequest";
@@ -537,6 +547,14 @@ pub struct TransactionEdits {
     pub message: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub edits: ::prost::alloc::vec::Vec<EntryEdit>,
+    /// In any message: with these edits everything is staged, and the
+    /// transaction is SEALED. Edits without it open it again.
+    #[prost(bool, tag = "4")]
+    pub complete: bool,
+    /// In the first message of a commit: the head that its author has seen. While
+    /// that is the head, what is staged takes the place of what conflicts with it.
+    #[prost(bytes = "vec", tag = "5")]
+    pub replaces: ::prost::alloc::vec::Vec<u8>,
 }
 impl ::prost::Name for TransactionEdits {
     const NAME: &'static str = "TransactionEdits";
@@ -687,6 +705,9 @@ pub struct TransactionInfo {
     /// The paths that both sides changed, at most 1000.
     #[prost(string, repeated, tag = "13")]
     pub conflicts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// As given when it was opened.
+    #[prost(string, tag = "14")]
+    pub staging: ::prost::alloc::string::String,
 }
 impl ::prost::Name for TransactionInfo {
     const NAME: &'static str = "TransactionInfo";
@@ -1096,7 +1117,8 @@ pub mod pfs_client {
             req.extensions_mut().insert(GrpcMethod::new("pfs.v1.Pfs", "PutFiles"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// A write transaction on one branch. It stays open while renewed.
+        /// A write transaction on one branch. It stays open while renewed, then it
+        /// is ORPHANED; nothing is lost by that.
         pub async fn open_transaction(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenTransactionRequest>,
@@ -1175,7 +1197,8 @@ pub mod pfs_client {
         }
         /// Records the last edits and publishes everything staged as one commit,
         /// merged by path when the head has moved. State CONFLICT, with the paths,
-        /// when it cannot; the transaction is kept.
+        /// when it cannot; the transaction is kept. FAILED_PRECONDITION while edits
+        /// are missing: nobody has said that what is staged is complete.
         pub async fn commit_transaction(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::TransactionEdits>,
@@ -1401,7 +1424,8 @@ pub mod pfs_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// A write transaction on one branch. It stays open while renewed.
+        /// A write transaction on one branch. It stays open while renewed, then it
+        /// is ORPHANED; nothing is lost by that.
         async fn open_transaction(
             &self,
             request: tonic::Request<super::OpenTransactionRequest>,
@@ -1435,7 +1459,8 @@ pub mod pfs_server {
         }
         /// Records the last edits and publishes everything staged as one commit,
         /// merged by path when the head has moved. State CONFLICT, with the paths,
-        /// when it cannot; the transaction is kept.
+        /// when it cannot; the transaction is kept. FAILED_PRECONDITION while edits
+        /// are missing: nobody has said that what is staged is complete.
         async fn commit_transaction(
             &self,
             request: tonic::Request<tonic::Streaming<super::TransactionEdits>>,

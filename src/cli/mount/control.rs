@@ -4,22 +4,24 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
 use super::daemon;
+use super::left::{dead, dead_mount, is_gone, kept, remedy, say, take_away};
 use super::plan::MountPlan;
 use super::serving::serve;
-use super::staging;
 use crate::cli::prelude::*;
 use crate::mount::{MountError, control, unmount};
+use crate::vfs::transaction::Left;
+use crate::vfs::transaction::directory::{RETENTION, wait_for};
 use crate::vfs::xattr::{ABORT, COMMIT, STATUS};
 
 /// Mounts as planned; returns when unmounted, or once mounted as a daemon.
 pub async fn mount(plan: MountPlan) -> Outcome {
     match plan.daemon && !daemon::is_child() {
         true => daemon::start().await,
-        false => serve(plan).await,
+        // Large, and deep in what calls it.
+        false => Box::pin(serve(plan)).await,
     }
 }
 
@@ -44,18 +46,23 @@ impl Writable {
                 Failure::new(format!("cannot {doing} {branch}: it is read-only"))
             }
             (_, "") => Failure::new(format!("cannot {doing} {branch}: {error}")),
-            (_, reason) => Failure::new(format!("cannot {doing} {branch}: {reason}"))
-                .hint("the changes are kept; see pfs status, or give them up with pfs abort"),
+            (_, reason) => {
+                let (dir, id) = (self.dir.display(), self.text("transaction"));
+                Failure::new(format!("cannot {doing} {branch}: {reason}")).hint(format!(
+                    "the changes are kept: 'pfs abort {dir}' gives them up; unmounted, \
+                     'pfs mount -r {branch}+w --resume {id} DIR' puts them in place of the others"
+                ))
+            }
         }
     }
 }
 
 /// What `dir`, a mount or a directory in one, says about transactions.
 fn statuses(dir: &Path) -> Outcome<Vec<Writable>> {
-    let dir = dir.canonicalize().map_err(|error| unusable(dir, &error))?;
-    if is_dead(&dir) {
-        return Err(unusable(&dir, &io::Error::from_raw_os_error(libc::ENOTCONN)));
+    if let Some(at) = dead_mount(dir) {
+        return Err(dead(&at));
     }
+    let dir = dir.canonicalize().map_err(|error| unusable(dir, &error))?;
     for at in dir.ancestors() {
         let Ok(text) = control::read(at, STATUS) else { continue };
         let status: Value = serde_json::from_str(&text)
@@ -74,12 +81,9 @@ fn statuses(dir: &Path) -> Outcome<Vec<Writable>> {
 }
 
 fn unusable(dir: &Path, error: &io::Error) -> Failure {
-    match error.raw_os_error() {
-        Some(libc::ENOTCONN) => {
-            Failure::new(format!("the process behind {} is gone", dir.display()))
-                .hint(format!("unmount it with: pfs umount {}", dir.display()))
-        }
-        _ => Failure::new(format!("{}: {error}", dir.display())),
+    match is_gone(error) {
+        true => dead(dir),
+        false => Failure::new(format!("{}: {error}", dir.display())),
     }
 }
 
@@ -94,26 +98,20 @@ fn writable(dir: &Path) -> Outcome<Vec<Writable>> {
     }
 }
 
-/// Whether the process behind a mount is gone. Attributes tell nothing: the
-/// kernel answers them from what it knows.
-pub fn is_dead(dir: &Path) -> bool {
-    let asked = control::read(dir, STATUS);
-    asked.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
-}
-
 /// Unmounts `dir` and waits for the process behind it to have committed.
 fn unmount_and_wait(dir: &Path) -> Outcome {
-    // Without a process nobody commits any more.
-    let dead = is_dead(dir);
-    let transactions = if dead { Vec::new() } else { statuses(dir)? };
+    if let Some(at) = dead_mount(dir) {
+        // Without a process nobody commits any more.
+        return take_away(&at);
+    }
+    let transactions = statuses(dir)?;
     let staged: Vec<PathBuf> = transactions
         .iter()
         .map(|one| PathBuf::from(one.text("staging")))
         .filter(|dir| !dir.as_os_str().is_empty())
         .collect();
     // Opened before the process may have removed them.
-    let locks: Vec<File> =
-        staged.iter().map(|dir| File::open(dir.join("lock"))).collect::<io::Result<_>>()?;
+    let waiting: Vec<_> = staged.iter().map(|dir| wait_for(dir)).collect::<io::Result<_>>()?;
     unmount(dir).map_err(|error| match error {
         MountError::Busy { .. } => Failure::new(error.to_string())
             .hint(format!("find the program with: fuser -vm {}", dir.display())),
@@ -123,34 +121,22 @@ fn unmount_and_wait(dir: &Path) -> Outcome {
         | MountError::NotMounted { .. }
         | MountError::Session(_) => Failure::new(error.to_string()),
     })?;
-    if dead {
-        return not_committed(dir);
+    for one in waiting {
+        one.released()?;
     }
-    for lock in locks {
-        Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| io::Error::from(error))?;
-    }
-    for dir in staged {
-        match std::fs::read_to_string(dir.join("failed")) {
-            Ok(reason) => {
-                let kept = format!("the changes are kept in {}", dir.display());
-                return Err(Failure::new(reason).hint(kept));
+    let mut failure = None;
+    for left in staged.into_iter().filter_map(Left::at) {
+        match left.failure() {
+            Some(reason) => failure = Some(Failure::new(reason).hint(kept(&left))),
+            None if left.is_open() => {
+                let (id, branch) = (left.started.id, &left.started.branch);
+                say(&format!("{branch} was not committed, transaction {id} keeps the changes"));
+                say(&format!("hint: {}", remedy(&left)));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+            None => {}
         }
     }
-    Ok(())
-}
-
-/// Fails when the process that was behind `dir` has left changes.
-fn not_committed(dir: &Path) -> Outcome {
-    let left = staging::abandoned(&staging::root(None), &dir.canonicalize()?)?;
-    let Some(started) = left.first() else { return Ok(()) };
-    let (id, branch, shown) = (started.id, &started.branch, dir.display());
-    Err(Failure::new(format!(
-        "the process behind {shown} has died; transaction {id} on {branch} was not committed"
-    ))
-    .hint(format!("go on with it: pfs mount -d -r {branch}+w {shown}")))
+    failure.map_or(Ok(()), Err)
 }
 
 /// Unmount a directory
@@ -174,12 +160,18 @@ impl Umount {
             Some(dir) => vec![dir],
             None => control::mount_points()?.into_iter().rev().collect(),
         };
+        let mut failure = None;
         for dir in dirs {
-            tokio::task::spawn_blocking(move || unmount_and_wait(&dir))
-                .await
-                .map_err(|error| Failure::new(error.to_string()))??;
+            let done = tokio::task::spawn_blocking(move || unmount_and_wait(&dir)).await;
+            let done = done.map_err(|error| Failure::new(error.to_string()))?;
+            // One that fails does not keep the others mounted.
+            match (done, &failure) {
+                (Ok(()), _) => {}
+                (Err(first), None) => failure = Some(first),
+                (Err(other), Some(_)) => say(&format!("error: {other}")),
+            }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -219,6 +211,9 @@ impl Commit {
 }
 
 /// Throw away what was written to a mount since the last commit
+///
+/// The mount goes on from the head of its branch. What was written is kept for
+/// seven days, and taken up again with 'pfs mount --resume'.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pfs abort ~/work")]
 pub struct Abort {
@@ -234,6 +229,17 @@ impl Abort {
         for one in writable(&self.dir)? {
             control::write(&one.dir, ABORT, "aborted by pfs abort")
                 .map_err(|error| one.failure("abort", &error))?;
+            if one.status.get("changes").and_then(Value::as_u64).is_some_and(|count| count > 0) {
+                say(&format!(
+                    "gave up transaction {}; its changes are kept for {} days in {}",
+                    one.text("transaction"),
+                    RETENTION.as_secs() / 86_400,
+                    one.text("staging")
+                ));
+            }
+            for now in statuses(&one.dir)?.iter().filter(|now| now.text("state") == "ABORTED") {
+                say(&format!("{}; {} stays read-only", now.text("reason"), now.text("branch")));
+            }
         }
         Ok(())
     }
@@ -257,13 +263,22 @@ pub struct Status {
     /// The directory of the mount, or of one of its repos
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+    #[command(flatten)]
+    format: Format,
 }
 
 impl Status {
     /// Prints it.
     #[expect(clippy::unused_async, reason = "every command is asynchronous")]
     pub async fn run(self, cx: &Context) -> Outcome {
-        for one in writable(&self.dir)? {
+        for mut one in writable(&self.dir)? {
+            if let Some(encoding) = self.format.encoding() {
+                one.status["directory"] = one.dir.display().to_string().into();
+                let mut sink = cx.sink();
+                encoding.write(&mut sink, &one.status)?;
+                sink.flush()?;
+                continue;
+            }
             cx.say(&format!("Directory:   {}", one.dir.display()))?;
             for (label, key) in STATUS_LINES {
                 let value = match one.status.get(key) {

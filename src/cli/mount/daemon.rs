@@ -36,12 +36,19 @@ pub async fn start() -> Outcome {
     let (out, mut err) = (out.ok_or_else(missing)?, err.ok_or_else(missing)?);
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line).await?;
+    let mut said = String::new();
+    // Until the child ends, or has mounted and lets go of it.
+    err.read_to_string(&mut said).await?;
     if line.trim_end() == READY {
+        let mut out = anstream::stderr();
+        // Nobody is left to tell when standard error is gone.
+        let _ = write!(out, "{said}");
         return Ok(());
     }
-    let mut said = String::new();
-    err.read_to_string(&mut said).await?;
     child.wait().await?;
+    for notice in said.lines().take_while(|line| !line.starts_with("error: ")) {
+        let _ = writeln!(anstream::stderr(), "{notice}");
+    }
     let mut lines = said.lines().filter_map(|line| line.strip_prefix("error: "));
     let hint = said.lines().find_map(|line| line.strip_prefix("hint: "));
     let failure = Failure::new(lines.next().unwrap_or("the background process ended early"));

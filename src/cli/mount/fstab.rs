@@ -1,6 +1,7 @@
 //! The mount(8) calling convention: `mount.pfs SPEC DIR [-sfnv] [-o OPTS]`.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::plan::{CommitWhen, MountPlan, MountedRepo, duration, octal};
@@ -8,19 +9,21 @@ use super::prefetch::Prefetch;
 use crate::api::client::Address;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::parse_size;
-use crate::model::ProjectName;
+use crate::model::{ProjectName, TransactionId};
 use crate::web::{HttpAddress, InvalidHttpAddress};
 
 /// How the helper is called.
 const USAGE: &str = "Usage: mount.pfs REPO[@REF] DIR [-o OPTIONS]
 
-Mounts a repo, or every repo when REPO is 'all'. Called by mount(8):
+Mounts a repo, or every repo when REPO is 'all' or 'none'. mount(8) finds this
+program as /sbin/mount.fuse.pfs, a link to pfs:
 
   mount -t fuse.pfs images@master /mnt/images -o ro,allow_other
 
 Options: ro, rw, repo=REPO[@REF][+w] (one more, may be repeated), allow_other, uid=N, gid=N,
-umask=OCTAL, commit=on-unmount|explicit, cache=DIR, cache-size=SIZE, memory=SIZE,
-prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE, project=NAME, address=ADDRESS.
+umask=OCTAL, commit=on-unmount|explicit, resume=TRANSACTION, cache=DIR, cache-size=SIZE,
+memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
+project=NAME, address=ADDRESS.
 ";
 
 /// What mount(8) asked for.
@@ -86,8 +89,12 @@ pub fn parse(args: &[String], default_address: &Address) -> Outcome<Call> {
             word => words.push(word),
         }
     }
-    let [spec, dir] = words[..] else {
-        return Err(Failure::usage("expected REPO[@REF] and DIR").hint("see --help"));
+    let (spec, dir) = match words[..] {
+        [spec, dir] => (spec, dir),
+        [dir] if dir.starts_with('/') => ("none", dir),
+        _ => {
+            return Err(Failure::usage("expected REPO[@REF] and DIR").hint("see --help"));
+        }
     };
     let plan = plan(spec, dir, &options, default_address)?;
     Ok(if fake { Call::Fake } else { Call::Mount(Box::new(plan)) })
@@ -107,6 +114,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         repos: Vec::new(),
         daemon: true,
         commit: CommitWhen::OnUnmount,
+        resume: Vec::new(),
         cache: None,
         cache_size: 20 << 30,
         memory: 512 << 20,
@@ -130,6 +138,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "gid" => plan.gid = Some(number(option, value)?),
             "umask" => plan.umask = Some(octal(value).map_err(Failure::usage)?),
             "commit" => plan.commit = when(option, value)?,
+            "resume" => plan.resume.push(transaction(value)?),
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
             "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
@@ -151,7 +160,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             }
         }
     }
-    let named = [spec].into_iter().filter(|spec| !matches!(*spec, "all" | "none"));
+    let named = [spec].into_iter().filter(|spec| !is_everything(spec));
     for text in named.chain(more) {
         let repo = MountedRepo::parse(text, &project)?;
         // mount(8) says `rw` unless told otherwise, also for what is pinned.
@@ -159,6 +168,20 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         plan.repos.push(MountedRepo { writable: repo.writable || writable && branch, ..repo });
     }
     Ok(plan)
+}
+
+/// Whether `spec` names no repo. mount(8) leaves a source out, or names in full
+/// what it takes for a file.
+fn is_everything(spec: &str) -> bool {
+    let named = match spec.starts_with('/') {
+        true => Path::new(spec).file_name().and_then(OsStr::to_str).unwrap_or_default(),
+        false => spec,
+    };
+    matches!(named, "" | "all" | "none")
+}
+
+fn transaction(text: &str) -> Outcome<TransactionId> {
+    text.parse().map_err(|e| Failure::usage(format!("{e}")))
 }
 
 fn address_of(text: &str) -> Outcome<HttpAddress> {

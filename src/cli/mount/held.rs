@@ -138,6 +138,7 @@ impl Note {
             repos: repos.collect::<Outcome<_>>()?,
             daemon: true,
             commit: CommitWhen::Explicit,
+            resume: Vec::new(),
             cache: self.cache.clone(),
             cache_size: self.cache_size,
             memory: self.memory,
@@ -195,7 +196,8 @@ impl Ready {
         let store = store.unwrap_or_else(|| through(&client));
         let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
         let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
-        let source = ServerSource::new(client, nodes, clock, String::new());
+        // Only transactions ask who writes, and to which server.
+        let source = ServerSource::of(client, nodes, clock, Default::default());
         let shown = plan.repos.iter().map(|MountedRepo { repo, reference, .. }| Shown {
             repo: repo.clone(),
             reference: reference.clone(),

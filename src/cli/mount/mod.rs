@@ -1,9 +1,13 @@
 //! `mount` and what belongs to it.
 
+mod begin;
+mod behind;
 pub mod control;
 mod daemon;
 pub mod fstab;
+mod heads;
 pub mod held;
+mod left;
 mod observed;
 mod plan;
 mod prefetch;
@@ -25,6 +29,7 @@ pub use source::{Following, ServerSource};
 
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
+use crate::model::TransactionId;
 use crate::web::HttpAddress;
 
 /// Show repos as directories
@@ -32,11 +37,21 @@ use crate::web::HttpAddress;
 /// Without -r every repo of the server appears at the head of master,
 /// read-only, and follows it. Runs until the directory is unmounted or the
 /// command is interrupted.
+///
+/// A writable repo is a transaction. It follows its branch until something is
+/// written. When its process dies, mounting the same branch at the same
+/// directory goes on with it; what was left elsewhere, aborted or in conflict
+/// is taken up with --resume. What is over is kept for seven days.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pfs mount /pfs -d
   pfs mount ~/work -r images@master+w -r labels
-  pfs mount ~/old -r images@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11")]
+  pfs mount ~/old -r images@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11
+  pfs mount ~/work -r images@master+w --resume 5f0c1b7f5b6e4a5f8f0f6d0a5a1c9e77
+
+As a file system, once mount(8) finds the program under its name for it:
+  ln -s \"$(command -v pfs)\" /sbin/mount.fuse.pfs
+  mount -t fuse.pfs images@master /mnt/images -o ro")]
 pub struct Args {
     /// The directory to mount at
     #[arg(value_name = "DIR")]
@@ -54,6 +69,10 @@ pub struct Args {
     /// When a writable mount commits
     #[arg(long, value_name = "WHEN", default_value = "on-unmount")]
     commit: CommitWhen,
+    /// Go on with this transaction, which another mount has left or lost;
+    /// may be repeated
+    #[arg(long, value_name = "TRANSACTION", requires = "repos")]
+    resume: Vec<TransactionId>,
     /// Keep what was read in this directory
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -106,6 +125,7 @@ impl Args {
             repos: repos.collect::<Outcome<_>>()?,
             daemon: self.daemon,
             commit: self.commit,
+            resume: self.resume.clone(),
             cache: self.cache.clone(),
             cache_size: self.cache_size,
             memory: self.memory,

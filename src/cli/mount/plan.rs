@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::prefetch::Prefetch;
 use crate::api::client::Address;
 use crate::cli::failure::{Failure, Outcome};
-use crate::model::{ProjectName, Ref, Repo, RepoRef};
+use crate::model::{ProjectName, Ref, Repo, RepoRef, TransactionId};
 use crate::web::HttpAddress;
 
 /// When a writable mount commits.
@@ -42,6 +42,8 @@ pub struct MountPlan {
     pub daemon: bool,
     /// When writable repos commit.
     pub commit: CommitWhen,
+    /// The transactions to go on with, whatever became of them.
+    pub resume: Vec<TransactionId>,
     /// Where to keep what was read; nowhere when `None`.
     pub cache: Option<PathBuf>,
     /// How many bytes to keep there.

@@ -79,7 +79,7 @@ async fn fetch(
     warmth: &Warmth,
 ) -> Result<(), VfsError> {
     if repos.is_empty() {
-        repos = source.repos().await?.into_iter().map(|repo| (repo, None)).collect();
+        repos = source.heads().await?.into_iter().map(|(repo, _)| (repo, None)).collect();
     }
     for (repo, reference) in repos {
         let Some(commit) = source.resolve(&repo, reference.as_ref()).await? else { continue };

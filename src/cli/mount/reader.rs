@@ -53,5 +53,7 @@ pub async fn reach(client: &Client) -> Outcome<(Option<String>, Store)> {
 
 /// The object store by way of the server.
 pub fn through(client: &Client) -> Store {
-    Store::new(Arc::new(ServerStore(client.clone())), RetryPolicy::default())
+    // About as long as a file operation waits for the server.
+    let retry = RetryPolicy { attempts: 9, ..RetryPolicy::default() };
+    Store::new(Arc::new(ServerStore(client.clone())), retry)
 }

@@ -1,28 +1,26 @@
 //! The process behind a mount, from connecting to the last commit.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::control::is_dead;
+use super::begin::Beginning;
 use super::daemon;
 use super::held;
+use super::left::{clear, dead_mount, kept, remedy, say};
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::prefetch;
 use super::reader::{nodes, reach};
 use super::source::{Following, ServerSource};
-use super::staging::{self, Held};
 use crate::api::client::connect;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
-use crate::model::{Branch, BranchName, Clock, SystemClock};
+use crate::model::{BranchName, Clock, SystemClock};
 use crate::mount::{MountError, MountOptions, Mounted, control, detach};
-use crate::tree::{Root, Tree};
-use crate::vfs::transaction::inspect;
+use crate::vfs::transaction::Left;
 use crate::vfs::xattr::PROCESS;
-use crate::vfs::{Files, Resolved, Shown, Source, Started, Then, TransactionView, VfsError};
+use crate::vfs::{Files, Shown, Source, Then, TransactionView, VfsError};
 use crate::web::Listening;
 
 /// A mount and what ends with it.
@@ -30,10 +28,8 @@ pub(super) struct Serving {
     mounted: Mounted,
     _metrics: Option<Listening>,
     source: Following,
-    transactions: Vec<(Arc<TransactionView>, Held)>,
+    transactions: Vec<Arc<TransactionView>>,
     commit: CommitWhen,
-    /// Where transactions are staged.
-    staging: PathBuf,
 }
 
 /// Mounts as planned and serves until unmounted; commits what is to be
@@ -49,13 +45,12 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 
 /// A mount that a predecessor has served.
 pub(super) async fn resumed(plan: &MountPlan, mounted: Mounted, source: Following) -> Serving {
-    let (transactions, staging) = (Vec::new(), staging::root(None));
     let metrics = observed::metrics(plan, &mounted).await.unwrap_or_else(|failure| {
         tracing::warn!(failure.message, "the mount goes on without metrics");
         None
     });
-    let commit = CommitWhen::Explicit;
-    Serving { mounted, _metrics: metrics, source, transactions, commit, staging }
+    let (transactions, commit) = (Vec::new(), CommitWhen::Explicit);
+    Serving { mounted, _metrics: metrics, source, transactions, commit }
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
@@ -72,17 +67,19 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
-    let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner);
+    let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner).await?;
+    let following = Following(Arc::clone(&source));
+    let begin = Beginning::new(&following, &plan, &dir, &clock).await?;
     let mut transactions = Vec::new();
     let mut shown = Vec::new();
     for repo in &plan.repos {
-        let (one, transaction) = show(&source, repo, &plan, &dir, &clock).await?;
-        transactions.extend(transaction);
+        let one = show(&begin, repo).await?;
+        transactions.extend(one.transaction.clone());
         shown.push(one);
     }
+    begin.finish()?;
     let only = (!shown.is_empty()).then_some(shown);
     prefetch::begin(&plan, &source);
-    let following = Following(Arc::clone(&source));
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
@@ -101,27 +98,24 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
             return Err(failure);
         }
     };
-    let staging = staging::root(plan.cache.as_deref());
-    Ok(Serving {
-        _metrics: metrics,
-        mounted,
-        source: following,
-        transactions,
-        commit: plan.commit,
-        staging,
-    })
+    let commit = plan.commit;
+    Ok(Serving { _metrics: metrics, mounted, source: following, transactions, commit })
 }
 
 /// The directory to mount on, as the kernel will name it.
 fn mount_point(dir: &Path) -> Outcome<PathBuf> {
-    let shown = dir.display();
-    if is_dead(dir) {
-        return Err(Failure::new(format!("the process that was behind {shown} has died"))
-            .hint(format!("take the mount away first: pfs umount {shown}")));
+    if let Some(at) = dead_mount(dir) {
+        clear(&at)?;
+        say(&format!("cleared {}: the process of an earlier mount there is gone", at.display()));
     }
-    let found = dir.canonicalize().map_err(|error| {
-        Failure::new(format!("{shown} cannot be mounted on: {error}"))
-            .hint(format!("create it: mkdir -p {shown}"))
+    let shown = dir.display();
+    let found = dir.canonicalize().and_then(|dir| dir.metadata().map(|_| dir));
+    let found = found.map_err(|error| {
+        let failure = Failure::new(format!("{shown} cannot be mounted on: {error}"));
+        match error.raw_os_error() {
+            Some(libc::ENOTCONN) => failure.hint(format!("clear it first: umount -l {shown}")),
+            _ => failure.hint(format!("create it: mkdir -p {shown}")),
+        }
     })?;
     match control::read(&found, PROCESS) {
         Ok(_) => Err(Failure::new(format!("{shown} is mounted already"))
@@ -159,104 +153,17 @@ fn failed(error: &MountError) -> Failure {
 }
 
 /// One repo of the plan, with its transaction when it is to be written.
-async fn show(
-    source: &Arc<ServerSource>,
-    repo: &MountedRepo,
-    plan: &MountPlan,
-    dir: &Path,
-    clock: &Arc<dyn Clock>,
-) -> Outcome<(Shown, Option<(Arc<TransactionView>, Held)>)> {
+async fn show(begin: &Beginning<'_>, repo: &MountedRepo) -> Outcome<Shown> {
     let MountedRepo { repo, reference, writable } = repo.clone();
-    let following = Following(Arc::clone(source));
     if !writable {
-        let found = following.resolve(&repo, reference.as_ref()).await;
-        found.map_err(|error| unresolved(&error, &repo.to_string(), reference.as_ref()))?;
-        return Ok((Shown { repo, reference, transaction: None }, None));
+        begin.source.0.check(&repo, reference.as_ref()).await?;
+        return Ok(Shown { repo, reference, transaction: None });
     }
+    begin.source.0.check(&repo, None).await?;
     let name = reference.as_ref().and_then(|r| r.as_branch().cloned());
     let branch = repo.branch(name.unwrap_or_else(BranchName::master));
-    let root = staging::root(plan.cache.as_deref());
-    let (view, held) = begin(source, &branch, (dir, &root), clock).await?;
-    let view = Arc::new(view);
-    let shown = Shown { repo, reference, transaction: Some(Arc::clone(&view)) };
-    Ok((shown, Some((view, held))))
-}
-
-fn unresolved(error: &VfsError, repo: &str, reference: Option<&crate::model::Ref>) -> Failure {
-    match (error, reference) {
-        (VfsError::NotFound, Some(reference)) => {
-            Failure::new(format!("{repo}@{reference} not found")).hint("see: pfs list repo")
-        }
-        (VfsError::NotFound, None) => {
-            Failure::new(format!("repo {repo} not found")).hint("see: pfs list repo")
-        }
-        _ => Failure::new(format!("{repo}: {error}")),
-    }
-}
-
-/// A transaction on `branch`: the one a dead mount of `dir` has left, or a
-/// new one.
-async fn begin(
-    source: &Arc<ServerSource>,
-    branch: &Branch,
-    (dir, root): (&Path, &Path),
-    clock: &Arc<dyn Clock>,
-) -> Outcome<(TransactionView, Held)> {
-    let refused = |error: VfsError| match error {
-        VfsError::NotFound => unresolved(&error, &branch.repo.to_string(), None),
-        error => Failure::new(format!("{branch} cannot be written: {error}")),
-    };
-    staging::sweep(root)?;
-    let place = source.place(&branch.repo).await.map_err(refused)?;
-    if let Some((held, started)) = staging::left_behind(root, branch, dir, &place)? {
-        match source.begin(branch, Some(started.id)).await {
-            Ok(_) => {
-                let view = resume(source, &held, &started, clock).await.map_err(refused)?;
-                let count = view.changes().map_err(refused)?.len();
-                say(&format!("going on with transaction {} of {count} changes", started.id));
-                return Ok((view, held));
-            }
-            Err(VfsError::Conflict(why)) => {
-                say(&format!("{why}; what it held is kept in {}", held.dir.display()));
-            }
-            Err(error) => return Err(refused(error)),
-        }
-    }
-    let (id, base) = source.begin(branch, None).await.map_err(refused)?;
-    let held = staging::hold(root.join(id.to_string()))?;
-    let held = held.ok_or_else(|| Failure::new(format!("transaction {id} is in use")))?;
-    staging::note(&held, dir, &place)?;
-    let tree = base.as_ref().map_or(Root::empty(), |base: &Resolved| base.root);
-    let started = Started {
-        version: 1,
-        id,
-        branch: branch.clone(),
-        base: base.map(|base| base.commit),
-        root: hex::encode(tree.encode()),
-        at: clock.now(),
-        ended: None,
-    };
-    let tree = Tree::new(Following(Arc::clone(source)).nodes(), tree);
-    Ok((TransactionView::start(&held.dir, started, tree, Arc::clone(clock))?, held))
-}
-
-async fn resume(
-    source: &Arc<ServerSource>,
-    held: &Held,
-    started: &Started,
-    clock: &Arc<dyn Clock>,
-) -> Result<TransactionView, VfsError> {
-    let damaged = |_| VfsError::Damaged(format!("the root of transaction {}", started.id));
-    let root = Root::decode(&hex::decode(&started.root).map_err(damaged)?)?;
-    let following = Following(Arc::clone(source));
-    let tree = Tree::new(following.nodes(), root);
-    TransactionView::recover(&held.dir, tree, Arc::clone(clock)).await
-}
-
-/// Tells the user something that is no result.
-fn say(text: &str) {
-    // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let transaction = Some(Arc::new(begin.transaction(&branch).await?));
+    Ok(Shown { repo, reference, transaction })
 }
 
 /// Waits for the unmount, or for a signal and then unmounts.
@@ -264,6 +171,11 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
     let dir: PathBuf = mounted.dir().to_owned();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Who started it with nohup(1) wants it to go on.
+    let mut hangup = match ignores_hangup() {
+        true => None,
+        false => Some(signal(SignalKind::hangup())?),
+    };
     held::serving();
     let mut asked = daemon::is_child();
     loop {
@@ -271,6 +183,7 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
             () = mounted.ended() => return Ok(()),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => asked = true,
+            Some(_) = async { hangup.as_mut()?.recv().await } => asked = true,
         }
         match mounted.unmount() {
             Err(MountError::Busy { .. }) if asked => {
@@ -284,6 +197,14 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
             Err(error) => return Err(failed(&error)),
         }
     }
+}
+
+/// Whether this process was told from the start to ignore hang-ups.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (libc::SIGHUP - 1) != 0)
 }
 
 impl Serving {
@@ -302,16 +223,19 @@ impl Serving {
         self.source.0.close();
         self.mounted.join()?;
         let mut failure = None;
-        for (view, held) in self.transactions {
-            match end(&self.source, &view, &held, self.commit).await {
-                Ok(Kept::No) => held.discard(&self.staging)?,
+        for view in self.transactions {
+            match end(&self.source, &view, self.commit).await {
+                Ok(Kept::No) => discard(&view),
                 Ok(Kept::Yes) => keep(&view).await,
                 Err(error) => {
-                    keep(&view).await;
                     // `pfs umount` finds it here.
-                    drop(std::fs::write(held.dir.join("failed"), error.to_string()));
-                    let kept = format!("the changes are kept in {}", held.dir.display());
-                    failure = Some(error.hint(kept));
+                    drop(Left::fail(&view.dir(), &error.to_string()));
+                    let left = Left::at(view.dir());
+                    keep(&view).await;
+                    failure = Some(match left {
+                        Some(left) => error.hint(kept(&left)),
+                        None => error,
+                    });
                 }
             }
         }
@@ -319,10 +243,19 @@ impl Serving {
     }
 }
 
-/// Makes what stays durable, as far as the disk can.
+/// Makes what stays durable, as far as the disk can, and lets go of it.
 async fn keep(view: &TransactionView) {
     if let Err(error) = view.checkpoint().await {
         say(&format!("what is kept may not survive the loss of power: {error}"));
+    }
+    view.release();
+}
+
+/// Removes what nobody needs any more; the sweep of a later mount does what
+/// fails here.
+fn discard(view: &TransactionView) {
+    if let Err(error) = view.discard() {
+        say(&format!("{} was not removed: {error}", view.dir().display()));
     }
 }
 
@@ -332,24 +265,24 @@ enum Kept {
     No,
 }
 
-async fn end(
-    source: &Following,
-    view: &TransactionView,
-    held: &Held,
-    commit: CommitWhen,
-) -> Outcome<Kept> {
-    let branch = &view.started().branch;
+async fn end(source: &Following, view: &TransactionView, commit: CommitWhen) -> Outcome<Kept> {
+    let branch = view.started().branch;
     let lost = |error: VfsError| Failure::new(format!("{branch} was not committed: {error}"));
-    if inspect(&held.dir)?.ended.is_some() {
-        return Ok(Kept::Yes); // aborted, to be looked at
+    if view.is_given_up() {
+        return Ok(Kept::Yes);
     }
     if !view.is_changed().map_err(lost)? {
-        source.abandon(&view.current(), "nothing was written").await.map_err(lost)?;
+        // The sweep of a later mount does it for a server that is away.
+        if let Err(error) = source.abandon(&view.started(), "nothing was written").await {
+            tracing::debug!(%error, "an empty transaction was not given up");
+        }
         return Ok(Kept::No);
     }
     match commit {
         CommitWhen::Explicit => {
-            say(&format!("{branch} was not committed; mount it again to go on"));
+            let left = Left::at(view.dir());
+            say(&format!("{branch} was not committed"));
+            left.iter().for_each(|left| say(&format!("hint: {}", remedy(left))));
             Ok(Kept::Yes)
         }
         CommitWhen::OnUnmount => {

@@ -42,6 +42,9 @@ fn the_helper_takes_what_mount_passes_on() {
 #[test]
 fn the_helper_mounts_everything_and_what_is_pinned_read_only() {
     assert!(plan("all /mnt -o rw,_netdev").repos.is_empty());
+    for spec in ["none /mnt", "/somewhere/none /mnt", "/mnt"] {
+        assert!(plan(&format!("{spec} -o rw")).repos.is_empty(), "{spec}");
+    }
     assert!(!plan("images@7f0f3c3a5ae14b0c9b4bd38a2d4b2f11 /mnt -o rw").repos[0].writable);
     assert!(!plan("images /mnt -o rw").repos[0].writable);
     assert!(!plan("images@master /mnt -o ro").repos[0].writable);

@@ -29,12 +29,6 @@ pub fn repo_of(message: Option<&v1::RepoName>) -> Option<Repo> {
     user_repo(&message.project, &message.repo)
 }
 
-/// The same in the other dialect.
-pub fn known_repo(message: &pfs_v2::Repo) -> Option<Repo> {
-    let project = message.project.as_ref().map_or("", |project| project.name.as_str());
-    user_repo(project, &message.name)
-}
-
 pub fn commit(bytes: &[u8]) -> Result<CommitId, VfsError> {
     let bytes = bytes.try_into().map_err(|_| VfsError::Damaged("a commit id is short".into()))?;
     Ok(CommitId::new(bytes))
@@ -105,9 +99,15 @@ impl Batch {
         std::mem::take(&mut self.message)
     }
 
-    /// The description of a commit.
-    pub fn message(&mut self, text: &str) {
+    /// The description of a commit, and the head that it may replace.
+    pub fn message(&mut self, text: &str, replaces: Option<CommitId>) {
         text.clone_into(&mut self.message.message);
+        self.message.replaces = replaces.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
+    }
+
+    /// The last of what was gathered: nothing else is to be staged.
+    pub fn complete(&mut self) -> v1::TransactionEdits {
+        v1::TransactionEdits { complete: true, ..self.take() }
     }
 
     /// Makes what is staged what the transaction started from.
@@ -191,10 +191,10 @@ pub fn named(repo: &Repo) -> pfs_v2::Repo {
     }
 }
 
-/// Names a repo by its server's token and when it was made.
-pub fn repo_place(token: &[u8], created: prost_types::Timestamp) -> String {
+/// Names a repo by its server and when it was made.
+pub fn repo_place(server: &str, created: prost_types::Timestamp) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(token);
+    hasher.update(server.as_bytes());
     hasher.update(&created.seconds.to_le_bytes()).update(&created.nanos.to_le_bytes());
     hasher.finalize().to_hex().to_string()
 }

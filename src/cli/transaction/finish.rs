@@ -5,8 +5,10 @@ use crate::cli::prelude::*;
 
 /// Make everything that waits in a transaction happen, or nothing
 ///
-/// Given the id of a write transaction that was sealed, commits it and prints
-/// the commit. Others are committed by their mount, which has their changes.
+/// Given the id of a write transaction, commits what a writable mount has
+/// staged when its commit was interrupted, and prints the commit. Refused
+/// while changes are with the mount alone: 'pfs mount --resume' goes on with
+/// those.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pfs finish transaction

@@ -83,20 +83,14 @@ pub async fn inspect(cx: &Context, format: &Format, text: &str) -> Outcome {
 
 /// Commits what a write transaction has staged; prints the commit.
 pub async fn finish(cx: &Context, text: &str, message: String) -> Outcome {
-    let request = v1::InspectTransactionRequest { id: id(text)? };
-    let info = cx.client().await?.native().inspect_transaction(request).await?.into_inner();
-    let sealed = [v1::TransactionState::Sealed, v1::TransactionState::Conflict];
-    if !sealed.iter().any(|state| i32::from(*state) == info.state) {
-        let (state, owner) = (state(info.state), &info.owner);
-        let what =
-            format!("transaction {text} is {state}: its changes are with its mount, {owner}");
-        let how = format!("unmount that, or mount {}+w there again to go on", branch(&info));
-        return Err(Failure::new(what).hint(how));
-    }
-    let edits = v1::TransactionEdits { id: id(text)?, message, edits: Vec::new() };
+    let edits = v1::TransactionEdits { id: id(text)?, message, ..Default::default() };
     let stream = tokio_stream::iter([edits]);
     let info = cx.client().await?.native().commit_transaction(stream).await?.into_inner();
     match info.state == i32::from(v1::TransactionState::Committed) {
+        true if info.commit.is_empty() => {
+            cx.notice("nothing to commit");
+            Ok(())
+        }
         true => cx.say(&hex::encode(&info.commit)),
         false => {
             let what = format!("the transaction is {}: {}", state(info.state), info.reason);

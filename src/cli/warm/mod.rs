@@ -62,7 +62,7 @@ impl Args {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let kept = Some((cache.as_path(), self.cache_size));
         let nodes = server_nodes(&client, kept, self.memory, Arc::clone(&clock)).await?;
-        let source = Following(ServerSource::new(client, nodes, clock, String::new()));
+        let source = Following(ServerSource::new(client, nodes, clock, String::new()).await?);
         for target in wanted.targets {
             let warmed = warm_target(&source, &target, &warmth).await?;
             cx.notice(&said(&target, &warmed));

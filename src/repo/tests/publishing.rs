@@ -19,7 +19,8 @@ fn put(at: &str, text: &str) -> Changed {
 impl Fixture {
     async fn try_transaction(&self, at: &str) -> Result<TransactionRow> {
         let (branch, lease) = (branch(at), Duration::from_secs(1 << 30));
-        let spec = OpenTransaction { branch, lease, owner: "here".into(), id: None };
+        let (owner, staging) = ("here".into(), String::new());
+        let spec = OpenTransaction { branch, lease, owner, id: None, staging, base: Base::Newest };
         self.open_transaction(&spec).await
     }
 
@@ -28,14 +29,15 @@ impl Fixture {
     }
 
     async fn stage(&self, row: &TransactionRow, at: &str, text: &str) -> TransactionRow {
-        self.stage_transaction(row.id, stream::iter([put(at, text)])).await.unwrap()
+        self.stage_transaction(row.id, stream::iter([put(at, text)])).await.unwrap();
+        self.seal_transaction(row.id).await.unwrap()
     }
 
     /// Commits one file by a transaction.
     async fn put_file(&self, at: &str, path: &str, text: &str) -> CommitId {
         let row = self.transaction_on(at).await;
         self.stage(&row, path, text).await;
-        self.commit_transaction(row.id, "").await.unwrap().commit.unwrap()
+        self.commit_transaction(row.id, "", None).await.unwrap().commit.unwrap()
     }
 
     async fn paths(&self, at: &str) -> Vec<String> {
@@ -58,7 +60,7 @@ async fn a_commit_upon_a_head_that_failed_ends() {
     let error = Some("it broke".to_owned());
     let end = FinishCommit { error, ..FinishCommit::default() };
     f.finish_commit(&failed, &end).await.unwrap();
-    let done = f.commit_transaction(row.id, "").await.unwrap();
+    let done = f.commit_transaction(row.id, "", None).await.unwrap();
     assert_eq!(done.state, TransactionState::Committed);
     assert_eq!(f.head("a@master").await.unwrap().parent, Some(failed.id));
     assert_eq!(f.paths("a@master").await, ["one", "two"]);
@@ -74,14 +76,14 @@ async fn a_transaction_outlives_the_commit_it_is_based_on() {
     f.put_file("a@master", "theirs", "3").await;
     f.squash(base, false).await.unwrap();
     f.stage(&row, "more", "4").await;
-    let done = f.commit_transaction(row.id, "").await.unwrap();
+    let done = f.commit_transaction(row.id, "", None).await.unwrap();
     assert_eq!(done.state, TransactionState::Committed);
     assert_eq!(f.paths("a@master").await, ["mine", "more", "one", "theirs"]);
 
     let row = f.transaction_on("a@master").await;
     f.stage(&row, "last", "5").await;
     f.drop_set(done.commit.unwrap(), false).await.unwrap();
-    f.commit_transaction(row.id, "").await.unwrap();
+    f.commit_transaction(row.id, "", None).await.unwrap();
     assert_eq!(f.paths("a@master").await, ["last", "one", "theirs"]);
 }
 
@@ -93,12 +95,12 @@ async fn publishing_and_ending_are_one_step() {
     let row = f.transaction_on("a@master").await;
     let row = f.stage(&row, "two", "2").await;
     f.abort_transaction(row.id, "given up").await.unwrap();
-    let late = f.try_commit(&row, "").await;
+    let late = f.try_commit(&row, "", None).await;
     assert!(matches!(late, Err(RepoError::HeadMoved { .. })), "{late:?}");
     assert_eq!(f.head("a@master").await.unwrap().commit.id, before);
     let objects = f.store().list_sorted("commits").await.unwrap();
     assert_eq!(objects.len(), 1, "{objects:?}");
-    assert!(matches!(f.commit_transaction(row.id, "").await, Err(RepoError::Refused { .. })));
+    assert!(matches!(f.commit_transaction(row.id, "", None).await, Err(RepoError::Refused { .. })));
 }
 
 #[tokio::test]
@@ -113,7 +115,7 @@ async fn of_two_that_stage_at_once_one_is_told() {
     let slow = f.stage_transaction(row.id, stream::once(other)).await;
     assert!(matches!(slow, Err(StageError::Refused(RepoError::Busy { .. }))), "{slow:?}");
     f.stage(&row, "slow", "2").await;
-    f.commit_transaction(row.id, "").await.unwrap();
+    f.commit_transaction(row.id, "", None).await.unwrap();
     assert_eq!(f.paths("a@master").await, ["other", "slow"]);
 }
 

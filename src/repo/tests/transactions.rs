@@ -9,7 +9,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Fixture {
     async fn open(&self, lease: Duration) -> TransactionId {
         let branch = branch("a@master");
-        let spec = OpenTransaction { branch, lease, owner: "test".into(), id: None };
+        let (owner, staging) = ("test".into(), String::new());
+        let spec = OpenTransaction { branch, lease, owner, id: None, staging, base: Base::Newest };
         self.open_transaction(&spec).await.unwrap().id
     }
 
@@ -39,7 +40,8 @@ async fn lapsed_transactions_are_stored_as_orphaned_and_come_back_when_renewed()
     assert_eq!(f.sweep_transactions().await.unwrap(), Swept::default());
     f.renew_transaction(lapsed, HOUR).await.unwrap();
     assert_eq!(f.state(lapsed).await, Some(TransactionState::Open));
-    f.commit_transaction(lapsed, "").await.unwrap();
+    f.seal_transaction(lapsed).await.unwrap();
+    f.commit_transaction(lapsed, "", None).await.unwrap();
     assert_eq!(f.state(lapsed).await, Some(TransactionState::Committed));
 }
 
@@ -50,7 +52,8 @@ async fn transactions_are_kept_for_their_retention_and_then_forgotten() {
     let (orphaned, aborted, committed) =
         (f.open(HOUR).await, f.open(HOUR).await, f.open(HOUR).await);
     f.abort_transaction(aborted, "no").await.unwrap();
-    f.commit_transaction(committed, "").await.unwrap();
+    f.seal_transaction(committed).await.unwrap();
+    f.commit_transaction(committed, "", None).await.unwrap();
     f.stepping.forward(2 * HOUR);
     f.sweep_transactions().await.unwrap();
     let there = async || {

@@ -1,4 +1,5 @@
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use futures::stream::{BoxStream, StreamExt as _};
@@ -6,10 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chunk::{BlobConfig, Blobs, PackWriter};
-use crate::model::{Ref, Repo, SystemClock};
+use crate::model::{CommitId, Ref, Repo, SystemClock, TransactionId};
 use crate::store::{Store, StoreOptions, open};
 use crate::tree::{NodeCache, Nodes, Root, Tree};
-use crate::vfs::{Edits, Filter, Moved, Published, Resolved, Source, Started};
+use crate::vfs::{Begin, Edits, Fate, Filter, Moved, Published, Resolved, Source, Started};
 
 fn identity(text: &str) -> Identity {
     Identity::of("test", &[text.as_bytes()])
@@ -139,7 +140,15 @@ struct NoSource(Nodes);
 
 #[async_trait::async_trait]
 impl Source for NoSource {
-    async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
+    fn identity(&self) -> &str {
+        "none"
+    }
+
+    async fn place(&self, _: &Repo) -> Result<String, VfsError> {
+        Err(VfsError::NotFound)
+    }
+
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
         Err(VfsError::NotFound)
     }
 
@@ -162,6 +171,22 @@ impl Source for NoSource {
         _: &PackWriter,
         _: &str,
     ) -> Result<Published, VfsError> {
+        Err(VfsError::ReadOnly)
+    }
+
+    async fn begin(&self, _: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
+        Err(VfsError::ReadOnly)
+    }
+
+    async fn adopt(&self, _: &Started, _: &Path) -> Result<(), VfsError> {
+        Err(VfsError::ReadOnly)
+    }
+
+    async fn fate(&self, _: TransactionId) -> Result<Fate, VfsError> {
+        Err(VfsError::NotFound)
+    }
+
+    async fn rebase(&self, _: &Started, _: CommitId) -> Result<(), VfsError> {
         Err(VfsError::ReadOnly)
     }
 

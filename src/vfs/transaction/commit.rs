@@ -1,11 +1,15 @@
 //! The end of a transaction, or of a stretch of it.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use super::directory;
 use super::node::{Body, Data};
-use super::recover::{note_end, restart};
-use super::refresh::Unrefreshed;
+use super::noted::restart;
 use super::{NodeId, Seal, Standing, Started, TransactionView};
 use crate::chunk::Content;
-use crate::model::CommitId;
+use crate::model::{CommitId, Ref};
 use crate::tree::{EntryKind, Tree};
 use crate::vfs::VfsError;
 use crate::vfs::source::{Published, Source};
@@ -23,7 +27,7 @@ impl TransactionView {
     /// The commit that the changes are relative to.
     #[must_use]
     pub fn base_commit(&self) -> Option<CommitId> {
-        self.lock().base_commit
+        self.lock().started.base
     }
 
     /// The state for people: a word, and why.
@@ -52,14 +56,13 @@ impl TransactionView {
         then: Then,
     ) -> Result<Option<CommitId>, VfsError> {
         let mut seal = self.seal.write().await;
-        if let Standing::Aborted(_) = self.lock().standing {
+        if self.is_given_up() {
             return Err(VfsError::ReadOnly);
         }
-        if self.lock().unrefreshed.is_some() {
-            // Published, and gone on from but for this.
+        if !self.lock().unrefreshed.is_empty() {
+            // Gone on from another base but for this.
             self.refresh().await?;
-            *seal = Seal::Open;
-            self.lock().standing = Standing::Open;
+            *seal = self.settled(None);
         }
         if !self.is_changed()? {
             return Ok(None);
@@ -67,7 +70,7 @@ impl TransactionView {
         let base = self.base();
         let writer = base.nodes().blobs().writer();
         let edits = self.edits(&writer);
-        let done = match source.publish(&self.current(), edits, &writer, message).await {
+        let done = match source.publish(&self.started(), edits, &writer, message).await {
             Ok(published) => self.follow_up(source, published, then).await,
             Err(error) => Err(error),
         };
@@ -93,6 +96,12 @@ impl TransactionView {
         matches!(self.lock().standing, Standing::Unsettled(_))
     }
 
+    /// Whether it was given up without another that goes on.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.lock().standing, Standing::Aborted(_))
+    }
+
     async fn follow_up(
         &self,
         source: &dyn Source,
@@ -110,18 +119,47 @@ impl TransactionView {
         Ok(Some(commit))
     }
 
-    /// Gives all changes up. They stay in the staging directory and readable
-    /// here, and take no more changes.
-    pub async fn abort(&self, source: &dyn Source, reason: &str) -> Result<(), VfsError> {
-        let mut seal = self.seal.write().await;
-        source.abandon(&self.current(), reason).await?;
-        *seal = Seal::Closed;
-        self.lock().standing = Standing::Aborted(reason.to_owned());
-        if let Err(error) = note_end(&self.dir(), reason) {
-            // A full disk, for one; the source knows that it is over.
-            tracing::warn!(%error, "the end of a transaction was not noted");
+    /// Moves an unchanged transaction to the head of its branch. One with
+    /// changes stays where it is.
+    pub(in crate::vfs) async fn follow(&self, source: &dyn Source) -> Result<(), VfsError> {
+        if self.lock().is_touched()? {
+            return Ok(());
         }
-        Ok(())
+        let Started { branch, base, .. } = self.started();
+        let head = source.resolve(&branch.repo, Some(&Ref::branch(branch.name.clone()))).await;
+        let head = match head {
+            Ok(Some(head)) if Some(head.commit) != base => head,
+            // A branch that is not there yet has nothing to follow.
+            Ok(_) | Err(VfsError::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let place = source.place(&branch.repo).await?;
+        let mut seal = self.seal.write().await;
+        if *seal != Seal::Open || self.base_commit() != base || self.lock().is_touched()? {
+            return Ok(());
+        }
+        let old = self.started();
+        // What is not settled here in the end is set right by the next commit.
+        source.rebase(&old, head.commit).await?;
+        let started = Started { place, ..old.upon(old.id, Some(&head)) };
+        self.switch(&started, Vec::new(), Tree::new(source.nodes(), head.root), None)?;
+        let refreshed = self.refresh().await;
+        *seal = self.settled(refreshed.as_ref().err());
+        refreshed
+    }
+
+    /// What holds once the base is another one, and memory has been brought up
+    /// to it or has not.
+    pub(super) fn settled(&self, failed: Option<&VfsError>) -> Seal {
+        let (seal, standing) = match failed {
+            None => (Seal::Open, Standing::Open),
+            Some(error) => {
+                let why = format!("what others have committed cannot be read: {error}");
+                (Seal::Unsettled, Standing::Unsettled(why))
+            }
+        };
+        self.lock().standing = standing;
+        seal
     }
 
     /// Makes the head that was published, which includes every change, the new
@@ -138,13 +176,8 @@ impl TransactionView {
             };
             contents.push((id, content));
         }
-        let started = Started {
-            id: transaction,
-            base: Some(head.commit),
-            root: hex::encode(head.root.encode()),
-            ..self.current()
-        };
-        self.switch(&started, contents, Tree::new(source.nodes(), head.root), committed)?;
+        let started = self.started().upon(transaction, Some(&head));
+        self.switch(&started, contents, Tree::new(source.nodes(), head.root), Some(committed))?;
         self.refresh().await
     }
 
@@ -154,25 +187,27 @@ impl TransactionView {
         started: &Started,
         contents: Vec<(NodeId, Content)>,
         base: Tree,
-        committed: Tree,
+        committed: Option<Tree>,
     ) -> Result<(), VfsError> {
+        let dir = self.dir();
         let mut state = self.lock();
         // From here on a crash goes on from the commit.
-        state.journal = Some(restart(&self.dir(), started)?);
+        state.journal = Some(restart(&dir, started)?);
         let mut replaced = std::mem::take(&mut state.removed);
         let old = state.base.clone();
         for (id, content) in contents {
             if let Body::File(data) = &mut state.node_mut(id)?.body
                 && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
             {
-                replaced.push(staged.file);
+                replaced.push(staged);
             }
         }
-        state.settle(base, started.base)?;
-        (state.transaction, state.synced, state.durable_files) = (started.id, 0, 0);
+        state.settle(base)?;
+        (state.started, state.synced, state.durable_files) = (started.clone(), 0, 0);
         state.unsynced.clear();
-        state.unrefreshed = Some(Unrefreshed { old, committed });
-        replaced.into_iter().for_each(|file| state.staging.remove(file));
+        state.unrefreshed.push(old);
+        state.unrefreshed.extend(committed);
+        replaced.into_iter().for_each(|staged| staged.remove());
         Ok(())
     }
 
@@ -192,8 +227,21 @@ impl TransactionView {
 
     /// The transaction's directory.
     #[must_use]
-    pub fn dir(&self) -> std::path::PathBuf {
-        let files = self.staging.dir();
+    pub fn dir(&self) -> PathBuf {
+        let staging = self.staging();
+        let files = staging.dir();
         files.parent().unwrap_or(files).to_owned()
+    }
+
+    /// Lets go of the directory, for whoever goes on with what is in it.
+    pub fn release(&self) {
+        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Lets go of the directory and removes it: there is nothing in it that
+    /// anybody will ask for.
+    pub fn discard(&self) -> io::Result<()> {
+        let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        directory::discard(&self.dir(), lock)
     }
 }

@@ -59,7 +59,7 @@ impl TransactionView {
     ) -> Result<Bytes, VfsError> {
         let under = staged.under.read().await;
         let end = offset.saturating_add(count).min(staged.size());
-        let file = self.staging.file(staged.file)?;
+        let file = staged.open()?;
         read_blocks(base, &file, &under, offset..end).await
     }
 
@@ -96,7 +96,7 @@ impl TransactionView {
         range: Range<u64>,
         change: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), VfsError> {
-        let file = self.staging.file(staged.file)?;
+        let file = staged.open()?;
         {
             let under = staged.under.read().await;
             let covered = |block| range.start <= block * BLOCK && (block + 1) * BLOCK <= range.end;
@@ -157,39 +157,20 @@ impl TransactionView {
             }
         };
         let kept = keep.min(content.size());
+        let staging = self.staging();
         let under = match kept > WHOLE {
             true => {
-                self.staging.create(file)?.set_len(kept)?;
+                staging.create(file)?.set_len(kept)?;
                 Under::of(content, kept)
             }
             false => {
-                self.copy_up(&base, &content, kept, file).await?;
+                copy_up(&base, &content, kept, &*staging.create(file)?).await?;
                 Under::default()
             }
         };
-        let staged = Staged::new(file, kept, under);
+        let staged = Staged::new(staging, file, kept, under);
         self.commit_stage(id, &staged, kept)?;
         Ok(staged)
-    }
-
-    async fn copy_up(
-        &self,
-        base: &Tree,
-        content: &Content,
-        kept: u64,
-        file: u64,
-    ) -> Result<(), VfsError> {
-        let target = self.staging.create(file)?;
-        let mut at = 0;
-        while at < kept {
-            let bytes = read(base, content, at..kept.min(at + 4 * BLOCK)).await?;
-            if bytes.is_empty() {
-                return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
-            }
-            target.write_all_at(&bytes, at)?;
-            at += bytes.len() as u64;
-        }
-        Ok(())
     }
 
     fn commit_stage(&self, id: NodeId, staged: &Arc<Staged>, kept: u64) -> Result<(), VfsError> {
@@ -215,7 +196,7 @@ impl TransactionView {
         self.unsynced(&staged);
         {
             let mut under = staged.under.write().await;
-            let file = self.staging.file(staged.file)?;
+            let file = staged.open()?;
             // Under the lock: no sync may come between the two.
             let mut state = self.lock();
             if size < under.len {
@@ -256,7 +237,7 @@ impl TransactionView {
 
     /// The room in the staging directory.
     pub fn statfs(&self) -> Result<Statfs, VfsError> {
-        let found = nix::sys::statvfs::statvfs(self.staging.dir()).map_err(io::Error::from)?;
+        let found = nix::sys::statvfs::statvfs(self.staging().dir()).map_err(io::Error::from)?;
         Ok(Statfs {
             block_size: u32::try_from(found.fragment_size()).unwrap_or(4096),
             blocks: found.blocks(),
@@ -264,6 +245,20 @@ impl TransactionView {
             files: found.files(),
         })
     }
+}
+
+/// Copies the first `kept` bytes of `content`.
+async fn copy_up(base: &Tree, content: &Content, kept: u64, target: &File) -> Result<(), VfsError> {
+    let mut at = 0;
+    while at < kept {
+        let bytes = read(base, content, at..kept.min(at + 4 * BLOCK)).await?;
+        if bytes.is_empty() {
+            return Err(VfsError::Damaged("a file is shorter than its entry says".into()));
+        }
+        target.write_all_at(&bytes, at)?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
 }
 
 /// Sets the modification time of a staged file, from which recovery takes it.

@@ -91,7 +91,7 @@ impl TransactionView {
             return Ok(content.clone());
         }
         let under = file.0.under.read().await;
-        let opened = self.staging.file(file.number())?;
+        let opened = file.0.open()?;
         // A file without base is one that changed throughout.
         let below = under.content.clone().unwrap_or_default();
         let changed = match &under.content {

@@ -150,6 +150,21 @@ impl Journal {
     }
 }
 
+/// Whether the journal at `path` may tell of any change.
+pub(super) fn is_begun(path: &Path) -> bool {
+    /// So much that the first change is in there, were there one.
+    const ENOUGH: u64 = 2 * RECORD_MAX as u64;
+    let first = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(ENOUGH).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>((entries(&bytes)?, bytes.len() as u64))
+    };
+    let is_change =
+        |record: &Record| !matches!(record, Record::Opened { .. } | Record::Synced { .. });
+    // What cannot be read may hold anything.
+    first().map_or(true, |(found, size)| size == ENOUGH || found.iter().any(|(r, _)| is_change(r)))
+}
+
 /// Up to where the journal is durable if it was written before the machine was
 /// started last; `None` when this run has written it.
 fn durable(found: &[(Record, u64)], boot: &str) -> Option<u64> {
@@ -264,6 +279,21 @@ mod tests {
         assert_eq!(records, [remove("a"), remove("d")]);
         let (_, records) = Journal::open(&file, "three").unwrap();
         assert_eq!(records, [remove("a")]);
+    }
+
+    #[test]
+    fn a_journal_is_begun_with_its_first_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("journal");
+        assert!(is_begun(&file), "nobody knows");
+        let mut journal = Journal::create(&file, "one").unwrap();
+        journal.append(&Record::Synced { until: journal.end() }).unwrap();
+        let (mut journal, _) = Journal::open(&file, "two").unwrap();
+        assert!(!is_begun(&file));
+        journal.append(&Record::Remove { path: path("a") }).unwrap();
+        assert!(is_begun(&file));
+        std::fs::write(&file, "something else").unwrap();
+        assert!(is_begun(&file));
     }
 
     #[test]

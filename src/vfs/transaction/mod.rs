@@ -10,35 +10,43 @@ mod changes;
 mod commit;
 mod data;
 mod depth;
+pub mod directory;
 mod edits;
 mod holes;
 pub mod journal;
 mod names;
 mod node;
+mod noted;
 mod recover;
 mod refresh;
+mod reset;
+mod resume;
 mod staged;
 mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::fcntl::Flock;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 pub use changes::{Change, Held, StagedFile, What};
 pub use commit::Then;
 pub use data::Allocate;
+pub use directory::{Area, Left};
 pub use node::NodeId;
-pub use recover::{Started, inspect};
+pub use noted::{Started, inspect};
 pub(super) use refresh::Refreshed;
+pub use resume::{Resumed, resume};
 
 use self::staged::Staging;
 use self::state::{Known, State};
 use super::VfsError;
 use super::types::Attr;
-use crate::model::{Clock, TreePath};
+use crate::model::{Clock, TransactionId, TreePath};
 use crate::tree::Tree;
 
 /// How many locks the copying up of files is spread over.
@@ -46,10 +54,13 @@ const COPIES: usize = 64;
 
 /// A writable overlay over an immutable tree.
 pub struct TransactionView {
-    started: Started,
+    /// What its inodes are numbered by; stays when the transaction is followed
+    /// by another.
+    key: TransactionId,
     clock: Arc<dyn Clock>,
-    staging: Arc<Staging>,
     state: Mutex<State>,
+    /// Holds the staging directory.
+    held: Mutex<Option<Flock<File>>>,
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
     copying: [tokio::sync::Mutex<()>; COPIES],
@@ -73,12 +84,13 @@ enum Standing {
     Open,
     Unsettled(String),
     Conflict(String),
+    /// Given up, without another that goes on.
     Aborted(String),
 }
 
 impl std::fmt::Debug for TransactionView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransactionView").field("started", &self.started).finish_non_exhaustive()
+        f.debug_struct("TransactionView").field("started", &self.started()).finish_non_exhaustive()
     }
 }
 
@@ -104,34 +116,26 @@ impl Drop for Pin<'_> {
 }
 
 impl TransactionView {
-    fn assemble(
-        started: Started,
-        clock: Arc<dyn Clock>,
-        staging: Arc<Staging>,
-        state: State,
-    ) -> Self {
+    fn assemble(clock: Arc<dyn Clock>, lock: Flock<File>, state: State) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let (seal, syncing) = (RwLock::new(Seal::Open), tokio::sync::Mutex::default());
-        Self { started, clock, staging, state: Mutex::new(state), seal, copying, syncing }
-    }
-
-    /// What the transaction was about when this process took it up; it keeps
-    /// this identity when it goes on after a commit.
-    #[must_use]
-    pub fn started(&self) -> &Started {
-        &self.started
+        let (key, held) = (state.started.id, Mutex::new(Some(lock)));
+        Self { key, clock, state: Mutex::new(state), held, seal, copying, syncing }
     }
 
     /// What the transaction is about now, relative to its last commit.
     #[must_use]
-    pub fn current(&self) -> Started {
-        let state = self.lock();
-        Started {
-            id: state.transaction,
-            base: state.base_commit,
-            root: hex::encode(state.base.root().encode()),
-            ..self.started.clone()
-        }
+    pub fn started(&self) -> Started {
+        self.lock().started.clone()
+    }
+
+    /// What the inodes of this view are numbered by.
+    pub(super) fn key(&self) -> TransactionId {
+        self.key
+    }
+
+    fn staging(&self) -> Arc<Staging> {
+        Arc::clone(&self.lock().staging)
     }
 
     /// The tree the changes are relative to.

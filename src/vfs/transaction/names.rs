@@ -303,7 +303,7 @@ pub(super) fn apply_attributes(
     mtime: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<(), VfsError> {
-    let (staging, replayed) = (Arc::clone(&state.staging), state.journal.is_none());
+    let replayed = state.journal.is_none();
     let node = state.node_mut(id)?;
     node.mode = set.mode.map_or(node.mode, |mode| mode & 0o7777);
     node.uid = set.uid.or(node.uid);
@@ -312,7 +312,7 @@ pub(super) fn apply_attributes(
     node.ctime = at;
     node.changed = true;
     if let (Some(mtime), Body::File(Data::Staged(staged))) = (mtime, &node.body) {
-        match staging.file(staged.file) {
+        match staged.open() {
             Ok(file) => super::data::set_modified(&file, mtime)?,
             // The file was removed later, and its content with it.
             Err(error) if replayed && error.kind() == io::ErrorKind::NotFound => {}

@@ -7,95 +7,26 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
+use nix::fcntl::Flock;
 
+use super::directory::{Left, hold};
 use super::journal::{Journal, Record, boot};
 use super::node::{Body, Data, NodeId};
+use super::noted::{Noted, Started};
 use super::staged::{Staged, Staging, Under};
 use super::state::State;
 use super::{Pin, TransactionView};
-use crate::model::{Branch, Clock, CommitId, Timestamp, TransactionId, TreePath};
-use crate::tree::{Root, Tree};
+use crate::model::{Clock, Timestamp, TreePath};
+use crate::tree::Tree;
 use crate::vfs::VfsError;
 use crate::vfs::types::{NewBody, NewEntry, RenameMode, SetAttr};
 
-/// What a transaction is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// The version of this record, 1.
-    pub version: u8,
-    /// Names the transaction.
-    pub id: TransactionId,
-    /// The branch it will be committed to.
-    pub branch: Branch,
-    /// The commit it started from; `None` on an empty branch.
-    pub base: Option<CommitId>,
-    /// The tree of that commit, as the caller encodes it, in hex.
-    pub root: String,
-    /// When it started.
-    pub at: Timestamp,
-    /// Why it was given up, if it was.
-    #[serde(default)]
-    pub ended: Option<String>,
-}
-
-impl Started {
-    /// Whether the transaction started from a branch without files.
-    #[must_use]
-    pub fn is_empty_base(&self) -> bool {
-        self.base.is_none() || Root::empty().encode() == hex::decode(&self.root).unwrap_or_default()
-    }
-}
-
-const STARTED: &str = "transaction.json";
-const JOURNAL: &str = "journal";
 const FILES: &str = "files";
-
-/// What `transaction.json` holds.
-#[derive(Serialize, Deserialize)]
-struct Noted {
-    #[serde(flatten)]
-    started: Started,
-    /// The number of the journal.
-    #[serde(default)]
-    journal: u64,
-}
-
-impl Noted {
-    fn read(dir: &Path) -> io::Result<Self> {
-        let noted: Self = serde_json::from_slice(&fs::read(dir.join(STARTED))?)?;
-        let newer =
-            || io::Error::new(io::ErrorKind::InvalidData, "a transaction of a newer version");
-        (noted.started.version == 1).then_some(noted).ok_or_else(newer)
-    }
-
-    /// Writes `transaction.json` so that it is there whole or not at all.
-    fn write(&self, dir: &Path) -> io::Result<()> {
-        let (new, path) = (dir.join("transaction.json.new"), dir.join(STARTED));
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(new, path)?;
-        File::open(dir)?.sync_all()
-    }
-
-    fn journal(&self, dir: &Path) -> PathBuf {
-        match self.journal {
-            0 => dir.join(JOURNAL),
-            number => dir.join(format!("{JOURNAL}.{number}")),
-        }
-    }
-}
-
-/// What the transaction in `dir` is about, without opening it.
-pub fn inspect(dir: &Path) -> io::Result<Started> {
-    Noted::read(dir).map(|noted| noted.started)
-}
 
 impl TransactionView {
     /// Starts a transaction over `base` in the directory `dir`, which is
@@ -106,43 +37,63 @@ impl TransactionView {
         base: Tree,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
-        fs::create_dir_all(dir.join(FILES))?;
-        let noted = Noted { started, journal: 0 };
-        let journal = Journal::create(&noted.journal(dir), &boot())?;
-        noted.write(dir)?;
-        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-            File::open(above)?.sync_all()?;
-        }
-        let started = noted.started;
-        let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let mut state = State::new(base, &started, Arc::clone(&staging), clock.now());
+        let (lock, journal) = begin(dir, &started)?;
+        let mut state = State::new(base, started, staging(dir), clock.now());
         state.journal = Some(journal);
-        Ok(Self::assemble(started, clock, staging, state))
+        Ok(Self::assemble(clock, lock, state))
     }
 
     /// Opens the transaction that a dead process left in `dir`; `base` is the
-    /// tree that [`inspect`] names.
-    pub async fn recover(dir: &Path, base: Tree, clock: Arc<dyn Clock>) -> Result<Self, VfsError> {
-        Self::recover_during(&boot(), dir, base, clock).await
+    /// tree that [`inspect`] names. It is about `started` from now on, which
+    /// has the same base.
+    ///
+    /// [`inspect`]: super::inspect
+    pub async fn recover(
+        dir: &Path,
+        started: Started,
+        base: Tree,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, VfsError> {
+        Self::recover_during(&boot(), (dir, started), base, clock).await
     }
 
     /// [`TransactionView::recover`] in the run `boot` of the machine.
     pub(super) async fn recover_during(
         boot: &str,
-        dir: &Path,
+        (dir, started): (&Path, Started),
         base: Tree,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, VfsError> {
+        let lock = hold(dir)?;
         let noted = Noted::read(dir)?;
+        if (noted.started.base, &noted.started.root) != (started.base, &started.root) {
+            let what = format!("somebody else has just gone on with {}", dir.display());
+            return Err(VfsError::Unavailable(what));
+        }
         let (mut journal, records) = Journal::open(&noted.journal(dir), boot)?;
-        let started = noted.started;
-        let staging = Arc::new(Staging::new(dir.join(FILES)));
-        let state = State::new(base, &started, Arc::clone(&staging), started.at);
-        let view = Self::assemble(started, clock, staging, state);
+        let at = started.at;
+        let state = State::new(base, started.clone(), staging(dir), at);
+        let view = Self::assemble(clock, lock, state);
+        view.replay_all(records, dir).await?;
+        for clip in view.take_sizes()? {
+            journal.append(&clip)?;
+        }
+        if noted.started != started {
+            Noted { started, journal: noted.journal }.write(dir)?;
+        }
+        Left::forget_failure(dir);
+        let mut state = view.lock();
+        state.durable_files = state.next_file();
+        state.journal = Some(journal);
+        drop(state);
+        Ok(view)
+    }
+
+    async fn replay_all(&self, records: Vec<Record>, dir: &Path) -> Result<(), VfsError> {
         let mut files = HashMap::new();
         for record in records {
             let text = format!("{record:?}");
-            view.replay(record, &mut files).await.map_err(|error| match error {
+            self.replay(record, &mut files).await.map_err(|error| match error {
                 VfsError::NotFound => {
                     let at = dir.display();
                     VfsError::Damaged(format!(
@@ -152,14 +103,7 @@ impl TransactionView {
                 error => error,
             })?;
         }
-        for clip in view.take_sizes()? {
-            journal.append(&clip)?;
-        }
-        let mut state = view.lock();
-        state.durable_files = state.next_file();
-        state.journal = Some(journal);
-        drop(state);
-        Ok(view)
+        Ok(())
     }
 
     async fn replay(
@@ -201,7 +145,8 @@ impl TransactionView {
                 let node = self.at(&path).await?;
                 let set = SetAttr { mode, uid, gid, ..SetAttr::default() };
                 let mut state = self.lock();
-                super::names::apply_attributes(&mut state, node.id, &set, mtime, self.started.at)
+                let at = state.started.at;
+                super::names::apply_attributes(&mut state, node.id, &set, mtime, at)
             }
             Record::Stage { path, file, base } => {
                 let node = self.at(&path).await?;
@@ -259,7 +204,7 @@ impl TransactionView {
             Data::Base(content) if base > 0 => Under::of(content.clone(), base),
             Data::Base(_) | Data::Staged(_) => Under::default(),
         };
-        let staged = Staged::new(file, 0, under);
+        let staged = Staged::new(Arc::clone(&state.staging), file, 0, under);
         state.unsynced.push(Arc::clone(&staged));
         let target = state.node_mut(node.id)?;
         target.body = Body::File(Data::Staged(Arc::clone(&staged)));
@@ -272,12 +217,11 @@ impl TransactionView {
     /// what is to be noted of that.
     fn take_sizes(&self) -> Result<Vec<Record>, VfsError> {
         let mut state = self.lock();
-        let staging = Arc::clone(&state.staging);
         let mut clips = Vec::new();
         for (_, node) in state.nodes_mut() {
             let Body::File(Data::Staged(staged)) = &node.body else { continue };
-            let file = staging.file(staged.file).map_err(|error| {
-                let path = staging.path(staged.file);
+            let file = staged.open().map_err(|error| {
+                let path = staged.path();
                 VfsError::Damaged(format!("a changed file, {}: {error}", path.display()))
             })?;
             let found = file.metadata()?;
@@ -315,30 +259,22 @@ impl TransactionView {
     }
 }
 
-/// Makes `started` what the transaction in `dir` is about, with an empty
-/// journal: both at once, or neither.
-pub(super) fn restart(dir: &Path, started: &Started) -> io::Result<Journal> {
-    let old = Noted::read(dir)?;
-    let noted = Noted { started: started.clone(), journal: old.journal + 1 };
-    let path = noted.journal(dir);
-    if let Err(error) = fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let journal = Journal::create(&path, &boot())?;
+/// Makes `dir` the staging directory of a new transaction and holds it.
+pub(super) fn begin(dir: &Path, started: &Started) -> io::Result<(Flock<File>, Journal)> {
+    fs::create_dir_all(dir.join(FILES))?;
+    let lock = hold(dir)?;
+    let noted = Noted { started: started.clone(), journal: 0 };
+    let journal = Journal::create(&noted.journal(dir), &boot())?;
     noted.write(dir)?;
-    if let Err(error) = fs::remove_file(old.journal(dir)) {
-        tracing::debug!(%error, "an old journal was not removed");
+    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+        File::open(above)?.sync_all()?;
     }
-    Ok(journal)
+    Ok((lock, journal))
 }
 
-/// Notes that the transaction in `dir` was given up.
-pub(super) fn note_end(dir: &Path, reason: &str) -> io::Result<()> {
-    let mut noted = Noted::read(dir)?;
-    noted.started.ended = Some(reason.to_owned());
-    noted.write(dir)
+/// The staged files in `dir`.
+pub(super) fn staging(dir: &Path) -> Arc<Staging> {
+    Arc::new(Staging::new(dir.join(FILES)))
 }
 
 fn modified(found: &fs::Metadata) -> (i64, u32) {

@@ -1,4 +1,4 @@
-//! After a commit that was merged with others: what they changed shows.
+//! When the base is another one: what others changed shows.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::node::{Body, Data, Node};
 use super::state::{Known, State};
 use super::{NodeId, TransactionView};
 use crate::model::TreePath;
-use crate::tree::{Change, Entry, EntryKind, Tree, diff};
+use crate::tree::{Change, Entry, EntryKind, diff};
 use crate::vfs::VfsError;
 
 /// A name that a kernel may remember wrongly.
@@ -20,25 +20,16 @@ pub(in crate::vfs) struct Refreshed {
     pub(in crate::vfs) node: Option<NodeId>,
 }
 
-/// What memory knows the unchanged names of: trees that came before the base.
-#[derive(Debug, Clone)]
-pub(super) struct Unrefreshed {
-    /// The base before the commit.
-    pub(super) old: Tree,
-    /// What was committed.
-    pub(super) committed: Tree,
-}
-
 impl TransactionView {
     /// Brings what memory knows of unchanged names up to the base. Costs what
     /// differs; on an error it can be called again.
     pub(super) async fn refresh(&self) -> Result<(), VfsError> {
-        let Some(Unrefreshed { old, committed }) = self.lock().unrefreshed.clone() else {
-            return Ok(());
+        let (new, before) = {
+            let state = self.lock();
+            (state.base.clone(), state.unrefreshed.clone())
         };
-        let new = self.base();
         let mut found = Vec::new();
-        for from in [old, committed] {
+        for from in before {
             let mut changes = diff(new.nodes(), from.root(), new.root(), &TreePath::root());
             while let Some(change) = changes.next().await {
                 let change = change?;
@@ -47,11 +38,11 @@ impl TransactionView {
         }
         let mut state = self.lock();
         state.refreshed.extend(found);
-        state.unrefreshed = None;
+        state.unrefreshed.clear();
         Ok(())
     }
 
-    /// The names that differ since commits; each is told once.
+    /// The names that differ since the base was another; each is told once.
     pub(in crate::vfs) fn take_refreshed(&self) -> Vec<Refreshed> {
         std::mem::take(&mut self.lock().refreshed)
     }

@@ -27,13 +27,15 @@ const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
 #[derive(Debug)]
 pub(super) struct Staging {
     dir: PathBuf,
+    /// Set when nothing is to be removed any more.
+    kept: AtomicBool,
     open: Mutex<LruCache<u64, Arc<File>>>,
 }
 
 impl Staging {
     /// Uses `dir`, which exists.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: Mutex::new(LruCache::new(OPEN)) }
+        Self { dir, kept: AtomicBool::new(false), open: Mutex::new(LruCache::new(OPEN)) }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -67,9 +69,17 @@ impl Staging {
     /// Removes staged file `file`; what is left behind is garbage only.
     pub(super) fn remove(&self, file: u64) {
         self.lock().pop(&file);
+        if self.kept.load(Ordering::Acquire) {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(self.path(file)) {
             tracing::debug!(%error, file, "staged file not removed");
         }
+    }
+
+    /// Keeps every file that is there now.
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<File>>> {
@@ -80,6 +90,7 @@ impl Staging {
 /// The content of one changed file.
 #[derive(Debug)]
 pub(super) struct Staged {
+    staging: Arc<Staging>,
     /// Names the file in the staging directory.
     pub(super) file: u64,
     /// Bytes in the file.
@@ -92,9 +103,24 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    pub(super) fn new(file: u64, size: u64, under: Under) -> Arc<Self> {
+    pub(super) fn new(staging: Arc<Staging>, file: u64, size: u64, under: Under) -> Arc<Self> {
         let (size, unsynced) = (AtomicU64::new(size), AtomicBool::new(true));
-        Arc::new(Self { file, size, unsynced, under: RwLock::new(under) })
+        Arc::new(Self { staging, file, size, unsynced, under: RwLock::new(under) })
+    }
+
+    /// The file, open for reading and writing.
+    pub(super) fn open(&self) -> io::Result<Arc<File>> {
+        self.staging.file(self.file)
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.staging.path(self.file)
+    }
+
+    /// Removes the file; what is left behind is garbage only.
+    pub(super) fn remove(&self) {
+        self.staging.remove(self.file);
     }
 
     pub(super) fn size(&self) -> u64 {

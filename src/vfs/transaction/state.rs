@@ -7,21 +7,19 @@ use std::sync::Arc;
 
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
-use super::refresh::{Refreshed, Unrefreshed};
+use super::refresh::Refreshed;
 use super::staged::{Staged, Staging};
 use super::{Standing, Started};
-use crate::model::{CommitId, NAME_MAX, Timestamp, TransactionId, TreePath};
+use crate::model::{NAME_MAX, Timestamp, TreePath};
 use crate::tree::{Entry, Tree};
 use crate::vfs::VfsError;
 
 #[derive(Debug)]
 pub(super) struct State {
+    /// What the transaction is about now.
+    pub(super) started: Started,
     /// What the transaction started from, or was last committed as.
     pub(super) base: Tree,
-    /// The commit of that tree.
-    pub(super) base_commit: Option<CommitId>,
-    /// What the source calls the changes since then.
-    pub(super) transaction: TransactionId,
     pub(super) standing: Standing,
     /// Counts the bases.
     pub(super) generation: u64,
@@ -35,9 +33,10 @@ pub(super) struct State {
     /// Staged files below this number may be in the synced part of the journal.
     pub(super) durable_files: u64,
     /// Such files that are no longer needed once the journal is synced again.
-    pub(super) removed: Vec<u64>,
-    /// Set from a commit on until what others changed was taken in.
-    pub(super) unrefreshed: Option<Unrefreshed>,
+    pub(super) removed: Vec<Arc<Staged>>,
+    /// Trees that came before the base, while names that they have may still
+    /// be taken for those of the base.
+    pub(super) unrefreshed: Vec<Tree>,
     /// Names that a kernel has yet to be told of.
     pub(super) refreshed: Vec<Refreshed>,
     nodes: HashMap<NodeId, Node>,
@@ -54,16 +53,15 @@ pub(super) enum Known {
 }
 
 impl State {
-    pub(super) fn new(base: Tree, started: &Started, staging: Arc<Staging>, at: Timestamp) -> Self {
+    pub(super) fn new(base: Tree, started: Started, staging: Arc<Staging>, at: Timestamp) -> Self {
         let body = Body::Dir(Dir { base: Some(TreePath::root()), ..Dir::default() });
         let mut root = Node::new(body, 0o755, at, (NodeId::ROOT, "".into()));
         root.places.clear();
         root.lookups = 1;
         let nodes = HashMap::from([(NodeId::ROOT, root)]);
         Self {
+            started,
             base,
-            base_commit: started.base,
-            transaction: started.id,
             standing: Standing::Open,
             generation: 0,
             journal: None,
@@ -72,7 +70,7 @@ impl State {
             synced: 0,
             durable_files: 0,
             removed: Vec::new(),
-            unrefreshed: None,
+            unrefreshed: Vec::new(),
             refreshed: Vec::new(),
             nodes,
             next_node: 2,
@@ -111,7 +109,7 @@ impl State {
 
     /// Makes `base`, which holds everything there is, the base. Costs what was
     /// changed, and what is known below moved directories.
-    pub(super) fn settle(&mut self, base: Tree, commit: Option<CommitId>) -> Result<(), VfsError> {
+    pub(super) fn settle(&mut self, base: Tree) -> Result<(), VfsError> {
         let mut settled = Vec::new();
         let mut next = vec![(NodeId::ROOT, TreePath::root())];
         while let Some((id, path)) = next.pop() {
@@ -122,7 +120,7 @@ impl State {
             }
             settled.push(id);
         }
-        (self.base, self.base_commit) = (base, commit);
+        self.base = base;
         self.standing = Standing::Open;
         self.generation += 1;
         self.split_links(&settled)?;
@@ -166,6 +164,11 @@ impl State {
             self.node_mut(dir)?.dir_mut()?.clean.remove(&name);
         }
         Ok(())
+    }
+
+    /// Whether there may be changes. Costs nothing.
+    pub(super) fn is_touched(&self) -> Result<bool, VfsError> {
+        Ok(!self.dir(NodeId::ROOT)?.overrides.is_empty())
     }
 
     pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = (&NodeId, &mut Node)> {
@@ -350,8 +353,7 @@ impl State {
     /// Forgets that `id`, as in the base, is `name` in `dir`.
     pub(super) fn let_go(&mut self, id: NodeId, dir: NodeId, name: &str) -> Result<(), VfsError> {
         self.node_mut(dir)?.dir_mut()?.clean.remove(name);
-        self.node_mut(id)?.places.clear();
-        self.prune(id);
+        self.cast_off(id);
         Ok(())
     }
 
@@ -379,8 +381,8 @@ impl State {
                 match staged.file < self.durable_files {
                     // A journal that still speaks of it may be all that is left
                     // after the loss of power.
-                    true => self.removed.push(staged.file),
-                    false => self.staging.remove(staged.file),
+                    true => self.removed.push(Arc::clone(staged)),
+                    false => staged.remove(),
                 }
             }
             self.nodes.remove(&id);

@@ -44,7 +44,7 @@ struct Pending {
     /// Where the journal ended when the files were gathered.
     until: u64,
     next_file: u64,
-    removed: Vec<u64>,
+    removed: Vec<Arc<Staged>>,
 }
 
 impl TransactionView {
@@ -68,14 +68,14 @@ impl TransactionView {
             state.synced = synced;
             state.durable_files = state.durable_files.max(pending.next_file);
         }
-        pending.removed.into_iter().for_each(|file| state.staging.remove(file));
         drop(state);
+        pending.removed.iter().for_each(|staged| staged.remove());
         Ok(())
     }
 
     /// Answers up to where the journal is durable now, and vouched for.
     async fn make_durable(&self, pending: &Pending) -> io::Result<u64> {
-        let (staging, files) = (Arc::clone(&self.staging), pending.files.clone());
+        let (staging, files) = (self.staging(), pending.files.clone());
         let synced = tokio::task::spawn_blocking(move || sync_files(&staging, &files));
         synced.await.map_err(io::Error::other)??;
         let (journal, synced) = {
@@ -123,7 +123,7 @@ fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
         return nix::unistd::syncfs(dir).map_err(io::Error::from);
     }
     for staged in files {
-        match staging.file(staged.file) {
+        match staged.open() {
             Ok(file) => file.sync_data()?,
             // Removed since, which the journal tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -30,6 +30,7 @@ enum Op {
     Truncate(String, u64),
     Chmod(String, u32),
     Crash,
+    Abort,
 }
 
 /// What an inode of the model holds.
@@ -163,7 +164,7 @@ impl Model {
                 }
                 self.inodes.get_mut(id).unwrap().1 = *mode;
             }
-            Op::Crash => {}
+            Op::Crash | Op::Abort => {}
         }
         true
     }
@@ -214,7 +215,12 @@ fn started() -> Started {
         base: None,
         root: String::new(),
         at: Timestamp::default(),
+        server: "tests".to_owned(),
+        place: String::new(),
+        mounted: String::new(),
+        replaces: None,
         ended: None,
+        ended_at: None,
     }
 }
 
@@ -277,7 +283,7 @@ impl TransactionView {
                 let set = SetAttr { mode: Some(*mode), ..SetAttr::default() };
                 self.set_attr(node.id, set).await.map(drop)
             }
-            Op::Crash => Ok(()),
+            Op::Crash | Op::Abort => Ok(()),
         }
     }
 
@@ -344,25 +350,42 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (path(), prop::sample::select(vec![0o600u32, 0o755, 0o644]))
             .prop_map(|(path, mode)| Op::Chmod(path, mode)),
         1 => Just(Op::Crash),
+        1 => Just(Op::Abort),
     ]
 }
 
+/// The transaction as another process finds it.
+async fn recovered(view: TransactionView, base: &Tree) -> TransactionView {
+    let dir = view.dir();
+    drop(view);
+    let started = inspect(&dir).unwrap();
+    TransactionView::recover(&dir, started, base.clone(), Arc::new(SystemClock)).await.unwrap()
+}
+
 async fn check(ops: Vec<Op>, dir: &Path) {
-    let (tree, mut model) = base().await;
+    let (tree, before) = base().await;
+    let (mut model, source) = (before.clone(), endings::OneBranch::new(&tree));
     let clock = || Arc::new(SystemClock);
     let mut view = TransactionView::start(dir, started(), tree.clone(), clock()).unwrap();
     for op in &ops {
-        if let Op::Crash = op {
-            drop(view);
-            view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+        match op {
+            Op::Crash => view = recovered(view, &tree).await,
+            Op::Abort => {
+                let (seen, kept) = (view.seen().await, view.dir());
+                view.abort(&source, "").await.unwrap();
+                let started = inspect(&kept).unwrap();
+                let again = TransactionView::recover(&kept, started, tree.clone(), clock()).await;
+                assert_eq!(again.unwrap().seen().await, seen);
+                model = before.clone();
+            }
+            _ => {}
         }
         let (wanted, done) = (model.run(op), view.run(op).await);
         assert_eq!(wanted, done.is_ok(), "{op:?}: {done:?}");
     }
     assert_eq!(view.seen().await, model.seen());
     assert_eq!(view.applied(&tree).await, model.seen());
-    drop(view);
-    let view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+    let view = recovered(view, &tree).await;
     assert_eq!(view.applied(&tree).await, model.seen());
     assert_eq!(view.seen().await, model.seen());
 }
@@ -413,7 +436,7 @@ async fn check_large(changes: Vec<(u64, Option<Vec<u8>>)>, dir: &Path) {
         }
         drop(large);
         drop(view);
-        view = TransactionView::recover(dir, tree.clone(), clock()).await.unwrap();
+        view = TransactionView::recover(dir, started(), tree.clone(), clock()).await.unwrap();
         let large = view.at(&path).await.unwrap();
         assert!(view.read(large.id, 0, 1 << 30).await.unwrap() == wanted);
     }

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use super::*;
 use crate::chunk::PackWriter;
 use crate::model::{Clock as _, CommitId, Ref};
-use crate::vfs::source::{Edits, Moved, Published, Resolved, Source};
+use crate::vfs::source::{Begin, Edits, Fate, Moved, Published, Resolved, Source};
 
 fn p(text: &str) -> TreePath {
     text.parse().unwrap()
@@ -20,7 +20,7 @@ fn write(path: &str, text: &str) -> Op {
 }
 
 /// A branch that publishes each transaction once, and may not say so.
-struct OneBranch {
+pub(super) struct OneBranch {
     nodes: Nodes,
     head: Mutex<Tree>,
     published: Mutex<HashMap<TransactionId, Published>>,
@@ -31,7 +31,7 @@ struct OneBranch {
 }
 
 impl OneBranch {
-    fn new(tree: &Tree) -> Self {
+    pub(super) fn new(tree: &Tree) -> Self {
         let (head, published) = (Mutex::new(tree.clone()), Mutex::default());
         let (silent, others) = (Mutex::new(0), Mutex::default());
         Self { nodes: tree.nodes().clone(), head, published, silent, others }
@@ -53,12 +53,20 @@ impl OneBranch {
 
 #[async_trait]
 impl Source for OneBranch {
-    async fn repos(&self) -> Result<Vec<Repo>, VfsError> {
+    fn identity(&self) -> &'static str {
+        "tests"
+    }
+
+    async fn place(&self, _: &Repo) -> Result<String, VfsError> {
+        Ok(String::new())
+    }
+
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
         Ok(Vec::new())
     }
 
     async fn resolve(&self, _: &Repo, _: Option<&Ref>) -> Result<Option<Resolved>, VfsError> {
-        Ok(None)
+        Ok(Some(Self::resolved(&self.head())))
     }
 
     fn watch(&self) -> BoxStream<'static, Moved> {
@@ -104,7 +112,26 @@ impl Source for OneBranch {
         }
     }
 
-    async fn abandon(&self, _: &Started, _: &str) -> Result<(), VfsError> {
+    async fn begin(&self, _: Begin<'_>) -> Result<Option<Resolved>, VfsError> {
+        Ok(Some(Self::resolved(&self.head())))
+    }
+
+    async fn adopt(&self, _: &Started, _: &Path) -> Result<(), VfsError> {
+        Ok(())
+    }
+
+    async fn fate(&self, _: TransactionId) -> Result<Fate, VfsError> {
+        Ok(Fate::Open)
+    }
+
+    async fn rebase(&self, _: &Started, _: CommitId) -> Result<(), VfsError> {
+        Ok(())
+    }
+
+    async fn abandon(&self, transaction: &Started, _: &str) -> Result<(), VfsError> {
+        if self.published.lock().unwrap().contains_key(&transaction.id) {
+            return Err(VfsError::Conflict("it was committed".into()));
+        }
         Ok(())
     }
 }
@@ -190,15 +217,16 @@ async fn base_and_journal_change_together() {
     let before = view.seen().await;
     drop(view);
     let clock = || Arc::new(SystemClock);
-    let view = TransactionView::recover(&at, tree, clock()).await.unwrap();
+    let view = TransactionView::recover(&at, inspect(&at).unwrap(), tree, clock()).await.unwrap();
     assert_eq!(view.seen().await, before);
     commit(&view, &source).await.unwrap().unwrap();
     assert!(at.join("journal.1").exists() && !at.join("journal").exists());
     view.run(&write("z/b/c", "after")).await.unwrap();
-    let (before, current) = (view.seen().await, view.current());
+    let (before, current) = (view.seen().await, view.started());
     drop(view);
     assert_eq!((inspect(&at).unwrap().id, inspect(&at).unwrap().base), (current.id, current.base));
-    let view = TransactionView::recover(&at, source.head(), clock()).await.unwrap();
+    let noted = inspect(&at).unwrap();
+    let view = TransactionView::recover(&at, noted, source.head(), clock()).await.unwrap();
     assert_eq!(view.seen().await, before);
     assert_eq!(view.change_count().unwrap(), 1);
 }
@@ -211,6 +239,48 @@ async fn a_journal_that_does_not_go_with_its_base_is_refused() {
     view.run(&write("a/c", "changed")).await.unwrap();
     drop(view);
     let other = Tree::new(tree.nodes(), Root::empty());
-    let refused = TransactionView::recover(&at, other, Arc::new(SystemClock)).await.unwrap_err();
+    let clock = Arc::new(SystemClock);
+    let refused = TransactionView::recover(&at, started(), other, clock).await.unwrap_err();
     assert!(matches!(&refused, VfsError::Damaged(what) if what.contains("a/c")), "{refused}");
+}
+
+#[tokio::test]
+async fn what_was_committed_is_not_given_up() {
+    let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
+    let (source, view) = (OneBranch::new(&tree), start(&dir.path().join("txn"), &tree));
+    view.run(&write("c", "first")).await.unwrap();
+    *source.silent.lock().unwrap() = 1;
+    assert!(commit(&view, &source).await.is_err());
+    let refused = view.abort(&source, "").await;
+    assert!(matches!(refused, Err(VfsError::Conflict(_))), "{refused:?}");
+    assert!(view.is_unsettled());
+    assert!(commit(&view, &source).await.unwrap().is_some());
+    assert_eq!((view.standing().0, source.commits()), ("OPEN", 1));
+    view.run(&write("c", "other")).await.unwrap();
+    view.abort(&source, "").await.unwrap();
+    assert_eq!(held(&source.head()).await, view.seen().await);
+}
+
+#[tokio::test]
+async fn an_unchanged_transaction_moves_on_and_a_changed_one_stays() {
+    let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
+    let at = dir.path().join("txn");
+    let (source, view) = (OneBranch::new(&tree), start(&at, &tree));
+    let known = view.at(&p("b/b")).await.unwrap();
+    for op in [Op::Create("new".into()), Op::Remove("new".into())] {
+        view.run(&op).await.unwrap();
+    }
+    let new = Entry::file(Content::Inline("theirs".into()), Timestamp::default());
+    *source.head.lock().unwrap() = edited(&tree, vec![(p("b/b"), Edit::Put(new))]).await;
+    view.follow(&source).await.unwrap();
+    assert_eq!(&view.read(known.id, 0, 99).await.unwrap()[..], b"theirs");
+    drop(known);
+    assert_eq!(view.seen().await, held(&source.head()).await);
+    view.run(&write("c", "ours")).await.unwrap();
+    let (head, ours) = (source.head(), view.seen().await);
+    *source.head.lock().unwrap() = edited(&head, vec![(p("a"), Edit::Remove)]).await;
+    view.follow(&source).await.unwrap();
+    assert_eq!(view.seen().await, ours);
+    let again = recovered(view, &head).await;
+    assert_eq!(again.seen().await, ours);
 }

@@ -13,13 +13,13 @@ fn start(dir: &Path, tree: &Tree) -> TransactionView {
 }
 
 async fn recover(dir: &Path, tree: &Tree) -> TransactionView {
-    TransactionView::recover(dir, tree.clone(), Arc::new(SystemClock)).await.unwrap()
+    TransactionView::recover(dir, started(), tree.clone(), Arc::new(SystemClock)).await.unwrap()
 }
 
 /// Recovers as after another start of the machine.
 async fn power_on(dir: &Path, tree: &Tree) -> TransactionView {
     let clock = Arc::new(SystemClock);
-    TransactionView::recover_during("another", dir, tree.clone(), clock).await.unwrap()
+    TransactionView::recover_during("another", (dir, started()), tree.clone(), clock).await.unwrap()
 }
 
 impl TransactionView {
@@ -73,7 +73,8 @@ async fn a_staged_file_that_is_missing_is_named() {
     drop(view);
     fs::remove_dir_all(at.join("files")).unwrap();
     fs::create_dir(at.join("files")).unwrap();
-    let lost = TransactionView::recover(&at, tree, Arc::new(SystemClock)).await.unwrap_err();
+    let clock = Arc::new(SystemClock);
+    let lost = TransactionView::recover(&at, started(), tree, clock).await.unwrap_err();
     assert!(matches!(&lost, VfsError::Damaged(what) if what.contains("files/")), "{lost}");
 }
 
@@ -119,7 +120,8 @@ async fn the_loss_of_power_never_turns_unsynced_changes_into_zeros() {
     view.run(&write("b/b", "again")).await.unwrap();
     drop(view);
     // Within the same run nothing is lost.
-    let view = TransactionView::recover_during("another", &at, tree, Arc::new(SystemClock));
+    let clock = Arc::new(SystemClock);
+    let view = TransactionView::recover_during("another", (&at, started()), tree, clock);
     assert!(view.await.unwrap().text("b/b").await.starts_with("again"));
 }
 
