@@ -191,12 +191,9 @@ pub fn connect_later(address: &Address) -> Result<Client, ConnectError> {
 /// Reaches a socket in the file system.
 fn dial(
     path: PathBuf,
-) -> impl tower::Service<
-    Uri,
-    Response = TokioIo<UnixStream>,
-    Error = std::io::Error,
-    Future: Send,
-> + Send + 'static {
+) -> impl tower::Service<Uri, Response = TokioIo<UnixStream>, Error = std::io::Error, Future: Send>
++ Send
++ 'static {
     service_fn(move |_: Uri| {
         let path = path.clone();
         async move { UnixStream::connect(path).await.map(TokioIo::new) }

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 

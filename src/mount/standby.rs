@@ -93,12 +93,8 @@ impl Standby {
             stats: Arc::clone(&stats),
             gate: Arc::clone(&gate),
         };
-        let (ours, kernels) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (ours, kernels) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         write(&kernels, init)?;
         let threads = options.threads.max(1);
         let mut config = Config::default();
@@ -122,18 +118,7 @@ impl Standby {
         }
         gate.await_threads(threads)?;
         let runtime = runtime.clone();
-        Ok(Self {
-            files,
-            gate,
-            served,
-            ended,
-            notifier,
-            number,
-            answer,
-            runtime,
-            stats,
-            pushing,
-        })
+        Ok(Self { files, gate, served, ended, notifier, number, answer, runtime, stats, pushing })
     }
 
     /// What the kernel is answered to its first request.
@@ -144,12 +129,7 @@ impl Standby {
 
     /// Serves `files` over `device` from now on. Nobody else may do so any
     /// more: what a predecessor has not answered is asked again.
-    pub fn serve(
-        self,
-        dir: PathBuf,
-        files: &Arc<Files>,
-        device: impl AsFd,
-    ) -> io::Result<Mounted> {
+    pub fn serve(self, dir: PathBuf, files: &Arc<Files>, device: impl AsFd) -> io::Result<Mounted> {
         drop(self.files.set(Arc::clone(files)));
         let (tell, told) = mpsc::channel(WAITING);
         let (notifier, pushing) = (self.notifier, self.pushing.stop());

@@ -166,10 +166,9 @@ impl Files {
     /// Looks the directory of a place up that is in `parent`.
     async fn enter(&self, parent: InodeNo, place: &Place) -> Result<Attr, VfsError> {
         let (node, entry) = match place {
-            Place::View(view) => (
-                Node::Dir(Arc::clone(view), TreePath::root()),
-                inode::Entry::Directory(view, ""),
-            ),
+            Place::View(view) => {
+                (Node::Dir(Arc::clone(view), TreePath::root()), inode::Entry::Directory(view, ""))
+            }
             Place::Group(group) => (Node::Group(Arc::clone(group)), inode::Entry::Group(group)),
             Place::Transaction(view) => {
                 // Unlike other nodes of a transaction its root always stays.

@@ -64,7 +64,8 @@ fn a_mount_goes_on_without_its_holder() {
     assert!(said.contains("no holder"), "{said}");
     kill(server, Signal::SIGKILL).unwrap();
     eventually("nobody answers", || {
-        fs::metadata(held.dir.join("other")).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN))
+        fs::metadata(held.dir.join("other"))
+            .is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN))
     });
     held.server.pfs(&["umount", held.at()]);
     assert!(!is_mounted(&held));

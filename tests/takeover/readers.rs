@@ -125,9 +125,10 @@ fn look_up(held: &Held, watch: &Watch, mut random: Random) {
 /// Walks the tree, by a name that the kernel does not know yet where there is
 /// one.
 fn walk(held: &Held, watch: &Watch, commits: &[String]) {
-    let mut names = commits.iter().map(|commit| format!("data@{commit}")).chain(
-        std::iter::repeat("data".to_owned()),
-    );
+    let mut names = commits
+        .iter()
+        .map(|commit| format!("data@{commit}"))
+        .chain(std::iter::repeat("data".to_owned()));
     while let (false, Some(name)) = (watch.is_over(), names.next()) {
         watch.time(|| {
             let entries = fs::read_dir(held.dir.join(&name)).map_err(|e| format!("{name}: {e}"))?;
@@ -186,9 +187,11 @@ fn readers_notice_nothing_of_a_killed_server() {
             let before = held.process();
             watch.slowest.store(0, Ordering::Release);
             kill(before, Signal::SIGKILL).unwrap();
-            watch.time(|| loop {
-                if held.process() != before {
-                    return Ok(());
+            watch.time(|| {
+                loop {
+                    if held.process() != before {
+                        return Ok(());
+                    }
                 }
             });
             thread::sleep(Duration::from_millis(1));

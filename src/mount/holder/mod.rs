@@ -173,13 +173,17 @@ impl Holder {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
             // What a server has said counts before its death.
-            if ready[0] && let Some((message, fds)) = server.heard()? {
+            if ready[0]
+                && let Some((message, fds)) = server.heard()?
+            {
                 return Ok(Event::Said(message, fds));
             }
             if ready[1] {
                 return Ok(Event::Ended);
             }
-            if ready[2] && let Some(signal) = self.signals.read_signal()? {
+            if ready[2]
+                && let Some(signal) = self.signals.read_signal()?
+            {
                 let signal = i32::try_from(signal.ssi_signo).unwrap_or(0);
                 return Ok(Event::Signal(Signal::try_from(signal)?));
             }
@@ -299,9 +303,7 @@ impl Holder {
         let mut successor = program.start().map_err(failed)?;
         self.prepare(&successor).map_err(failed)?;
         let answer = successor.await_prepared();
-        let same = |answer: &Vec<u8>| {
-            self.held.as_ref().is_some_and(|held| held.answer == *answer)
-        };
+        let same = |answer: &Vec<u8>| self.held.as_ref().is_some_and(|held| held.answer == *answer);
         if let Err(reason) = answer.and_then(|answer| match same(&answer) {
             true => Ok(()),
             false => Err("it asks the kernel for other options; unmount, and mount again".into()),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, access, AccessFlags};
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::link::{Link, ToHolder};
 use super::server::LINK;

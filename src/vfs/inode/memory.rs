@@ -101,7 +101,11 @@ impl Memory {
     /// all stores up to some point, and none after it.
     pub(super) fn store(&self, at: u32, value: u32) {
         #[cfg(test)]
-        if self.stores.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_err() {
+        if self
+            .stores
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
+            .is_err()
+        {
             return;
         }
         self.word(at).store(value, Ordering::Release);

@@ -264,9 +264,9 @@ impl InodeTable {
     /// The objects that another process has left.
     pub(super) fn left(&self) -> io::Result<Vec<Left>> {
         let Ok(heap) = &self.heap else { return Ok(Vec::new()) };
-        let left = heap.objects().map(|at| {
-            objects::read(heap, at).map(|(kept, named)| Left { at, kept, named })
-        });
+        let left = heap
+            .objects()
+            .map(|at| objects::read(heap, at).map(|(kept, named)| Left { at, kept, named }));
         left.collect()
     }
 

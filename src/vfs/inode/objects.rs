@@ -29,9 +29,17 @@ pub(super) enum Object {
 pub(in crate::vfs) enum Kept {
     /// A place by its name; the objects it names are the view it shows, and
     /// the one the kernel was told of.
-    Place { name: String },
-    View { commit: Option<CommitId>, root: String, mtime: Timestamp },
-    Transaction { id: TransactionId },
+    Place {
+        name: String,
+    },
+    View {
+        commit: Option<CommitId>,
+        root: String,
+        mtime: Timestamp,
+    },
+    Transaction {
+        id: TransactionId,
+    },
     /// Nothing that another process can have.
     Private,
 }
@@ -57,9 +65,7 @@ impl Object {
                 root: hex::encode(view.tree.root().encode()),
                 mtime: view.mtime,
             },
-            Self::Transaction(transaction) => {
-                Kept::Transaction { id: transaction.started().id }
-            }
+            Self::Transaction(transaction) => Kept::Transaction { id: transaction.started().id },
         }
     }
 }

@@ -48,9 +48,8 @@ fn a_collision_is_detected_and_never_served() {
     // Every identity gets the same number first, then its own.
     let table = InodeTable::with_numbering(|_, attempt| InodeNo(100 + attempt));
     let view = view();
-    let remember = |text| {
-        table.remember(identity(text), InodeNo::ROOT, Entry::Leaf(&view, text, 7)).unwrap()
-    };
+    let remember =
+        |text| table.remember(identity(text), InodeNo::ROOT, Entry::Leaf(&view, text, 7)).unwrap();
     let (first, second) = (remember("a"), remember("b"));
     assert_eq!((first, second), (InodeNo(100), InodeNo(101)));
     assert_eq!(remember("b"), second);
