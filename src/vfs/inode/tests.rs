@@ -250,19 +250,15 @@ fn carry_out(table: &InodeTable, placed: &Arc<PlacedView>, model: &mut Model, st
         }
         Step::Forget { which } => {
             let ino = known[which % known.len()];
-            table.forget(ino, 1);
             let inode = model.get_mut(&ino).unwrap();
+            // Something has to be there to go on with.
+            if inode.1 == 1 && known.len() == 1 {
+                return;
+            }
+            table.forget(ino, 1);
             inode.1 -= 1;
-            let gone = inode.1 == 0;
-            if gone && model.len() > 1 {
+            if inode.1 == 0 {
                 model.remove(&ino);
-            } else if gone {
-                // Something has to be there to go on with.
-                let root = Entry::Directory(placed, "");
-                let root = table.remember(identity("root"), InodeNo::ROOT, root);
-                model.clear();
-                // A table that is dead by now may answer anything.
-                model.extend(root.ok().map(|root| (root, (String::new(), 1))));
             }
         }
         Step::Show { time } => {
