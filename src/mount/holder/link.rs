@@ -26,6 +26,9 @@ const DESCRIPTORS: usize = 64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToHolder {
+    /// With a descriptor that hangs up when the server dies, whatever is left
+    /// of it.
+    Alive,
     /// The directory is mounted. With its connection and the table of inodes.
     Hold { init: Vec<u8>, answer: Vec<u8> },
     /// What a successor has to know, in place of what was said before.
@@ -127,6 +130,12 @@ impl Link {
             0 => Ok(None),
             size => Ok(Some((serde_json::from_slice(&text[..size])?, fds))),
         }
+    }
+}
+
+impl From<OwnedFd> for Link {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 }
 

@@ -160,13 +160,12 @@ impl Holder {
 
     fn next(&self, server: &Server) -> io::Result<Event> {
         loop {
-            let requests = self.requests.as_ref().map(AsFd::as_fd);
-            let mut fds = vec![
-                PollFd::new(server.link.as_fd(), PollFlags::POLLIN),
-                PollFd::new(server.pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            fds.extend(requests.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = vec![polled(server.link.as_fd()), polled(self.signals.as_fd())];
+            let deaths = fds.len();
+            fds.extend(server.death());
+            let requests = fds.len();
+            fds.extend(self.requests.iter().map(|requests| polled(requests.as_fd())));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -178,16 +177,16 @@ impl Holder {
             {
                 return Ok(Event::Said(message, fds));
             }
-            if ready[1] {
+            if ready[deaths..requests].contains(&true) {
                 return Ok(Event::Ended);
             }
-            if ready[2]
+            if ready[1]
                 && let Some(signal) = self.signals.read_signal()?
             {
                 let signal = i32::try_from(signal.ssi_signo).unwrap_or(0);
                 return Ok(Event::Signal(Signal::try_from(signal)?));
             }
-            if ready.get(3).is_some_and(|ready| *ready) {
+            if ready[requests..].contains(&true) {
                 return Ok(Event::Request);
             }
         }
@@ -201,6 +200,7 @@ impl Holder {
     ) -> io::Result<()> {
         let mut fds = fds.into_iter();
         match message {
+            ToHolder::Alive => server.life = fds.next(),
             ToHolder::Hold { init, answer } => {
                 let (Some(device), Some(table)) = (fds.next(), fds.next()) else {
                     return Ok(());

@@ -34,8 +34,10 @@ pub(super) struct Program(File);
 pub(super) struct Server {
     child: Child,
     pub(super) link: Link,
-    /// Readable once the first thread of the process has ended.
-    pub(super) pidfd: OwnedFd,
+    /// Readable once all threads of the process have ended.
+    pidfd: OwnedFd,
+    /// Hangs up when the process is killed.
+    pub(super) life: Option<OwnedFd>,
     pub(super) started: Instant,
     /// Since when it serves and heeds signals.
     pub(super) serving: Option<Instant>,
@@ -63,23 +65,15 @@ impl Program {
         command.env(LINK, theirs.pass_on()?.to_string());
         let child = command.spawn()?;
         let pidfd = pidfd(&child)?;
-        Ok(Server { child, link: ours, pidfd, started: Instant::now(), serving: None })
+        Ok(Server { child, link: ours, pidfd, life: None, started: Instant::now(), serving: None })
     }
 }
 
 fn pidfd(child: &Child) -> io::Result<OwnedFd> {
-    // Of the first thread, which ends when the process is killed: others may not
-    // before somebody else serves the mount.
-    let open = |flags: libc::c_uint| {
-        // SAFETY: takes two numbers; the child has not been waited for, so that
-        // its number is still its own.
-        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), flags) })
-    };
-    let fd = match open(libc::PIDFD_THREAD) {
-        // A kernel before 6.9, which knows no successors either.
-        Err(Errno::EINVAL) => open(0)?,
-        opened => opened?,
-    };
+    // SAFETY: takes two numbers; the child has not been waited for, so that
+    // its number is still its own.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    let fd = Errno::result(fd)?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -108,15 +102,14 @@ impl Server {
     /// Waits until it says something, or `false` when it ends before.
     pub(super) fn await_word(&self, patience: Duration) -> io::Result<bool> {
         let timeout = PollTimeout::try_from(patience.as_millis()).unwrap_or(PollTimeout::MAX);
-        let mut fds = [
-            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds: Vec<_> = self.death().collect();
+        fds.push(PollFd::new(self.link.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(!fds[1].any().unwrap_or(true))
+        fds.pop();
+        Ok(!fds.iter().any(|fd| fd.any().unwrap_or(true)))
     }
 
     /// Waits for the end of the process; answers its exit code.
@@ -124,8 +117,14 @@ impl Server {
         self.child.wait().map(code)
     }
 
-    /// Waits until nothing of it can take a request any more, after its first
-    /// thread has ended; answers its exit code if all of it has ended.
+    /// What is ready when the process has died.
+    pub(super) fn death(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let life = self.life.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+        std::iter::once(PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)).chain(life)
+    }
+
+    /// Waits until nothing of it, which has died, can take a request any more;
+    /// answers its exit code if all of it has ended.
     ///
     /// Threads that use the mount themselves may be left: a request that the
     /// kernel has passed on is waited for by whoever has made it, killed or
@@ -150,10 +149,10 @@ impl Server {
         names.any(|name| !USERS.contains(&name.trim_end()))
     }
 
-    /// Has it end on the spot, and waits for its first thread.
+    /// Has it end on the spot, and waits for its death.
     pub(super) fn stop(&mut self) -> io::Result<()> {
         self.child.kill()?;
-        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        let mut fds: Vec<_> = self.death().collect();
         while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
         Ok(())
     }

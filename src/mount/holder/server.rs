@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::env;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
+use nix::unistd::pipe2;
 use serde_json::Value;
 
 use super::link::{Link, ToHolder, ToServer, VERSION};
@@ -60,6 +64,7 @@ impl Link {
         // The holder waits for signals with all of them blocked.
         SigSet::empty().thread_set_mask()?;
         let link = Self::inherited(number)?;
+        link.show_life()?;
         let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;
         match message {
             ToServer::First => Ok(Some((link, Task::Mount))),
@@ -73,6 +78,29 @@ impl Link {
             }
             ToServer::Go { .. } => Err(unexpected()),
         }
+    }
+
+    /// Has a thread keep open what hangs up when this process is killed.
+    ///
+    /// Threads that wait for the mount itself outlive that, and with them every
+    /// descriptor of the process; so the thread has descriptors of its own.
+    fn show_life(&self) -> io::Result<()> {
+        let link = self.as_fd().try_clone_to_owned()?;
+        thread::Builder::new().name("pfs-alive".into()).spawn(move || {
+            let show = || {
+                unshare(CloneFlags::CLONE_FILES)?;
+                let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+                Self::from(link).send(&ToHolder::Alive, &[theirs.as_fd()])?;
+                Ok::<_, io::Error>(ours)
+            };
+            match show() {
+                Ok(_ours) => loop {
+                    thread::park();
+                },
+                Err(error) => tracing::warn!(%error, "the holder will hear late of a death"),
+            }
+        })?;
+        Ok(())
     }
 
     /// Hands over what a successor needs: from now on there will be one.
