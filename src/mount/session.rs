@@ -71,7 +71,7 @@ impl Mounted {
         // From before the first request: nothing that moves is missed.
         runtime.spawn(files.follow(tell.clone()));
         let stop = pushing.stop();
-        if let Some(number) = device::number(&dir) {
+        if let (true, Some(number)) = (options.push, device::number(&dir)) {
             pushing.start(&dir, number, files, &session.notifier(), runtime)?;
         }
         let (end, ended) = oneshot::channel();
