@@ -127,7 +127,8 @@ impl Adapter {
         let own = pushes.is_own(req.pid());
         self.answer(async move {
             let found = files.lookup(inode(parent), &child).await;
-            let counts = !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
+            let counts =
+                options.push && !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
             entry(reply, found, &options);
             if counts {
                 pushes.begin(&files, files.looked_up(inode(parent)));
@@ -154,13 +155,15 @@ impl Adapter {
     }
 
     pub(super) fn read_file(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
-        let Self { files, pushes, .. } = self.clone();
+        let Self { files, options, pushes, .. } = self.clone();
         self.answer(async move {
             match files.read(inode(ino), offset, u64::from(size)).await {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => return reply.error(errno::reply(&error)),
             }
-            pushes.begin(&files, files.was_read(inode(ino)));
+            if options.push {
+                pushes.begin(&files, files.was_read(inode(ino)));
+            }
         });
     }
 

@@ -60,11 +60,14 @@ impl Mounted {
         let device = device::attach(&dir, options, writable)?;
         let begin = || {
             let init = first_request(&device)?;
-            let standby = Standby::new(&init, options, writable, runtime)?;
+            let memory = files.memory().filter(|_| can_take_over(&init));
+            let held = holder.zip(memory);
+            let mut options = options.clone();
+            // Nobody would see to what waits for a server that was killed.
+            options.push &= holder.is_some() == held.is_some();
+            let standby = Standby::new(&init, &options, writable, runtime)?;
             // Before anything was shown that a successor would have to know.
-            if let (Some(holder), Some(memory), true) =
-                (holder, files.memory(), can_take_over(&init))
-            {
+            if let Some((holder, memory)) = held {
                 holder.hold(&init, standby.answer(), [device.as_fd(), memory.as_fd()])?;
             }
             standby.serve(dir.clone(), files, &device)

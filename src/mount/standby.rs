@@ -48,6 +48,8 @@ pub struct Standby {
     runtime: Handle,
     stats: Arc<Stats>,
     pushing: Waiting,
+    /// Whether anything is to be pushed.
+    push: bool,
 }
 
 /// Reads the first request of a new connection.
@@ -117,8 +119,20 @@ impl Standby {
             write(&kernels, &Gate::request())?;
         }
         gate.await_threads(threads)?;
-        let runtime = runtime.clone();
-        Ok(Self { files, gate, served, ended, notifier, number, answer, runtime, stats, pushing })
+        let (runtime, push) = (runtime.clone(), options.push);
+        Ok(Self {
+            files,
+            gate,
+            served,
+            ended,
+            notifier,
+            number,
+            answer,
+            runtime,
+            stats,
+            pushing,
+            push,
+        })
     }
 
     /// What the kernel is answered to its first request.
@@ -134,7 +148,7 @@ impl Standby {
         self.stats.set_files(files);
         let (tell, told) = mpsc::channel(WAITING);
         let (notifier, pushing) = (self.notifier, self.pushing.stop());
-        if let Some(number) = device::number(&dir) {
+        if let (true, Some(number)) = (self.push, device::number(&dir)) {
             self.pushing.start(&dir, number, files, &notifier, &self.runtime)?;
         }
         // Never from a thread that serves: the kernel may hold what it needs.

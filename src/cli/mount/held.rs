@@ -18,8 +18,8 @@ use crate::api::client::connect_later;
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Clock, Repo, SystemClock};
-use crate::mount::Standby;
 use crate::mount::holder::{Link, Preparation, Task};
+use crate::mount::{MountOptions, Standby};
 use crate::vfs::{Files, Memory, Shown};
 use crate::web::InvalidHttpAddress;
 
@@ -206,7 +206,8 @@ impl Ready {
         let shown: Vec<_> = shown.collect();
         let only = (!shown.is_empty()).then_some(shown);
         let runtime = tokio::runtime::Handle::current();
-        let standby = Standby::new(&init, &options(&plan), false, &runtime)?;
+        let options = MountOptions { push: true, ..options(&plan) };
+        let standby = Standby::new(&init, &options, false, &runtime)?;
         Ok(Self { plan, only, source, standby })
     }
 }

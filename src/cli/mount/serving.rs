@@ -81,10 +81,10 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let only = (!shown.is_empty()).then_some(shown);
     prefetch::begin(&plan, &source);
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
-    let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
     // A transaction does not go on in another process yet.
     let holder = if files.is_writable() { None } else { held::link() };
+    let options = MountOptions { push: holder.is_some(), ..options(&plan) };
     if let Some(holder) = holder {
         holder.note(&held::Note::of(&plan, &dir, url).value())?;
     }
