@@ -98,6 +98,12 @@ impl Mounted {
         &self.stats
     }
 
+    /// Has nothing pushed any more: nobody is left who would see to what waits
+    /// for this process when it is killed.
+    pub fn stop_pushing(&self) {
+        self.pushing.for_good();
+    }
+
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
     pub fn unmount(&self) -> Result<(), MountError> {
         self.pushing.set(true);

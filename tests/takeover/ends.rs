@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
 use super::readers::{number, report};
-use super::{Held, eventually, is_alive, name, verify};
+use super::{Held, eventually, is_alive, name, parent, process, verify};
 use crate::machine::has_fuse;
+use crate::server::Server;
 
 fn is_mounted(held: &Held) -> bool {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -32,6 +34,28 @@ fn nothing_is_left_of_a_held_mount() {
     assert!(!is_mounted(&held));
     eventually("the server ends", || !is_alive(server));
     eventually("the holder ends", || !is_alive(holder));
+}
+
+#[test]
+fn what_whoever_mounts_has_open_is_closed() {
+    if !has_fuse("what_whoever_mounts_has_open_is_closed") {
+        return;
+    }
+    let server = Server::start();
+    let (dir, open) = (server.dir("mnt"), server.dir("other").join("open"));
+    let mount = server.command(&["mount", "-d", dir.to_str().unwrap()]);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("exec \"$0\" \"$@\" 9>\"$OPEN\"").arg(mount.get_program());
+    shell.args(mount.get_args()).env("OPEN", &open);
+    shell.envs(mount.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(shell.status().unwrap().success());
+    let served = process(&dir);
+    for process in [served, parent(served)] {
+        let found = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+        let found: Vec<_> = found.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+        assert!(!found.is_empty() && !found.contains(&open), "{found:?}");
+    }
+    server.pfs(&["umount", dir.to_str().unwrap()]);
 }
 
 #[test]

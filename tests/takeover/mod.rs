@@ -2,6 +2,7 @@
 //! nothing but a pause.
 
 mod ends;
+mod pushes;
 mod readers;
 
 use std::fs;
@@ -50,9 +51,7 @@ impl Held {
     }
 
     pub fn holder(&self) -> Pid {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-        Pid::from_raw(parent.trim().parse().unwrap())
+        parent(self.process())
     }
 
     /// Kills the server; returns once another one answers.
@@ -73,6 +72,13 @@ impl Held {
 pub fn process(dir: &Path) -> Pid {
     let process = control::read(dir, "user.pfs.process").unwrap();
     Pid::from_raw(process.parse().unwrap())
+}
+
+/// The process that has started `process`.
+pub fn parent(process: Pid) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    Pid::from_raw(parent.trim().parse().unwrap())
 }
 
 pub fn name(file: usize) -> String {

@@ -2,11 +2,14 @@
 //! successor, and how that one goes on.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
@@ -50,6 +53,20 @@ pub fn serving() {
     if let Some(Err(error)) = link().map(Link::serving) {
         tracing::warn!(%error, "the holder is gone; the mount ends with this process");
     }
+}
+
+/// Ends when the holder that was there is no more.
+pub async fn alone() {
+    let watch = |link: &'static Link| AsyncFd::register_with_interest(link.as_fd(), Interest::READABLE);
+    let watched = link().and_then(|link| watch(link).ok());
+    // A holder says nothing to one that serves: there is only its end to read.
+    if let Some(watched) = watched
+        && watched.readable().await.is_ok()
+    {
+        tracing::warn!("the holder is gone; the mount ends with this process");
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Says that there is nothing left to do.

@@ -1,6 +1,7 @@
 //! The process behind a mount, from connecting to the last commit.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -178,9 +179,15 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
     };
     held::serving();
     let mut asked = daemon::is_child();
+    let (mut alone, mut is_alone) = (pin!(held::alone()), false);
     loop {
         tokio::select! {
             () = mounted.ended() => return Ok(()),
+            () = &mut alone, if !is_alone => {
+                is_alone = true;
+                mounted.stop_pushing();
+                continue;
+            }
             _ = interrupt.recv() => {}
             _ = terminate.recv() => asked = true,
             Some(_) = async { hangup.as_mut()?.recv().await } => asked = true,

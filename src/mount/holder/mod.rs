@@ -71,6 +71,7 @@ pub fn is_held() -> bool {
 /// Holds one mount from beginning to end; the result is the exit code.
 #[must_use]
 pub fn main() -> u8 {
+    process::close_inherited();
     match Holder::new().and_then(|mut holder| holder.run()) {
         Ok(code) => code,
         Err(error) => {

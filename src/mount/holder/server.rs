@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::env;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::mpsc;
 use std::thread;
 
 use nix::fcntl::OFlag;
@@ -85,21 +87,26 @@ impl Link {
     /// Threads that wait for the mount itself outlive that, and with them every
     /// descriptor of the process; so the thread has descriptors of its own.
     fn show_life(&self) -> io::Result<()> {
-        let link = self.as_fd().try_clone_to_owned()?;
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+        self.send(&ToHolder::Alive, &[theirs.as_fd()])?;
+        let number = ours.as_raw_fd().unsigned_abs();
+        let (tell, told) = mpsc::channel();
         thread::Builder::new().name("pfs-alive".into()).spawn(move || {
-            let show = || {
-                unshare(CloneFlags::CLONE_FILES)?;
-                let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
-                Self::from(link).send(&ToHolder::Alive, &[theirs.as_fd()])?;
-                Ok::<_, io::Error>(ours)
-            };
-            match show() {
-                Ok(_ours) => loop {
-                    thread::park();
-                },
-                Err(error) => tracing::warn!(%error, "the holder will hear late of a death"),
+            let kept = unshare(CloneFlags::CLONE_FILES).map(|()| close_all_but(number));
+            let is_kept = kept.is_ok();
+            // Whoever started this thread waits for it.
+            let _ = tell.send(kept);
+            while is_kept {
+                thread::park();
             }
         })?;
+        match told.recv().map_err(io::Error::other)? {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the holder will hear late of a death");
+                mem::forget(ours);
+            }
+        }
         Ok(())
     }
 
@@ -151,4 +158,18 @@ impl Link {
         // Without a holder nobody would start a successor.
         drop(self.send(&ToHolder::Done, &[]));
     }
+}
+
+/// Closes every descriptor but `number` in the table of this thread, which is
+/// its alone.
+fn close_all_but(number: u32) {
+    let close = |first: u32, last: u32| {
+        // SAFETY: nothing on this thread uses a descriptor, and no other
+        // thread has this table. An error says that there is none to close.
+        unsafe { libc::close_range(first, last, 0) }
+    };
+    if number > 0 {
+        close(0, number - 1);
+    }
+    close(number + 1, u32::MAX);
 }
