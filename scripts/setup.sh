@@ -10,7 +10,10 @@ purpose=${1:-test}
 needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3)
 case $purpose in
   demo | bench) ;;
-  test) needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs) ;;
+  test)
+    needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs)
+    needs+=(stress-ng:stress-ng fio:fio dbench:dbench setpriv:util-linux)
+    ;;
   *) echo "usage: $0 [demo|test|bench]" >&2 && exit 2 ;;
 esac
 
@@ -61,3 +64,9 @@ if ! command -v cargo >/dev/null; then
 fi
 # rust-toolchain.toml pins the version; rustup fetches it on first use.
 cargo --version >/dev/null
+
+if [[ $purpose == test ]]; then
+  # Without them their tests say that they were not run.
+  "$(dirname "$0")/posix-tools.sh" >/dev/null ||
+    echo "warning: the file-system suites were not built" >&2
+fi

@@ -18,6 +18,7 @@ mod machine;
 mod mount;
 mod mounting;
 mod pipelines;
+mod posix;
 mod refusals;
 mod sdk;
 mod server;

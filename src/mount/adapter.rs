@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, FileHandle, INodeNo, KernelConfig, LockOwner, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
 use super::options::MountOptions;
-use super::reads;
 use super::writes::Removed;
 use crate::vfs::{Files, NewBody, SetAttr};
 
@@ -27,10 +27,13 @@ pub(super) struct Adapter {
     pub(super) options: Arc<MountOptions>,
     /// Whether anything in the mount can be written.
     pub(super) writable: bool,
+    /// Whether the kernel forgets cached pages that are written around.
+    pub(super) direct: bool,
 }
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        self.direct = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
         self.configure(config)
     }
 
@@ -50,8 +53,8 @@ impl fuser::Filesystem for Adapter {
         self.read_link(ino, reply);
     }
 
-    fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_file(reply);
+    fn open(&self, _req: &Request, _ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.open_file(flags.0, reply);
     }
 
     fn read(
@@ -114,9 +117,8 @@ impl fuser::Filesystem for Adapter {
         self.get_xattr(ino, name, size, reply);
     }
 
-    fn listxattr(&self, _req: &Request, _ino: INodeNo, size: u32, reply: ReplyXattr) {
-        // Ours are for control; a copy must not carry them along.
-        reads::xattr(reply, Ok(Vec::new()), size);
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.list_xattr(ino, size, reply);
     }
 
     fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
@@ -189,10 +191,10 @@ impl fuser::Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        self.create_file(req, parent, name, mode, reply);
+        self.create_file(req, parent, name, (mode, flags), reply);
     }
 
     fn link(
@@ -278,20 +280,38 @@ impl fuser::Filesystem for Adapter {
         self.allocate(ino, offset, length, mode, reply);
     }
 
+    fn copy_file_range(
+        &self,
+        req: &Request,
+        ino_in: INodeNo,
+        _fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The kernel leaves the set-id bits to who copies.
+        let unprivileged = req.uid() != 0;
+        self.copy_range((ino_in, offset_in), (ino_out, offset_out), len, unprivileged, reply);
+    }
+
     fn setxattr(
         &self,
         _req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
-        _flags: i32,
+        flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.set_xattr(ino, name, value, reply);
+        self.set_xattr(ino, name, value, flags, reply);
     }
 
-    fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENODATA);
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.remove_xattr(ino, name, reply);
     }
 }

@@ -108,6 +108,7 @@ fn start(
         runtime: runtime.clone(),
         options: Arc::new(options.clone()),
         writable,
+        direct: false,
     };
     let mut config = Config::default();
     config.n_threads = Some(options.threads.max(1));

@@ -1,5 +1,6 @@
 //! Random operations against a model, with crashes in between.
 
+mod copies;
 mod endings;
 mod power;
 
