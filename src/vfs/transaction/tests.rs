@@ -2,6 +2,7 @@
 
 mod copies;
 mod endings;
+mod naming;
 mod power;
 
 use std::collections::{BTreeMap, HashMap};

@@ -7,7 +7,7 @@ const MIB: u64 = 1 << 20;
 
 async fn reopened(view: TransactionView, dir: &Path, tree: &Tree) -> TransactionView {
     drop(view);
-    TransactionView::recover(dir, tree.clone(), Arc::new(SystemClock)).await.unwrap()
+    TransactionView::recover(dir, started(), tree.clone(), Arc::new(SystemClock)).await.unwrap()
 }
 
 async fn node(view: &TransactionView, path: &str) -> NodeId {
