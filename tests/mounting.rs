@@ -548,3 +548,31 @@ fn what_cannot_be_mounted_is_said() {
     drop(open);
     server.pfs(&["umount", at]);
 }
+
+#[test]
+fn statistics_of_a_mount_are_shown() {
+    if !has_fuse("statistics_of_a_mount_are_shown") {
+        return;
+    }
+    let server = server();
+    let mount = server.dir("mnt");
+    let at = mount.to_str().unwrap();
+    assert!(server.refused(&["stats", at]).contains("is not mounted by pfs"));
+    server.pfs(&["mount", "-d", at]);
+    assert_eq!(read(&mount.join("data/a")), "first");
+    let below = mount.join("data/dir");
+    let shown = server.pfs(&["stats", below.to_str().unwrap()]);
+    assert!(shown.contains("OPERATION") && shown.contains("lookup"), "{shown}");
+    assert!(shown.contains("Store Requests: ") && shown.contains("Read: 5B"), "{shown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&server.pfs(&["stats", at, "-o", "json"])).unwrap();
+    assert_eq!(json["operations"]["lookup"]["count"], 2, "data and a, not dir: {json}");
+    let mut watch = server.command(&["stats", at, "--watch", "0.1"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    let titles = lines.map(Result::unwrap).filter(|line| line.starts_with("OPERATION"));
+    assert_eq!(titles.take(3).count(), 3);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    server.pfs(&["umount", at]);
+}

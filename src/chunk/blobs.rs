@@ -14,7 +14,7 @@ use super::disk::DiskCache;
 use super::fetch::Fetcher;
 use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
 use super::presence::Presence;
-use super::{ChunkError, ChunkRef, PackWriter, lock};
+use super::{CacheStats, ChunkError, ChunkRef, PackWriter, lock};
 use crate::model::{ChunkId, Clock, PackId};
 use crate::store::{Store, StoreError};
 
@@ -149,6 +149,12 @@ impl Blobs {
         &self.inner.store
     }
 
+    /// What the caches were asked so far, and what they hold.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner.fetcher.stats()
+    }
+
     /// A writer of new blobs. Several may work at once.
     #[must_use]
     pub fn writer(&self) -> PackWriter {
@@ -166,11 +172,30 @@ impl Blobs {
         }
     }
 
+    /// Bytes `part` of the plain bytes of a chunk, verified; of a large one
+    /// seen before not the rest is read again.
+    pub async fn read_some(
+        &self,
+        place: &ChunkRef,
+        part: std::ops::Range<usize>,
+    ) -> Result<Bytes, ChunkError> {
+        match self.live_frame(place) {
+            Some(frame) => Ok(super::fetch::decode(place, &frame)?.slice(part)),
+            None => self.inner.read_some(place, part).await,
+        }
+    }
+
+    /// Begins to fetch what will be read soon.
+    pub fn prefetch(&self, places: &[ChunkRef]) {
+        let durable = places.iter().filter(|place| self.live_frame(place).is_none());
+        self.inner.prefetch(&durable.copied().collect::<Vec<_>>());
+    }
+
     /// [`Blobs::read`] of many, in order; neighbours in a pack are fetched
     /// together. Holds all of them in memory.
     pub async fn read_many(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let mut out = Vec::with_capacity(places.len());
-        for group in super::fetch::groups(places) {
+        for group in super::large::groups(places) {
             out.extend(self.read_group(&places[group]).await?);
         }
         Ok(out)

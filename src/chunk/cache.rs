@@ -53,7 +53,7 @@ impl<K: Hash + Eq> ByteLru<K> {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes that count against the budget.
     pub fn used(&self) -> usize {
         self.used
     }

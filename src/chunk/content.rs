@@ -17,6 +17,9 @@ pub const INLINE_MAX: usize = 4 << 10;
 /// How many groups of chunks are fetched at a time for one stream.
 const READ_AHEAD: usize = 3;
 
+/// Up to so many chunks a range is read without a task for each.
+const FEW: usize = 4;
+
 /// What a file holds; a cheap clone.
 ///
 /// The form is canonical: up to [`INLINE_MAX`] bytes are inline, more are the
@@ -109,7 +112,18 @@ impl Content {
     /// Holds the whole range in memory: meant for what a kernel or a caller
     /// asks at once. [`Content::stream`] is for the rest.
     pub async fn read_range(&self, blobs: &Blobs, range: Range<u64>) -> Result<Bytes, ChunkError> {
-        let mut pieces: Vec<Bytes> = self.stream(blobs, range).try_collect().await?;
+        let pieces = self.pieces(range.clone());
+        let mut pieces: Vec<Bytes> = match &pieces[..] {
+            [(chunk, part)] => return blobs.read_some(chunk, part.clone()).await,
+            few if (2..=FEW).contains(&few.len()) => {
+                let read = few
+                    .iter()
+                    .cloned()
+                    .map(|(chunk, part)| async move { blobs.read_some(&chunk, part).await });
+                futures::future::try_join_all(read).await?
+            }
+            _ => self.stream(blobs, range).try_collect().await?,
+        };
         if pieces.len() == 1 {
             return Ok(pieces.remove(0));
         }
@@ -138,7 +152,7 @@ impl Content {
             Self::Chunks(_) => {
                 let blobs = blobs.clone();
                 let (places, parts): (Vec<_>, Vec<_>) = self.pieces(range).into_iter().unzip();
-                let groups = super::fetch::groups(&places);
+                let groups = super::large::groups(&places);
                 let group = move |group: Range<usize>| {
                     let (blobs, places) = (blobs.clone(), places[group.clone()].to_vec());
                     let parts = parts[group].to_vec();

@@ -99,6 +99,13 @@ impl DiskCache {
         whole
     }
 
+    /// The file that holds `extent` from its first byte on, if it is here.
+    pub fn path(&self, extent: &Extent) -> Option<PathBuf> {
+        let name = extent.file_name();
+        lock(&self.known).files.get(&name)?;
+        Some(self.dir.join(name))
+    }
+
     /// Keeps the bytes of `extent`. A failure, such as a full disk, is none:
     /// the bytes are just not kept.
     pub fn put(&self, extent: &Extent, bytes: &Bytes) {
@@ -160,7 +167,7 @@ impl DiskCache {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes of the files that are known.
     pub fn used(&self) -> u64 {
         lock(&self.known).used
     }

@@ -5,76 +5,98 @@
 //! first touch costs one request and only what is used is ever verified.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt as _, TryFutureExt as _};
+use lru::LruCache;
 use tokio::sync::Semaphore;
 
 use super::blobs::Inner;
 use super::cache::ByteLru;
+use super::counts::{CacheStats, Lookups};
 use super::disk::{DiskCache, Extent};
 use super::pack::pack_key;
+use super::parts::Parts;
 use super::reference::chunk_id;
 use super::{ChunkError, ChunkRef, SMALL, codec, lock};
-use crate::model::PackId;
+use crate::model::{ChunkId, PackId};
 use crate::store::StoreError;
 
-/// The part of a pack fetched around a small frame.
-const SEGMENT: u32 = 1 << 20;
-/// How many segments come at once when the one before was read, too.
-const AHEAD: u32 = 4;
+/// How many packs' touches are remembered.
+const TOUCHED: NonZeroUsize = NonZeroUsize::new(1024).expect("is not zero");
 /// Frames from here on are fetched by themselves.
-const LARGE: u32 = 256 << 10;
-/// How much of a pack one request fetches for neighbouring large chunks.
-const RUN: u32 = 4 << 20;
+pub(super) const LARGE: u32 = 256 << 10;
 /// How many bytes are being fetched at a time, all readers together.
 const IN_FLIGHT: usize = 48 << 20;
 /// How many fetched bytes wait at a time to be written to the disk cache; what
 /// comes when there is no room is not kept.
 const KEEPING: usize = 16 << 20;
 
-type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkError>>>;
+pub(super) type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkError>>>;
 
 /// Caches of fetched parts, and fetches under way.
 pub(super) struct Fetcher {
     /// Segments as they are stored.
-    segments: Mutex<ByteLru<Extent>>,
+    pub(super) segments: Mutex<ByteLru<Extent>>,
     /// Large chunks, decoded; by the place of their frame.
-    chunks: Mutex<ByteLru<Extent>>,
-    disk: Option<Arc<DiskCache>>,
+    pub(super) chunks: Mutex<ByteLru<Extent>>,
+    pub(super) disk: Option<Arc<DiskCache>>,
+    pub(super) parts: Parts,
+    /// How often segments of a pack were fetched.
+    pub(super) touched: Mutex<LruCache<PackId, usize>>,
     /// Who wants an extent takes the given part of the flight's result.
-    flights: Mutex<HashMap<Extent, (Flight, usize)>>,
-    window: Arc<Semaphore>,
+    pub(super) flights: Mutex<HashMap<Extent, (Flight, usize)>>,
+    pub(super) window: Arc<Semaphore>,
     /// Room for what waits for the disk, in KiB.
     pub(super) keeping: Arc<Semaphore>,
+    /// Looks into memory, and into the cache directory.
+    pub(super) lookups: (Lookups, Lookups),
 }
 
 impl Fetcher {
     pub fn new(memory: usize, disk: Option<DiskCache>) -> Self {
         Self {
-            segments: Mutex::new(ByteLru::new(memory / 2)),
-            chunks: Mutex::new(ByteLru::new(memory / 2)),
+            segments: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
+            chunks: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
+            parts: Parts::new(memory / 16),
             disk: disk.map(Arc::new),
+            touched: Mutex::new(LruCache::new(TOUCHED)),
             flights: Mutex::default(),
             window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
             keeping: Arc::new(Semaphore::new(KEEPING >> 10)),
+            lookups: Default::default(),
         }
+    }
+
+    /// Hits, misses and bytes so far.
+    pub fn stats(&self) -> CacheStats {
+        let ((memory_hits, memory_misses), (disk_hits, disk_misses)) =
+            (self.lookups.0.read(), self.lookups.1.read());
+        let memory_bytes = (lock(&self.segments).used() + lock(&self.chunks).used()) as u64;
+        let disk_bytes = self.disk.as_ref().map_or(0, |disk| disk.used());
+        CacheStats { memory_hits, memory_misses, memory_bytes, disk_hits, disk_misses, disk_bytes }
     }
 }
 
-fn frame_extent(place: &ChunkRef) -> Extent {
+pub(super) fn frame_extent(place: &ChunkRef) -> Extent {
     Extent { pack: place.pack, start: place.offset, len: place.stored }
-}
-
-fn segment_extent(pack: PackId, number: u32) -> Extent {
-    Extent { pack, start: number * SEGMENT, len: SEGMENT }
 }
 
 /// The plain bytes of a frame, verified.
 pub(super) fn decode(place: &ChunkRef, frame: &Bytes) -> Result<Bytes, ChunkError> {
+    decode_with(place, frame, chunk_id)
+}
+
+/// [`decode`], with `id` to make the id of plain bytes.
+pub(super) fn decode_with(
+    place: &ChunkRef,
+    frame: &Bytes,
+    id: impl FnOnce(&[u8]) -> ChunkId,
+) -> Result<Bytes, ChunkError> {
     let corrupt = |reason: String| ChunkError::Corrupt {
         chunk: place.id,
         pack: place.pack,
@@ -85,14 +107,13 @@ pub(super) fn decode(place: &ChunkRef, frame: &Bytes) -> Result<Bytes, ChunkErro
         return Err(corrupt(format!("expected {} bytes, found {}", place.stored, frame.len())));
     }
     let plain = codec::decode(frame, place.len as usize).map_err(corrupt)?;
-    match chunk_id(&plain) == place.id {
+    match id(&plain) == place.id {
         true => Ok(plain),
         false => Err(corrupt("its bytes do not match its hash".to_owned())),
     }
 }
-
 /// [`decode`], on another thread when that is worth it.
-async fn decode_off_thread(place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
+pub(super) async fn decode_off_thread(place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
     if place.len as usize <= SMALL {
         return decode(place, &frame);
     }
@@ -101,24 +122,6 @@ async fn decode_off_thread(place: &ChunkRef, frame: Bytes) -> Result<Bytes, Chun
         Ok(plain) => plain,
         Err(_) => Err(ChunkError::Interrupted),
     }
-}
-
-/// Cuts a list of chunks into runs that one request each can fetch.
-pub(super) fn groups(places: &[ChunkRef]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    for (at, place) in places.iter().enumerate() {
-        if let Some(group) = groups.last_mut() {
-            let (first, last) = (&places[group.start], &places[at - 1]);
-            let adjoining = last.pack == place.pack && last.offset + last.stored == place.offset;
-            let large = last.stored >= LARGE && place.stored >= LARGE;
-            if adjoining && large && place.offset + place.stored - first.offset <= RUN {
-                group.end = at + 1;
-                continue;
-            }
-        }
-        groups.push(at..at + 1);
-    }
-    groups
 }
 
 impl Inner {
@@ -133,190 +136,9 @@ impl Inner {
         Ok(plain)
     }
 
-    async fn read_small(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let frame = self.small_frame(place).await?;
-        match decode_off_thread(place, frame).await {
-            Err(ChunkError::Corrupt { .. }) => {
-                // Damage on the way or in a cache: the store has the last word.
-                self.drop_segments(place);
-                let frame = self.fetch(place, place.pack, place.span()).await?;
-                decode_off_thread(place, frame).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Copies a small frame out of its segments, so that it does not keep them.
-    async fn small_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let end = place.offset + place.stored;
-        let mut frame = BytesMut::with_capacity(place.stored as usize);
-        for number in place.offset / SEGMENT..=(end - 1) / SEGMENT {
-            let bytes = self.segment(place, number).await?;
-            let start = number * SEGMENT;
-            let cut = |at: u32| (at.max(start) - start).min(bytes.len() as u32) as usize;
-            frame.extend_from_slice(&bytes[cut(place.offset)..cut(end)]);
-        }
-        Ok(frame.freeze())
-    }
-
-    async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
-        let extent = segment_extent(place.pack, number);
-        let (flight, part) = {
-            let mut segments = lock(&self.fetcher.segments);
-            if let Some(bytes) = segments.get(&extent) {
-                return Ok(bytes);
-            }
-            let follows = number > 0 && segments.contains(&segment_extent(place.pack, number - 1));
-            drop(segments);
-            self.join_segments(place, number, if follows { AHEAD } else { 1 })
-        };
-        Ok(flight.await?[part].clone())
-    }
-
-    /// Joins the flight that fetches a segment, or starts one that fetches up
-    /// to `count` from there.
-    fn join_segments(
-        self: &Arc<Self>,
-        place: &ChunkRef,
-        number: u32,
-        count: u32,
-    ) -> (Flight, usize) {
-        let mut flights = lock(&self.fetcher.flights);
-        let first = segment_extent(place.pack, number);
-        if let Some(flight) = flights.get(&first) {
-            return flight.clone();
-        }
-        let fresh = |n: &u32| !flights.contains_key(&segment_extent(place.pack, *n));
-        let extents: Vec<Extent> = (number..number + count)
-            .take_while(fresh)
-            .map(|n| segment_extent(place.pack, n))
-            .collect();
-        let task = Arc::clone(self).fetch_segments(*place, extents.clone());
-        let flight = launch(task);
-        for (part, extent) in extents.into_iter().enumerate() {
-            flights.insert(extent, (flight.clone(), part));
-        }
-        (flight, 0)
-    }
-
-    async fn fetch_segments(
-        self: Arc<Self>,
-        place: ChunkRef,
-        extents: Vec<Extent>,
-    ) -> Result<Arc<[Bytes]>, ChunkError> {
-        let _landing = Landing { inner: &self, extents: &extents };
-        let mut parts = self.read_disk(&extents).await;
-        if parts.first().is_none_or(Option::is_none) {
-            let start = u64::from(extents[0].start);
-            let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
-            let bytes = self.fetch(&place, place.pack, span).await?;
-            let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
-            // Each part is a copy, so that one does not keep the others.
-            parts = match extents.len() {
-                1 => vec![Some(bytes)],
-                many => (0..many)
-                    .map(|n| Some(Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])))
-                    .collect(),
-            };
-            self.keep_on_disk(&extents, &parts);
-        }
-        let mut segments = lock(&self.fetcher.segments);
-        let parts: Arc<[Bytes]> = parts.into_iter().map(Option::unwrap_or_default).collect();
-        for (extent, bytes) in extents.iter().zip(parts.iter()) {
-            if !bytes.is_empty() {
-                segments.put(*extent, bytes.clone());
-            }
-        }
-        Ok(parts)
-    }
-
-    fn drop_segments(&self, place: &ChunkRef) {
-        let last = (place.offset + place.stored - 1) / SEGMENT;
-        for number in place.offset / SEGMENT..=last {
-            let extent = segment_extent(place.pack, number);
-            lock(&self.fetcher.segments).remove(&extent);
-            if let Some(disk) = &self.fetcher.disk {
-                disk.remove(&extent);
-            }
-        }
-    }
-
-    async fn read_large(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let extent = frame_extent(place);
-        if let Some(plain) = lock(&self.fetcher.chunks).get(&extent) {
-            return Ok(plain);
-        }
-        let flight = {
-            let mut flights = lock(&self.fetcher.flights);
-            match flights.get(&extent) {
-                Some((flight, _)) => flight.clone(),
-                None => {
-                    let flight = launch(Arc::clone(self).fetch_large(*place));
-                    flights.insert(extent, (flight.clone(), 0));
-                    flight
-                }
-            }
-        };
-        Ok(flight.await?[0].clone())
-    }
-
-    async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
-        let extents = [frame_extent(&place)];
-        let _landing = Landing { inner: &self, extents: &extents };
-        let cached = self.read_disk(&extents).await.pop().flatten();
-        let plain = match cached {
-            Some(frame) => decode_off_thread(&place, frame).await,
-            None => self.fetch_frame(&place).await,
-        };
-        let plain = match plain {
-            Err(ChunkError::Corrupt { .. }) => self.fetch_frame(&place).await?,
-            outcome => outcome?,
-        };
-        lock(&self.fetcher.chunks).put(extents[0], plain.clone());
-        Ok([plain].into())
-    }
-
-    async fn fetch_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let frame = self.fetch(place, place.pack, place.span()).await?;
-        let plain = decode_off_thread(place, frame.clone()).await?;
-        self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
-        Ok(plain)
-    }
-
-    /// Reads large chunks that lie one behind the other. They are not kept in
-    /// memory: whoever reads many in a row rarely reads them again.
-    pub async fn read_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
-        let plain = self.fetch_run(run).await.inspect_err(|error| self.distrust(error))?;
-        self.remember(run);
-        Ok(plain)
-    }
-
-    async fn fetch_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
-        let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
-        let mut frames = self.read_disk(&extents).await;
-        if frames.iter().any(Option::is_none) {
-            let base = first.span().start;
-            let bytes = self.fetch(first, first.pack, base..last.span().end).await?;
-            let cut = |at: u64| bytes.len().min((at - base) as usize);
-            frames = run
-                .iter()
-                .map(|p| Some(bytes.slice(cut(p.span().start)..cut(p.span().end))))
-                .collect();
-            self.keep_on_disk(&extents, &frames);
-        }
-        let decoded = run.iter().zip(frames).map(|(place, frame)| async move {
-            match decode_off_thread(place, frame.unwrap_or_default()).await {
-                Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await,
-                outcome => outcome,
-            }
-        });
-        futures::future::try_join_all(decoded).await
-    }
-
     /// Bytes `span` of a pack from the store, fewer where it ends earlier;
     /// `place` is what they are wanted for.
-    async fn fetch(
+    pub(super) async fn fetch(
         &self,
         place: &ChunkRef,
         pack: PackId,
@@ -342,16 +164,19 @@ impl Inner {
         }
     }
 
-    async fn read_disk(&self, extents: &[Extent]) -> Vec<Option<Bytes>> {
+    pub(super) async fn read_disk(&self, extents: &[Extent]) -> Vec<Option<Bytes>> {
         let Some(disk) = self.fetcher.disk.clone() else { return vec![None; extents.len()] };
         let wanted = extents.to_vec();
         let read = move || wanted.iter().map(|extent| disk.get(extent)).collect();
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; extents.len()])
+        let found: Vec<Option<Bytes>> =
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; extents.len()]);
+        found.iter().for_each(|part| self.fetcher.lookups.1.count(part.is_some()));
+        found
     }
 
     /// Keeps fetched bytes on disk, in the background; not when the disk is
     /// behind already.
-    fn keep_on_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
+    pub(super) fn keep_on_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
         let Some(disk) = self.fetcher.disk.clone() else { return };
         let kept: Vec<_> = extents
             .iter()
@@ -372,7 +197,7 @@ impl Inner {
 }
 
 /// Runs a fetch as a task of its own: it goes on when the first reader leaves.
-fn launch<F>(fetch: F) -> Flight
+pub(super) fn launch<F>(fetch: F) -> Flight
 where
     F: Future<Output = Result<Arc<[Bytes]>, ChunkError>> + Send + 'static,
 {
@@ -381,9 +206,9 @@ where
 }
 
 /// Ends a flight, however it ends: whoever comes later starts a new one.
-struct Landing<'a> {
-    inner: &'a Inner,
-    extents: &'a [Extent],
+pub(super) struct Landing<'a> {
+    pub inner: &'a Inner,
+    pub extents: &'a [Extent],
 }
 
 impl Drop for Landing<'_> {

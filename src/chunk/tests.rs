@@ -1,3 +1,5 @@
+mod parts;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -106,9 +106,11 @@ fn called_by_mount(args: &[OsString]) -> bool {
     {
         return true;
     }
-    let [_, spec, dir, flag, ..] = args else { return false };
+    let [_, spec, dir, flag, options, ..] = args else { return false };
     let verb = spec.to_str().is_some_and(|spec| !spec.starts_with('-') && spec != "mount");
-    verb && dir.as_encoded_bytes().starts_with(b"/") && flag == "-o"
+    // No option of a mount is called as an encoding of output is.
+    let encoding = options == "json" || options == "yaml";
+    verb && dir.as_encoded_bytes().starts_with(b"/") && flag == "-o" && !encoding
 }
 
 async fn dispatch(args: Vec<OsString>) -> Outcome {

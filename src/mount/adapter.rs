@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
 use super::options::MountOptions;
+use super::push::Pushes;
+use super::reply::Counted;
+use super::stats::{Operation, STATS, Stats};
 use super::writes::Removed;
 use crate::vfs::{Files, NewBody, SetAttr};
 
@@ -25,10 +28,19 @@ pub(super) struct Adapter {
     pub(super) files: Arc<Files>,
     pub(super) runtime: Handle,
     pub(super) options: Arc<MountOptions>,
+    pub(super) pushes: Arc<Pushes>,
     /// Whether anything in the mount can be written.
     pub(super) writable: bool,
     /// Whether the kernel forgets cached pages that are written around.
     pub(super) direct: bool,
+    pub(super) stats: Arc<Stats>,
+}
+
+impl Adapter {
+    /// Counts a request about `ino`; `reply` ends its time.
+    fn counted<R>(&self, operation: Operation, ino: INodeNo, reply: R) -> Counted<R> {
+        Counted::to(self.stats.begin(operation, inode(ino)), reply)
+    }
 }
 
 impl fuser::Filesystem for Adapter {
@@ -37,24 +49,26 @@ impl fuser::Filesystem for Adapter {
         self.configure(config)
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.look_up(parent, name, reply);
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.look_up(req, parent, name, self.counted(Operation::Lookup, parent, reply));
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        let request = self.stats.begin(Operation::Forget, inode(ino));
         self.files.forget(inode(ino), nlookup);
+        request.answered();
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        self.get_attr(ino, reply);
+        self.get_attr(ino, self.counted(Operation::GetAttr, ino, reply));
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        self.read_link(ino, reply);
+        self.read_link(ino, self.counted(Operation::ReadLink, ino, reply));
     }
 
-    fn open(&self, _req: &Request, _ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.open_file(flags.0, reply);
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.open_file(flags.0, self.counted(Operation::Open, ino, reply));
     }
 
     fn read(
@@ -68,23 +82,36 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.read_file(ino, offset, size, reply);
+        self.read_file(ino, offset, size, self.counted(Operation::Read, ino, reply));
     }
 
     fn flush(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         _fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         // Nothing waits for a close; the kernel need not tell.
-        reply.error(fuser::Errno::ENOSYS);
+        self.counted(Operation::Flush, ino, reply).error(fuser::Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.counted(Operation::Release, ino, reply).ok();
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_dir(ino, reply);
+        self.open_dir(ino, self.counted(Operation::OpenDir, ino, reply));
     }
 
     fn readdir(
@@ -95,7 +122,7 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        self.list(ino, offset, reply);
+        self.list(ino, offset, self.counted(Operation::ReadDir, ino, reply));
     }
 
     fn readdirplus(
@@ -106,24 +133,38 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.list_plus(ino, offset, reply);
+        self.list_plus(ino, offset, self.counted(Operation::ReadDirPlus, ino, reply));
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.counted(Operation::ReleaseDir, ino, reply).ok();
     }
 
     fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.stat_fs(ino, reply);
+        self.stat_fs(ino, self.counted(Operation::StatFs, ino, reply));
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.get_xattr(ino, name, size, reply);
+        if name == STATS && self.files.is_top_or_repo(inode(ino)) {
+            return self.tell_stats(size, Counted::uncounted(reply));
+        }
+        self.get_xattr(ino, name, size, self.counted(Operation::GetXattr, ino, reply));
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        self.list_xattr(ino, size, reply);
+        self.list_xattr(ino, size, self.counted(Operation::ListXattr, ino, reply));
     }
 
-    fn access(&self, _req: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+    fn access(&self, _req: &Request, ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
         // The kernel checks permissions itself.
-        reply.error(fuser::Errno::ENOSYS);
+        self.counted(Operation::Access, ino, reply).error(fuser::Errno::ENOSYS);
     }
 
     fn setattr(
@@ -145,7 +186,11 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let (atime, mtime) = (atime.map(set_time), mtime.map(set_time));
-        self.set_attr(ino, SetAttr { mode, uid, gid, size, atime, mtime }, reply);
+        self.set_attr(
+            ino,
+            SetAttr { mode, uid, gid, size, atime, mtime },
+            self.counted(Operation::SetAttr, ino, reply),
+        );
     }
 
     fn mknod(
@@ -158,7 +203,7 @@ impl fuser::Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.make_node(req, parent, name, mode, reply);
+        self.make_node(req, parent, name, mode, self.counted(Operation::MakeNode, parent, reply));
     }
 
     fn mkdir(
@@ -170,7 +215,14 @@ impl fuser::Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.make(req, parent, name, NewBody::Directory, mode, reply);
+        self.make(
+            req,
+            parent,
+            name,
+            NewBody::Directory,
+            mode,
+            self.counted(Operation::MakeDir, parent, reply),
+        );
     }
 
     fn symlink(
@@ -181,7 +233,13 @@ impl fuser::Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        self.make_symlink(req, parent, link_name, target, reply);
+        self.make_symlink(
+            req,
+            parent,
+            link_name,
+            target,
+            self.counted(Operation::Symlink, parent, reply),
+        );
     }
 
     fn create(
@@ -194,6 +252,7 @@ impl fuser::Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let reply = self.counted(Operation::Create, parent, reply);
         self.create_file(req, parent, name, (mode, flags), reply);
     }
 
@@ -205,15 +264,20 @@ impl fuser::Filesystem for Adapter {
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.link_file(ino, newparent, newname, reply);
+        self.link_file(ino, newparent, newname, self.counted(Operation::Link, ino, reply));
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.remove(parent, name, Removed::Name, reply);
+        self.remove(parent, name, Removed::Name, self.counted(Operation::Unlink, parent, reply));
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.remove(parent, name, Removed::Directory, reply);
+        self.remove(
+            parent,
+            name,
+            Removed::Directory,
+            self.counted(Operation::RemoveDir, parent, reply),
+        );
     }
 
     fn rename(
@@ -226,7 +290,12 @@ impl fuser::Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.move_name((parent, name), (newparent, newname), flags, reply);
+        self.move_name(
+            (parent, name),
+            (newparent, newname),
+            flags,
+            self.counted(Operation::Rename, parent, reply),
+        );
     }
 
     fn write(
@@ -242,7 +311,13 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let unprivileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        self.write_file(ino, offset, data, unprivileged, reply);
+        self.write_file(
+            ino,
+            offset,
+            data,
+            unprivileged,
+            self.counted(Operation::Write, ino, reply),
+        );
     }
 
     fn fsync(
@@ -253,7 +328,7 @@ impl fuser::Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        self.sync(ino, self.counted(Operation::Sync, ino, reply));
     }
 
     fn fsyncdir(
@@ -264,7 +339,7 @@ impl fuser::Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.sync(ino, reply);
+        self.sync(ino, self.counted(Operation::SyncDir, ino, reply));
     }
 
     fn fallocate(
@@ -277,7 +352,7 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.allocate(ino, offset, length, mode, reply);
+        self.allocate(ino, offset, length, mode, self.counted(Operation::Allocate, ino, reply));
     }
 
     fn copy_file_range(
@@ -295,6 +370,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         // The kernel leaves the set-id bits to who copies.
         let unprivileged = req.uid() != 0;
+        let reply = self.counted(Operation::CopyRange, ino_out, reply);
         self.copy_range((ino_in, offset_in), (ino_out, offset_out), len, unprivileged, reply);
     }
 
@@ -308,10 +384,39 @@ impl fuser::Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        let reply = self.counted(Operation::SetXattr, ino, reply);
         self.set_xattr(ino, name, value, flags, reply);
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.remove_xattr(ino, name, reply);
+        self.remove_xattr(ino, name, self.counted(Operation::RemoveXattr, ino, reply));
+    }
+
+    // The kernel does these without us once it knows that we do not.
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        self.counted(Operation::Seek, ino, reply).error(fuser::Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        self.counted(Operation::Control, ino, reply).error(fuser::Errno::ENOSYS);
     }
 }

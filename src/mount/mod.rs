@@ -9,8 +9,11 @@ pub mod control;
 mod device;
 mod errno;
 mod options;
+mod push;
 mod reads;
+mod reply;
 mod session;
+pub mod stats;
 mod writes;
 
 pub use device::{MountError, detach, unmount};

@@ -6,15 +6,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use fuser::{
-    FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
-};
+use fuser::{FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, Request};
 
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
 use super::options::MountOptions;
+use super::reply::{
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyXattr,
+};
 use crate::model::Timestamp;
 use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
@@ -118,15 +119,20 @@ impl Adapter {
         Ok(())
     }
 
-    pub(super) fn look_up(&self, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
+    pub(super) fn look_up(&self, req: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
         let child = match name(child) {
             Ok(child) => child.to_owned(),
             Err(_) => return reply.error(fuser::Errno::ENOENT),
         };
-        let Self { files, options, .. } = self.clone();
+        let Self { files, options, pushes, .. } = self.clone();
+        let own = pushes.is_own(req.pid());
         self.answer(async move {
             let found = files.lookup(inode(parent), &child).await;
+            let counts = !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
             entry(reply, found, &options);
+            if counts {
+                pushes.begin(&files, files.looked_up(inode(parent)));
+            }
         });
     }
 
@@ -149,12 +155,13 @@ impl Adapter {
     }
 
     pub(super) fn read_file(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
-        let files = Arc::clone(&self.files);
+        let Self { files, pushes, .. } = self.clone();
         self.answer(async move {
             match files.read(inode(ino), offset, u64::from(size)).await {
                 Ok(bytes) => reply.data(&bytes),
-                Err(error) => reply.error(errno::reply(&error)),
+                Err(error) => return reply.error(errno::reply(&error)),
             }
+            pushes.begin(&files, files.was_read(inode(ino)));
         });
     }
 
@@ -268,5 +275,10 @@ impl Adapter {
             let value = files.xattr(inode(ino), &key).await;
             xattr(reply, value, size);
         });
+    }
+
+    /// The counters of this mount, which asking for them does not change.
+    pub(super) fn tell_stats(&self, size: u32, reply: ReplyXattr) {
+        xattr(reply, Ok(self.stats.read(self.files.usage()).to_json().into_bytes()), size);
     }
 }

@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::adapter::Adapter;
 use super::device::{self, MountError};
 use super::options::MountOptions;
+use super::push::{Stop, pushes};
+use super::stats::{Snapshot, Stats};
 use crate::vfs::{Files, Invalidation, WAITING};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
@@ -26,6 +28,9 @@ pub struct Mounted {
     served: JoinHandle<io::Result<()>>,
     ended: oneshot::Receiver<()>,
     tell: mpsc::Sender<Invalidation>,
+    pushing: Stop,
+    files: Arc<Files>,
+    stats: Arc<Stats>,
 }
 
 impl Mounted {
@@ -42,7 +47,18 @@ impl Mounted {
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let session = match start(device, files, options, runtime, writable) {
+        let stats = Arc::new(Stats::default());
+        let (pushes, pushing) = pushes();
+        let adapter = Adapter {
+            files: Arc::clone(files),
+            runtime: runtime.clone(),
+            options: Arc::new(options.clone()),
+            pushes: Arc::new(pushes),
+            writable,
+            direct: false,
+            stats: Arc::clone(&stats),
+        };
+        let session = match start(device, adapter) {
             Ok(session) => session,
             Err(error) => {
                 // Nobody would ever answer at this directory.
@@ -56,6 +72,10 @@ impl Mounted {
         thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
         // From before the first request: nothing that moves is missed.
         runtime.spawn(files.follow(tell.clone()));
+        let stop = pushing.stop();
+        if let Some(number) = device::number(&dir) {
+            pushing.start(&dir, number, files, &session.notifier(), runtime)?;
+        }
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
             let result = session.run();
@@ -64,7 +84,7 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell })
+        Ok(Self { dir, served, ended, tell, pushing: stop, files: Arc::clone(files), stats })
     }
 
     /// The mount point.
@@ -79,9 +99,18 @@ impl Mounted {
         self.tell.clone()
     }
 
+    /// What it was asked so far, and what it has in use.
+    #[must_use]
+    pub fn stats(&self) -> Snapshot {
+        self.stats.read(self.files.usage())
+    }
+
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
     pub fn unmount(&self) -> Result<(), MountError> {
-        device::unmount(&self.dir)
+        self.pushing.set(true);
+        let unmounted = device::unmount(&self.dir);
+        self.pushing.set(unmounted.is_ok());
+        unmounted
     }
 
     /// Waits until the directory is no longer mounted, whoever unmounted it.
@@ -96,22 +125,9 @@ impl Mounted {
     }
 }
 
-fn start(
-    device: std::os::fd::OwnedFd,
-    files: &Arc<Files>,
-    options: &MountOptions,
-    runtime: &Handle,
-    writable: bool,
-) -> io::Result<Session<Adapter>> {
-    let adapter = Adapter {
-        files: Arc::clone(files),
-        runtime: runtime.clone(),
-        options: Arc::new(options.clone()),
-        writable,
-        direct: false,
-    };
+fn start(device: std::os::fd::OwnedFd, adapter: Adapter) -> io::Result<Session<Adapter>> {
     let mut config = Config::default();
-    config.n_threads = Some(options.threads.max(1));
+    config.n_threads = Some(adapter.options.threads.max(1));
     // The kernel itself keeps others out unless they are allowed in.
     Session::from_fd(adapter, device, SessionACL::All, config)
 }

@@ -4,15 +4,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use fuser::{
-    FileHandle, FopenFlags, Generation, INodeNo, RenameFlags, ReplyAttr, ReplyCreate, ReplyEmpty,
-    ReplyEntry, ReplyWrite, Request,
-};
+use fuser::{FileHandle, FopenFlags, Generation, INodeNo, RenameFlags, Request};
 
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, name, ttl};
 use super::errno;
 use super::reads::{attributes, empty, entry};
+use super::reply::{ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyWrite};
 use crate::vfs::{
     Allocate, Attr, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError, XattrMode,
 };

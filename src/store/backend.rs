@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::{Debug, Display};
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -68,6 +69,11 @@ pub trait Backend: Debug + Display + Send + Sync + 'static {
     /// Reads an object or a part of it.
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes, StoreError>;
 
+    /// The file that holds an object, in a store that is a local directory.
+    fn local_path(&self, _key: &str) -> Option<PathBuf> {
+        None
+    }
+
     /// The size of an object.
     async fn head(&self, key: &str) -> Result<u64, StoreError>;
 
@@ -131,13 +137,21 @@ pub struct ObjectBackend {
     inner: Arc<dyn ObjectStore>,
     prefix: Path,
     name: String,
+    /// Where the objects are files.
+    directory: Option<PathBuf>,
 }
 
 impl ObjectBackend {
     /// Keeps objects in `inner` below `prefix`; `name` is for messages.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, prefix: Path, name: String) -> Self {
-        Self { inner, prefix, name }
+        Self { inner, prefix, name, directory: None }
+    }
+
+    /// The same, with every object a file below `directory` under its key.
+    #[must_use]
+    pub fn in_directory(self, directory: Option<PathBuf>) -> Self {
+        Self { directory, ..self }
     }
 
     fn path(&self, key: &str) -> Path {
@@ -241,6 +255,10 @@ impl Backend for ObjectBackend {
         let options = GetOptions { range, ..GetOptions::default() };
         let read = async { self.inner.get_opts(&self.path(key), options).await?.bytes().await };
         read.await.map_err(|e| self.error(key, &e))
+    }
+
+    fn local_path(&self, key: &str) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.join(key))
     }
 
     async fn head(&self, key: &str) -> Result<u64, StoreError> {

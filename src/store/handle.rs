@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -174,6 +175,13 @@ impl Store {
             Ok(bytes)
         };
         s.retry.run((&s.name, key), expected, attempt).await
+    }
+
+    /// The file that holds an object, in a store that is a local directory;
+    /// reading it is no request.
+    #[must_use]
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        self.shared.backend.local_path(key)
     }
 
     /// The size of an object in bytes.

@@ -67,6 +67,7 @@ pub(super) fn open_with(
         }
     };
     let backend = ObjectBackend::new(inner, prefix, url.trim_end_matches('/').to_owned());
+    let backend = backend.in_directory(directory_of(url));
     Ok(Store::new(Arc::new(backend), options.retry))
 }
 

@@ -40,7 +40,7 @@ pub use diff::{Change, StatChange, diff, diff_stats};
 pub use edit::Edit;
 pub use error::TreeError;
 pub use merge::{Conflict, Merge, merge};
-pub use nodes::{NodeCache, Nodes};
+pub use nodes::{NodeCache, NodeStats, Nodes};
 pub use read::Tree;
 pub use references::{Reference, references};
 pub use root::Root;

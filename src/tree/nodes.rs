@@ -28,13 +28,27 @@ struct Cached {
     nodes: LruCache<ChunkId, (Arc<Node>, usize)>,
     bytes: usize,
     budget: usize,
+    hits: u64,
+    misses: u64,
+}
+
+/// Looks into a [`NodeCache`] since it was made, and what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeStats {
+    /// Nodes that were in memory when they were wanted.
+    pub hits: u64,
+    /// Nodes that had to be read.
+    pub misses: u64,
+    /// Bytes of the nodes in memory, about.
+    pub bytes: u64,
 }
 
 impl NodeCache {
     /// A cache that keeps about `budget` bytes.
     #[must_use]
     pub fn new(budget: usize) -> Self {
-        Self(Arc::new(Mutex::new(Cached { nodes: LruCache::unbounded(), bytes: 0, budget })))
+        let nodes = LruCache::unbounded();
+        Self(Arc::new(Mutex::new(Cached { nodes, bytes: 0, budget, hits: 0, misses: 0 })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Cached> {
@@ -43,7 +57,13 @@ impl NodeCache {
     }
 
     fn get(&self, id: &ChunkId) -> Option<Arc<Node>> {
-        self.lock().nodes.get(id).map(|(node, _)| Arc::clone(node))
+        let mut cached = self.lock();
+        let found = cached.nodes.get(id).map(|(node, _)| Arc::clone(node));
+        match found.is_some() {
+            true => cached.hits += 1,
+            false => cached.misses += 1,
+        }
+        found
     }
 
     fn put(&self, id: ChunkId, node: Arc<Node>) {
@@ -96,6 +116,13 @@ impl Nodes {
     #[must_use]
     pub fn new(blobs: Blobs, cache: NodeCache) -> Self {
         Self { blobs, cache }
+    }
+
+    /// What the cache was asked so far, and what it holds.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        let cached = self.cache.lock();
+        NodeStats { hits: cached.hits, misses: cached.misses, bytes: cached.bytes as u64 }
     }
 
     /// The blobs below.

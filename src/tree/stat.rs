@@ -1,6 +1,7 @@
 //! Entries without their contents.
 
 use super::node::{Record, RecordKind};
+use super::{Entry, EntryKind};
 use crate::model::{ContentHash, Timestamp};
 
 /// What a directory listing says of an entry.
@@ -65,5 +66,18 @@ impl From<&Record> for Stat {
             RecordKind::Symlink(target) => StatKind::Symlink(target.clone()),
         };
         Self { kind, mode: record.mode, mtime: record.mtime }
+    }
+}
+
+impl From<&Entry> for Stat {
+    fn from(entry: &Entry) -> Self {
+        let kind = match &entry.kind {
+            EntryKind::Dir => StatKind::Dir,
+            EntryKind::File(content) => {
+                StatKind::File { size: content.size(), hash: content.hash() }
+            }
+            EntryKind::Symlink(target) => StatKind::Symlink(target.clone()),
+        };
+        Self { kind, mode: entry.mode, mtime: entry.mtime }
     }
 }

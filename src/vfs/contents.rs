@@ -19,8 +19,17 @@ const CHUNKS: usize = 1 << 17;
 /// How many files are remembered however many chunks they have.
 const FEW: usize = 4;
 
-/// How far ahead of a sequential reader chunks are fetched, in bytes.
-const AHEAD: u64 = 8 << 20;
+/// How far ahead of a sequential reader chunks are fetched at most, in bytes;
+/// a reader that has only begun gets less.
+const AHEAD: u64 = 16 << 20;
+const AHEAD_FIRST: u64 = 2 << 20;
+
+/// How many readers of one file are told apart.
+const CURSORS: usize = 8;
+
+/// Reads of one reader come out of order by so much: the kernel sends several
+/// at a time, and several threads take them.
+const NEAR: u64 = 2 << 20;
 
 /// Contents by inode, least recently used ones dropped.
 #[derive(Debug)]
@@ -36,10 +45,43 @@ struct Kept {
 #[derive(Debug)]
 struct Reading {
     content: Content,
-    /// Where a sequential reader goes on.
+    /// The readers seen last, the latest first.
+    cursors: Vec<Cursor>,
+}
+
+/// A reader that goes forward, such as one of several threads, or a process
+/// that reads its share of a mapped file.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    /// Where it goes on.
     next: u64,
     /// Up to here chunks have been asked for.
     asked: u64,
+    /// How far ahead they are asked for.
+    window: u64,
+}
+
+impl Cursor {
+    fn is_near(&self, at: u64) -> bool {
+        (self.next.saturating_sub(NEAR)..=self.next.saturating_add(NEAR)).contains(&at)
+    }
+}
+
+impl Reading {
+    /// The reader that goes on with `range`, or a new one.
+    fn cursor(&mut self, range: &Range<u64>) -> Cursor {
+        let known = self.cursors.iter().position(|cursor| cursor.is_near(range.start));
+        let cursor = match known.map(|at| self.cursors.remove(at)) {
+            Some(Cursor { next, asked, window }) => {
+                let window = (window * 2).clamp(AHEAD_FIRST, AHEAD);
+                Cursor { next: next.max(range.end), asked: asked.max(range.end), window }
+            }
+            None => Cursor { next: range.end, asked: range.end, window: 0 },
+        };
+        self.cursors.truncate(CURSORS - 1);
+        self.cursors.insert(0, cursor);
+        cursor
+    }
 }
 
 impl Default for Contents {
@@ -64,7 +106,7 @@ impl Contents {
             return;
         }
         *chunks += content.chunks().len();
-        if let Some((_, dropped)) = readings.push(ino, Reading { content, next: 0, asked: 0 }) {
+        if let Some((_, dropped)) = readings.push(ino, Reading { content, cursors: Vec::new() }) {
             *chunks -= dropped.content.chunks().len();
         }
         while *chunks > CHUNKS && readings.len() > FEW {
@@ -73,26 +115,21 @@ impl Contents {
         }
     }
 
-    /// Notes a read of `range` and answers the chunks to fetch now, none
-    /// unless it goes on where the last one ended.
+    /// Notes a read of `range` and answers the chunks to fetch now: some that
+    /// follow when it goes on where an earlier one ended, else none.
     pub(super) fn ahead(&self, ino: InodeNo, range: &Range<u64>) -> Vec<ChunkRef> {
         let mut kept = self.lock();
         let Some(reading) = kept.readings.get_mut(&ino) else { return Vec::new() };
-        let sequential = reading.next == range.start && range.start > 0;
-        reading.next = range.end;
-        if !sequential {
-            reading.asked = range.end;
-            return Vec::new();
-        }
-        let (from, until) = (reading.asked.max(range.end), range.end.saturating_add(AHEAD));
+        let Cursor { next, asked, window } = reading.cursor(range);
+        let until = next.saturating_add(window);
         let mut wanted = Vec::new();
-        for (start, chunk) in reading.content.chunks_from(from) {
+        for (start, chunk) in reading.content.chunks_from(asked) {
             if start >= until {
                 break;
             }
-            if start >= from {
+            if start >= asked {
                 wanted.push(*chunk);
-                reading.asked = start + u64::from(chunk.len);
+                reading.cursors[0].asked = start + u64::from(chunk.len);
             }
         }
         wanted
@@ -115,11 +152,16 @@ mod tests {
         let chunks: Vec<_> = (0..40).map(chunk).collect();
         contents.put(ino, Content::Chunks(chunks.clone().into()));
         const MIB: u64 = 1 << 20;
-        assert_eq!(contents.ahead(ino, &(0..MIB)), []);
-        assert_eq!(contents.ahead(ino, &(MIB..2 * MIB)), chunks[2..10]);
-        assert_eq!(contents.ahead(ino, &(2 * MIB..3 * MIB)), chunks[10..11]);
-        assert_eq!(contents.ahead(ino, &(20 * MIB..21 * MIB)), [], "a jump");
-        assert_eq!(contents.ahead(ino, &(21 * MIB..22 * MIB)), chunks[22..30]);
+        let read = |at: u64| contents.ahead(ino, &(at * MIB..(at + 1) * MIB));
+        assert_eq!(read(0), []);
+        assert_eq!(read(1), chunks[2..4]);
+        assert_eq!(read(2), chunks[4..7]);
+        assert_eq!(read(3), chunks[7..12]);
+        assert_eq!(read(20), [], "another reader");
+        assert_eq!(read(4), chunks[12..21], "the first goes on");
+        assert_eq!(read(21), chunks[22..24]);
+        assert_eq!(read(30), [], "a third");
+        assert_eq!(read(5), [chunks[21]]);
         assert_eq!(contents.ahead(InodeNo(8), &(0..1)), []);
     }
 

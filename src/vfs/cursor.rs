@@ -6,9 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::InodeNo;
+use super::types::Listed;
 
 /// How many positions are kept, of all directories together.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1 << 16).expect("is not zero");
+
+/// Every so many positions one is kept.
+const EVERY: u64 = 32;
 
 /// The names behind the cookies handed out last.
 ///
@@ -25,13 +29,22 @@ impl Default for Cursors {
 }
 
 impl Cursors {
-    pub(super) fn put(&self, dir: InodeNo, cookie: u64, name: Arc<str>) {
+    /// Remembers where a listing of these entries may go on: after the last,
+    /// and at every so many for a kernel that takes only some of them.
+    pub(super) fn put_some(&self, dir: InodeNo, entries: &[Listed]) {
+        let last = entries.last().map(|last| last.cookie);
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.put((dir, cookie), name);
+        for Listed { name, cookie, .. } in entries {
+            if cookie % EVERY == 0 || Some(*cookie) == last {
+                names.put((dir, *cookie), Arc::clone(name));
+            }
+        }
     }
 
-    pub(super) fn get(&self, dir: InodeNo, cookie: u64) -> Option<Arc<str>> {
+    /// The nearest remembered position at `cookie` or shortly before it.
+    pub(super) fn before(&self, dir: InodeNo, cookie: u64) -> Option<(u64, Arc<str>)> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(&(dir, cookie)).cloned()
+        let first = (cookie / EVERY * EVERY).max(1);
+        (first..=cookie).rev().find_map(|at| Some((at, Arc::clone(names.get(&(dir, at))?))))
     }
 }

@@ -11,6 +11,7 @@ use super::cursor::Cursors;
 use super::datum::DatumViews;
 use super::inode::{Identity, InodeTable};
 use super::place::{Group, Place, Top, transaction_node};
+use super::push::Touches;
 use super::repos::{Repos, Shown};
 use super::source::Source;
 use super::transaction::{NodeId, TransactionView};
@@ -31,6 +32,7 @@ pub struct Files {
     pub(super) inodes: InodeTable<Node>,
     /// Where invalidations go once the mount is served.
     pub(super) tell: Mutex<Option<mpsc::Sender<Invalidation>>>,
+    pub(super) touches: Touches,
     cursors: Cursors,
     contents: Contents,
     /// Held while a file's chunk list is loaded.
@@ -71,7 +73,9 @@ impl Files {
         let contents = Contents::default();
         let tell = Mutex::default();
         let loading = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        Self { top, repos: None, datums: None, tell, inodes, cursors, contents, loading, mounted }
+        let touches = Touches::default();
+        let (repos, datums) = (None, None);
+        Self { top, repos, datums, tell, touches, inodes, cursors, contents, loading, mounted }
     }
 
     /// Whether anything in this mount can be written.
@@ -212,31 +216,28 @@ impl Files {
         let node = self.node(dir)?;
         let after = match cookie {
             0 => None,
-            _ => match self.cursors.get(dir, cookie) {
+            _ => match self.name_at(dir, &node, cookie).await? {
                 Some(name) => Some(name),
-                None => match self.name_at(dir, &node, cookie).await? {
-                    Some(name) => Some(name),
-                    None => return Ok(Listing::default()),
-                },
+                None => return Ok(Listing::default()),
             },
         };
         let (entries, hold) = self.page(&node, after.as_deref(), limit).await?;
-        let mut listing = Listing { entries: Vec::with_capacity(entries.len()), hold };
-        for ((name, attr), cookie) in entries.into_iter().zip(cookie + 1..) {
-            self.cursors.put(dir, cookie, Arc::clone(&name));
-            listing.entries.push(Listed { name, attr, cookie });
-        }
-        Ok(listing)
+        let listed = entries.into_iter().zip(cookie + 1..);
+        let entries: Vec<Listed> =
+            listed.map(|((name, attr), cookie)| Listed { name, attr, cookie }).collect();
+        self.cursors.put_some(dir, &entries);
+        Ok(Listing { entries, hold })
     }
 
-    /// Counts out the name at `cookie`, which is no longer remembered.
+    /// The name at `cookie`, counted out from the nearest that is remembered.
     async fn name_at(
         &self,
         dir: InodeNo,
         node: &Node,
         cookie: u64,
     ) -> Result<Option<Arc<str>>, VfsError> {
-        let (mut seen, mut last) = (0, None::<Arc<str>>);
+        let known = self.cursors.before(dir, cookie);
+        let (mut seen, mut last) = known.map_or((0, None), |(at, name)| (at, Some(name)));
         while seen < cookie {
             let limit = usize::try_from(cookie - seen).unwrap_or(usize::MAX).min(1024);
             let (page, _) = self.page(node, last.as_deref(), limit).await?;
@@ -245,7 +246,6 @@ impl Files {
             seen += page.len() as u64;
             page.iter().for_each(|(_, attr)| self.forget(attr.ino, 1));
         }
-        tracing::trace!(?dir, cookie, "counted a listing out");
         Ok(last)
     }
 
@@ -309,11 +309,7 @@ impl Files {
                 let content = self.content(ino, &view, &path).await?;
                 let end = offset.saturating_add(count).min(content.size());
                 let (blobs, range) = (view.tree.nodes().blobs(), offset.min(end)..end);
-                for chunk in self.contents.ahead(ino, &range) {
-                    let blobs = blobs.clone();
-                    // Whoever asks for it later hears what went wrong.
-                    tokio::spawn(async move { drop(blobs.read(&chunk).await) });
-                }
+                blobs.prefetch(&self.contents.ahead(ino, &range));
                 Ok(content.read_range(blobs, range).await?)
             }
             Node::Transaction(transaction, id) => transaction.read(id, offset, count).await,

@@ -14,10 +14,12 @@ mod follow;
 mod inode;
 mod patience;
 mod place;
+mod push;
 mod repos;
 mod source;
 pub mod transaction;
 mod types;
+mod usage;
 mod view;
 mod write;
 pub mod xattr;
@@ -27,6 +29,7 @@ pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
 pub use patience::patiently;
+pub use push::{Push, Pushed, What};
 pub use repos::Shown;
 pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};
@@ -34,6 +37,7 @@ pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
     SetAttr, SetTime, Statfs, Validity, XattrMode,
 };
+pub use usage::Usage;
 pub use view::{Filter, Owner};
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ mod datums;
 mod fake;
 mod following;
 mod leftover;
+mod pushing;
 mod reading;
+mod stats;
 mod writing;
 
 use std::fs;

@@ -1,0 +1,204 @@
+//! Large frames: each by itself, or those that lie one behind the other by one
+//! request.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blobs::Inner;
+use super::disk::Extent;
+use super::fetch::{LARGE, Landing, decode_with, frame_extent, launch};
+use super::pack::pack_key;
+use super::parts::outboard;
+use super::{ChunkError, ChunkRef, lock};
+
+/// How much of a pack one request fetches for neighbouring large chunks.
+const RUN: u32 = 4 << 20;
+
+/// Cuts a list of chunks into runs that one request each can fetch.
+pub(super) fn groups(places: &[ChunkRef]) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        if let Some(group) = groups.last_mut() {
+            let (first, last) = (&places[group.start], &places[at - 1]);
+            let adjoining = last.pack == place.pack && last.offset + last.stored == place.offset;
+            let large = last.stored >= LARGE && place.stored >= LARGE;
+            if adjoining && large && place.offset + place.stored - first.offset <= RUN {
+                group.end = at + 1;
+                continue;
+            }
+        }
+        groups.push(at..at + 1);
+    }
+    groups
+}
+
+/// [`decode`] of a large chunk, and the chaining values of its groups.
+fn decode_large(place: &ChunkRef, frame: &Bytes) -> Result<(Bytes, Bytes), ChunkError> {
+    let mut values = Bytes::new();
+    let plain = decode_with(place, frame, |plain| {
+        let (id, found) = outboard(plain);
+        values = found;
+        id
+    })?;
+    Ok((plain, values))
+}
+
+impl Inner {
+    /// Bytes `part` of a chunk in a durable pack.
+    pub async fn read_some(
+        self: &Arc<Self>,
+        place: &ChunkRef,
+        part: Range<usize>,
+    ) -> Result<Bytes, ChunkError> {
+        if place.stored >= LARGE {
+            let kept = lock(&self.fetcher.chunks).get(&frame_extent(place));
+            if let Some(plain) = kept {
+                return Ok(plain.slice(part));
+            }
+            if let Some(bytes) = self.read_part(place, &part).await {
+                return Ok(bytes);
+            }
+        }
+        Ok(self.read(place).await?.slice(part))
+    }
+
+    pub(super) async fn read_large(
+        self: &Arc<Self>,
+        place: &ChunkRef,
+    ) -> Result<Bytes, ChunkError> {
+        let extent = frame_extent(place);
+        let found = lock(&self.fetcher.chunks).get(&extent);
+        self.fetcher.lookups.0.count(found.is_some());
+        if let Some(plain) = found {
+            return Ok(plain);
+        }
+        let flight = {
+            let mut flights = lock(&self.fetcher.flights);
+            match flights.get(&extent) {
+                Some((flight, _)) => flight.clone(),
+                None => {
+                    let flight = launch(Arc::clone(self).fetch_large(*place));
+                    flights.insert(extent, (flight.clone(), 0));
+                    flight
+                }
+            }
+        };
+        Ok(flight.await?[0].clone())
+    }
+
+    async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
+        let extents = [frame_extent(&place)];
+        let _landing = Landing { inner: &self, extents: &extents };
+        let cached = self.read_disk(&extents).await.pop().flatten();
+        let plain = match cached {
+            Some(frame) => self.decode_large(&place, frame).await,
+            None => self.fetch_frame(&place).await,
+        };
+        let plain = match plain {
+            Err(ChunkError::Corrupt { .. }) => self.fetch_frame(&place).await?,
+            outcome => outcome?,
+        };
+        lock(&self.fetcher.chunks).put(extents[0], plain.clone());
+        Ok([plain].into())
+    }
+
+    /// Decodes a large chunk on another thread and notes what parts of it can
+    /// be compared with.
+    async fn decode_large(&self, place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
+        let it = *place;
+        let decoded = tokio::task::spawn_blocking(move || decode_large(&it, &frame)).await;
+        let (plain, values) = decoded.map_err(|_| ChunkError::Interrupted)??;
+        self.fetcher.parts.learn(place, values);
+        Ok(plain)
+    }
+
+    async fn fetch_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
+        let frame = self.fetch(place, place.pack, place.span()).await?;
+        let plain = self.decode_large(place, frame.clone()).await?;
+        self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
+        Ok(plain)
+    }
+
+    /// Begins to fetch chunks that will be read soon; those that lie one behind
+    /// the other by one request.
+    pub fn prefetch(self: &Arc<Self>, places: &[ChunkRef]) {
+        for group in groups(places) {
+            let run = &places[group];
+            // On this machine a request costs nothing, and runs a copy.
+            let far = self.store.local_path(&pack_key(run[0].pack)).is_none();
+            match far && run.len() > 1 {
+                true => self.prefetch_run(run),
+                false => run.iter().for_each(|place| {
+                    let (inner, place) = (Arc::clone(self), *place);
+                    // Whoever asks for it later hears what went wrong.
+                    drop(tokio::spawn(async move { drop(inner.read(&place).await) }));
+                }),
+            }
+        }
+    }
+
+    fn prefetch_run(self: &Arc<Self>, run: &[ChunkRef]) {
+        let mut flights = lock(&self.fetcher.flights);
+        let kept = lock(&self.fetcher.chunks);
+        let fresh = |place: &&ChunkRef| {
+            let extent = frame_extent(place);
+            !flights.contains_key(&extent) && !kept.contains(&extent)
+        };
+        let run: Vec<ChunkRef> =
+            run.iter().skip_while(|p| !fresh(p)).take_while(fresh).copied().collect();
+        drop(kept);
+        if run.is_empty() {
+            return;
+        }
+        let flight = launch(Arc::clone(self).fetch_ahead(run.clone()));
+        for (part, place) in run.iter().enumerate() {
+            flights.insert(frame_extent(place), (flight.clone(), part));
+        }
+    }
+
+    async fn fetch_ahead(self: Arc<Self>, run: Vec<ChunkRef>) -> Result<Arc<[Bytes]>, ChunkError> {
+        let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
+        let _landing = Landing { inner: &self, extents: &extents };
+        let plain = self.fetch_run(&run).await?;
+        // Copies, so that one does not keep the others.
+        let plain: Arc<[Bytes]> = plain.iter().map(|plain| Bytes::copy_from_slice(plain)).collect();
+        let mut chunks = lock(&self.fetcher.chunks);
+        for (extent, plain) in extents.iter().zip(plain.iter()) {
+            chunks.put(*extent, plain.clone());
+        }
+        Ok(Arc::clone(&plain))
+    }
+
+    /// Reads large chunks that lie one behind the other. They are not kept in
+    /// memory: whoever reads many in a row rarely reads them again.
+    pub async fn read_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
+        let plain = self.fetch_run(run).await.inspect_err(|error| self.distrust(error))?;
+        self.remember(run);
+        Ok(plain)
+    }
+
+    async fn fetch_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
+        let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
+        let mut frames = self.read_disk(&extents).await;
+        if frames.iter().any(Option::is_none) {
+            let base = first.span().start;
+            let bytes = self.fetch(first, first.pack, base..last.span().end).await?;
+            let cut = |at: u64| bytes.len().min((at - base) as usize);
+            frames = run
+                .iter()
+                .map(|p| Some(bytes.slice(cut(p.span().start)..cut(p.span().end))))
+                .collect();
+            self.keep_on_disk(&extents, &frames);
+        }
+        let decoded = run.iter().zip(frames).map(|(place, frame)| async move {
+            match self.decode_large(place, frame.unwrap_or_default()).await {
+                Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await,
+                outcome => outcome,
+            }
+        });
+        futures::future::try_join_all(decoded).await
+    }
+}

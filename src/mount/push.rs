@@ -1,0 +1,246 @@
+//! Hands the kernel what it is about to ask for.
+//!
+//! Nothing but a listing through the mount itself makes names known to a
+//! kernel, so that is how it is done; contents are stored by a notification.
+//! Both happen on threads of their own: storing waits for pages that a read
+//! holds until it is answered, and must never wait on the thread that answers.
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use fuser::{INodeNo, Notifier};
+use tokio::runtime::Handle;
+
+use crate::vfs::{Files, Push, What};
+
+/// How many threads push.
+const THREADS: usize = 2;
+
+/// How many pushes may wait; what comes when there is no room is left out.
+const WAITING: usize = 256;
+
+/// How many entries of a directory are listed at most.
+const LISTED: usize = 64 << 10;
+
+/// What may be pushed is so much of the memory that is free.
+const SHARE: u64 = 4;
+
+/// Where to say what is to be pushed.
+#[derive(Debug)]
+pub(super) struct Pushes {
+    jobs: SyncSender<Push>,
+    shared: Arc<Shared>,
+}
+
+/// What the threads that push share with those that serve.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The thread ids of those that push, 0 before they run.
+    own: [AtomicU32; THREADS],
+    /// Set when the directory is about to be unmounted.
+    stopped: AtomicBool,
+}
+
+/// The threads' side, until they are started.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    jobs: Arc<Mutex<Receiver<Push>>>,
+    shared: Arc<Shared>,
+}
+
+/// Keeps the pushing of one mount from getting into the way of its unmount.
+#[derive(Debug, Clone)]
+pub(super) struct Stop(Arc<Shared>);
+
+impl Stop {
+    /// Ends what is being pushed and lets nothing begin any more, or lets it
+    /// begin again.
+    pub(super) fn set(&self, stopped: bool) {
+        self.0.stopped.store(stopped, Ordering::Relaxed);
+    }
+}
+
+/// Both sides.
+pub(super) fn pushes() -> (Pushes, Waiting) {
+    let (jobs, waiting) = sync_channel(WAITING);
+    let shared = Arc::new(Shared::default());
+    let waiting = Waiting { jobs: Arc::new(Mutex::new(waiting)), shared: Arc::clone(&shared) };
+    (Pushes { jobs, shared }, waiting)
+}
+
+impl Pushes {
+    /// Whether a request comes from a thread that pushes.
+    pub(super) fn is_own(&self, pid: u32) -> bool {
+        self.shared.own.iter().any(|own| own.load(Ordering::Relaxed) == pid)
+    }
+
+    /// Has `push` done, if there is anything to do and somebody has time.
+    pub(super) fn begin(&self, files: &Files, push: Option<Push>) {
+        let Some(push) = push else { return };
+        match self.jobs.try_send(push) {
+            Ok(()) => {}
+            Err(TrySendError::Full(push) | TrySendError::Disconnected(push)) => {
+                // What would follow it is left out, too.
+                let mut next = files.pushed(&push, 0);
+                while let Some(push) = next {
+                    next = files.pushed(&push, 0);
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    pub(super) fn stop(&self) -> Stop {
+        Stop(Arc::clone(&self.shared))
+    }
+
+    /// Starts the threads for the mount at `dir`, which the kernel knows as
+    /// `device`. They end with the last [`Pushes`].
+    pub(super) fn start(
+        self,
+        dir: &Path,
+        device: u64,
+        files: &Arc<Files>,
+        notifier: &Notifier,
+        runtime: &Handle,
+    ) -> io::Result<()> {
+        for slot in 0..THREADS {
+            let pusher = Pusher {
+                dir: dir.to_owned(),
+                device,
+                // The session's end must not wait for these threads.
+                files: Arc::clone(files),
+                notifier: notifier.clone(),
+                runtime: runtime.clone(),
+                shared: Arc::clone(&self.shared),
+            };
+            let jobs = Arc::clone(&self.jobs);
+            thread::Builder::new().name("pfs-push".into()).spawn(move || {
+                let own = nix::unistd::gettid().as_raw().unsigned_abs();
+                pusher.shared.own[slot].store(own, Ordering::Relaxed);
+                while let Some(push) = next(&jobs) {
+                    let mut following = Some(push);
+                    while let Some(push) = following {
+                        following = pusher.push(&push);
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn next(jobs: &Mutex<Receiver<Push>>) -> Option<Push> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+struct Pusher {
+    dir: PathBuf,
+    device: u64,
+    files: Arc<Files>,
+    notifier: Notifier,
+    runtime: Handle,
+    shared: Arc<Shared>,
+}
+
+impl Pusher {
+    fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Answers what to push next.
+    fn push(&self, push: &Push) -> Option<Push> {
+        let pushed = match (&push.what, self.is_stopped()) {
+            (_, true) => Ok(0),
+            (What::Listing, false) => self.list(push),
+            (What::Contents { .. }, false) => self.store(push),
+        };
+        let entries = pushed.unwrap_or_else(|error| {
+            // Whoever asks for it hears what is wrong.
+            tracing::debug!(%error, ?push, "could not be pushed");
+            0
+        });
+        self.files.pushed(push, entries)
+    }
+
+    /// Lists the directory through the mount.
+    fn list(&self, push: &Push) -> io::Result<usize> {
+        let Some(path) = self.files.pushed_dir(push) else { return Ok(0) };
+        let dir = open(&self.dir.join(path))?;
+        // Something else may be mounted over it by now.
+        if dir.metadata()?.dev() != self.device {
+            return Ok(0);
+        }
+        let mut buffer = vec![0_u8; 128 << 10];
+        let mut entries = 0;
+        while entries < LISTED && !self.is_stopped() {
+            match read_entries(&dir, &mut buffer)? {
+                0 => break,
+                more => entries += more,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Hands over the contents of small files.
+    fn store(&self, push: &Push) -> io::Result<usize> {
+        let fits = self.files.bytes_around(push) <= room();
+        let Some((after, most)) = push.what.reach(fits) else { return Ok(0) };
+        let mut after = after.map(str::to_owned);
+        let (mut entries, mut bytes) = (0, 0);
+        loop {
+            let page = self.files.contents_to_push(push, after.as_deref());
+            let page = self.runtime.block_on(page).map_err(io::Error::other)?;
+            for (ino, content) in &page.files {
+                if self.is_stopped() {
+                    return Ok(entries);
+                }
+                self.notifier.store(INodeNo(ino.0), 0, content)?;
+                (entries, bytes) = (entries + 1, bytes + content.len() as u64);
+            }
+            after = page.next;
+            if after.is_none() || bytes >= most {
+                return Ok(entries);
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads directory entries and answers how many, 0 at the end. What they say
+/// is for the kernel, not for us.
+fn read_entries(dir: &std::fs::File, buffer: &mut [u8]) -> io::Result<usize> {
+    let (fd, room) = (dir.as_raw_fd(), buffer.len());
+    // SAFETY: the buffer is ours, and the kernel writes at most `room` bytes.
+    let read = unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), room) };
+    let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+    // Each begins with an inode number and an offset of eight bytes, and its
+    // own length of two.
+    let (mut at, mut count) = (0, 0);
+    while let Some([low, high]) = buffer[..read].get(at + 16..at + 18) {
+        at += usize::from(u16::from_ne_bytes([*low, *high])).max(18);
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// How many bytes the kernel may be given to keep.
+fn room() -> u64 {
+    let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|table| {
+        let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    free.map_or(0, |kib| (kib << 10) / SHARE)
+}

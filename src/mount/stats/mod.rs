@@ -1,0 +1,128 @@
+//! What a mount was asked, how often, and how long the answers took.
+//!
+//! A request costs two readings of the monotonic clock and four atomic
+//! additions.
+
+mod histogram;
+mod operation;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use histogram::Histogram;
+pub use histogram::Latency;
+pub use operation::Operation;
+pub use snapshot::{Operations, STATS, Snapshot, errno_name};
+
+use crate::vfs::{InodeNo, Usage};
+
+/// Error numbers from here on are counted as this one.
+const ERRNOS: usize = 134;
+
+/// The counters of one mount.
+pub struct Stats {
+    began: Instant,
+    operations: [Counts; Operation::ALL.len()],
+    errors: [AtomicU64; ERRNOS],
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Counted when a request comes: whoever has its answer sees it counted.
+    count: AtomicU64,
+    errors: AtomicU64,
+    latency: Histogram,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            operations: std::array::from_fn(|_| Counts::default()),
+            errors: std::array::from_fn(|_| AtomicU64::default()),
+            bytes_read: AtomicU64::default(),
+            bytes_written: AtomicU64::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Counts a request that has come; its time ends with what it answers.
+    pub(super) fn begin(self: &Arc<Self>, operation: Operation, ino: InodeNo) -> Pending {
+        self.operations[operation as usize].count.fetch_add(1, Ordering::Relaxed);
+        Pending { stats: Arc::clone(self), operation, ino, began: Instant::now() }
+    }
+
+    /// Everything so far, beside what `usage` says about the layers below.
+    #[must_use]
+    pub fn read(&self, usage: Usage) -> Snapshot {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let operations = Operation::ALL.iter().zip(&self.operations).filter_map(|(name, of)| {
+            let (count, errors) = (read(&of.count), read(&of.errors));
+            let read = || Operations { count, errors, latency: of.latency.read() };
+            (count > 0).then(|| (name.name(), read()))
+        });
+        let errors = (0..).zip(&self.errors).map(|(number, count)| (number, read(count)));
+        Snapshot {
+            uptime: self.began.elapsed().as_secs_f64(),
+            operations: operations.collect(),
+            errors: errors.filter(|(_, count)| *count > 0).collect::<BTreeMap<i32, u64>>(),
+            bytes_read: read(&self.bytes_read),
+            bytes_written: read(&self.bytes_written),
+            usage,
+        }
+    }
+}
+
+impl std::fmt::Debug for Stats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stats").field("began", &self.began).finish_non_exhaustive()
+    }
+}
+
+/// A request that was not answered yet; its time ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Pending {
+    stats: Arc<Stats>,
+    operation: Operation,
+    ino: InodeNo,
+    began: Instant,
+}
+
+impl Pending {
+    /// Counts bytes that go with the answer.
+    pub(super) fn transferred(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        if self.operation == Operation::Read {
+            self.stats.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        } else if self.operation == Operation::Write {
+            self.stats.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an answer that is an error.
+    pub(super) fn failed(&self, errno: i32) {
+        self.stats.operations[self.operation as usize].errors.fetch_add(1, Ordering::Relaxed);
+        let number = usize::try_from(errno).unwrap_or(ERRNOS).min(ERRNOS - 1);
+        self.stats.errors[number].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends its time.
+    pub(super) fn answered(self) {}
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Self { stats, operation, ino, began } = self;
+        let took = began.elapsed();
+        stats.operations[*operation as usize].latency.add(took);
+        tracing::trace!(operation = operation.name(), ino = ino.0, ?took, "answered");
+    }
+}

@@ -1,0 +1,274 @@
+//! What to put into a kernel's caches before it is asked for.
+//!
+//! A program that reads one small file of a directory mostly reads the others
+//! too, and each costs it two round trips. So a directory that is being looked
+//! around in is listed for the kernel, and one that is being read has the
+//! contents of its small files handed over, a few MiB at a time and in the
+//! order they lie in their packs. Who does the handing over is `mount`.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::files::{Files, Node};
+use super::types::InodeNo;
+use super::view::View;
+use super::{VfsError, view};
+use crate::model::TreePath;
+use crate::tree::{Entry, Stat};
+
+/// Lookups in a directory after which it is listed, and reads of small files
+/// in it after which their contents are pushed.
+const BEGIN: u32 = 2;
+
+/// Every so many files of a directory one has to be asked for again before the
+/// directory is pushed again: the kernel has dropped what it held.
+const AGAIN: u32 = 16;
+
+/// Reads in the order of names after which a reader is taken to go on so.
+const RUN: u32 = 8;
+
+/// How much is pushed ahead of a reader that goes on in order.
+const WINDOW: u64 = 4 << 20;
+
+/// The largest file whose content is pushed.
+const SMALL_FILE: u64 = 256 << 10;
+
+/// How many entries are read from the tree at a time.
+const PAGE: usize = 128;
+
+/// How many directories are remembered.
+const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("is not zero");
+
+/// Something to push.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The directory's inode.
+    pub dir: InodeNo,
+    /// What of it.
+    pub what: What,
+    path: TreePath,
+}
+
+/// What of a directory is to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Names and attributes.
+    Listing,
+    /// The contents of its small files, all of them when they fit.
+    Contents {
+        /// The name of the file read last, and whether it was one of a run
+        /// in the order of names.
+        last: String,
+        /// Whether the reader goes through the directory in order.
+        in_order: bool,
+    },
+}
+
+/// How directories have been used since they were last pushed.
+#[derive(Debug)]
+pub(super) struct Touches(Mutex<LruCache<TreePath, Touch>>);
+
+#[derive(Debug)]
+struct Touch {
+    dir: InodeNo,
+    lookups: u32,
+    reads: u32,
+    /// How many reads in the order of names, and the name of the last.
+    run: u32,
+    last: String,
+    listing: Stage,
+    contents: Stage,
+}
+
+/// How one kind of push stands.
+#[derive(Debug)]
+struct Stage {
+    /// One is under way or waiting.
+    busy: bool,
+    /// From how many lookups or reads on the next comes.
+    begin: u32,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { busy: false, begin: BEGIN }
+    }
+}
+
+impl Touch {
+    /// The push of contents that is due.
+    fn contents(&mut self, path: &TreePath) -> Option<Push> {
+        let in_order = self.run >= RUN;
+        // Only what was listed can be given contents.
+        let due = self.reads >= self.contents.begin || in_order;
+        if self.listing.busy || self.contents.busy || !due {
+            return None;
+        }
+        self.contents.busy = true;
+        let what = What::Contents { last: self.last.clone(), in_order };
+        Some(Push { dir: self.dir, what, path: path.clone() })
+    }
+}
+
+impl Default for Touches {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(KEPT)))
+    }
+}
+
+impl Touches {
+    fn lock(&self) -> MutexGuard<'_, LruCache<TreePath, Touch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a lookup in `dir`.
+    fn lookup(&self, dir: InodeNo, path: &TreePath) -> Option<Push> {
+        let mut touches = self.lock();
+        let fresh = || Touch {
+            dir,
+            lookups: 0,
+            reads: 0,
+            run: 0,
+            last: String::new(),
+            listing: Stage::default(),
+            contents: Stage::default(),
+        };
+        let touch = touches.get_or_insert_mut(path.clone(), fresh);
+        touch.dir = dir;
+        touch.lookups = touch.lookups.saturating_add(1);
+        if touch.listing.busy || touch.lookups < touch.listing.begin {
+            return None;
+        }
+        touch.listing.busy = true;
+        Some(Push { dir, what: What::Listing, path: path.clone() })
+    }
+
+    /// Notes a read of the small file `name` in the directory `path`.
+    fn read(&self, path: &TreePath, name: &str) -> Option<Push> {
+        let mut touches = self.lock();
+        let touch = touches.get_mut(path)?;
+        touch.reads = touch.reads.saturating_add(1);
+        touch.run = if touch.last.as_str() < name { touch.run + 1 } else { 0 };
+        name.clone_into(&mut touch.last);
+        touch.contents(path)
+    }
+
+    /// A push has ended, after `entries` of the directory; answers the next.
+    fn done(&self, push: &Push, entries: usize) -> Option<Push> {
+        let mut touches = self.lock();
+        let touch = touches.peek_mut(&push.path)?;
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        let stage = Stage { busy: false, begin: (entries / AGAIN).max(BEGIN) };
+        match push.what {
+            What::Listing => {
+                (touch.listing, touch.lookups) = (stage, 0);
+                touch.contents(&push.path)
+            }
+            What::Contents { .. } => {
+                (touch.contents, touch.reads) = (stage, 0);
+                None
+            }
+        }
+    }
+}
+
+/// The contents of some files.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// Files that a kernel holds, each with all its bytes.
+    pub files: Vec<(InodeNo, Bytes)>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl Files {
+    /// Notes that a name was looked up in `dir`, and answers what to push.
+    pub fn looked_up(&self, dir: InodeNo) -> Option<Push> {
+        match self.node(dir).ok()? {
+            Node::Dir(_, path) => self.touches.lookup(dir, &path),
+            Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..) => None,
+        }
+    }
+
+    /// Notes that `ino` was read, and answers what to push.
+    pub fn was_read(&self, ino: InodeNo) -> Option<Push> {
+        match self.node(ino).ok()? {
+            Node::Leaf(_, path, attr) if attr.size <= SMALL_FILE => {
+                self.touches.read(&path.parent()?, path.file_name())
+            }
+            Node::Leaf(..) | Node::Top | Node::Group(_) | Node::Dir(..) | Node::Transaction(..) => {
+                None
+            }
+        }
+    }
+
+    /// The directory to push, relative to the mount; `None` when it is gone.
+    #[must_use]
+    pub fn pushed_dir(&self, push: &Push) -> Option<String> {
+        let Node::Dir(placed, path) = self.node(push.dir).ok()? else { return None };
+        Some(format!("{}/{path}", placed.place))
+    }
+
+    /// Bytes in all files of the view that the directory belongs to.
+    #[must_use]
+    pub fn bytes_around(&self, push: &Push) -> u64 {
+        match self.node(push.dir) {
+            Ok(Node::Dir(placed, _)) => placed.now().tree.root().totals().bytes,
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => 0,
+        }
+    }
+
+    /// Says that a push has ended, whatever came of it; answers what is to be
+    /// pushed next.
+    pub fn pushed(&self, push: &Push, entries: usize) -> Option<Push> {
+        self.touches.done(push, entries)
+    }
+
+    /// The contents of some small files of the directory, those after the
+    /// name `after`.
+    pub async fn contents_to_push(
+        &self,
+        push: &Push,
+        after: Option<&str>,
+    ) -> Result<Pushed, VfsError> {
+        let Node::Dir(placed, dir) = self.node(push.dir)? else { return Ok(Pushed::default()) };
+        let view = placed.now();
+        if !view.filter.covers(&dir) {
+            return Ok(Pushed::default());
+        }
+        let page = view.tree.list(&dir, after, PAGE).await?;
+        let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
+        let mut files = Vec::with_capacity(page.len());
+        for (name, entry) in &page {
+            if let Some(ino) = self.held(&view, &dir.join(name)?, entry) {
+                let Some(content) = view::content(entry) else { continue };
+                let blobs = view.tree.nodes().blobs();
+                files.push((ino, content.read_range(blobs, 0..content.size()).await?));
+            }
+        }
+        Ok(Pushed { files, next })
+    }
+
+    /// The number under which a kernel holds a small file.
+    fn held(&self, view: &View, path: &TreePath, entry: &Entry) -> Option<InodeNo> {
+        let small = view::content(entry).is_some() && (1..=SMALL_FILE).contains(&entry.size());
+        small.then(|| self.inodes.find(&view.leaf(path, &Stat::from(entry))))?
+    }
+}
+
+/// How far a push of contents goes.
+impl What {
+    /// Where it begins, and after how many bytes it ends, when `fits` says
+    /// that everything around may be kept; `None` when it is not worth while.
+    #[must_use]
+    pub fn reach(&self, fits: bool) -> Option<(Option<&str>, u64)> {
+        match self {
+            Self::Contents { .. } if fits => Some((None, u64::MAX)),
+            Self::Contents { last, in_order: true } => Some((Some(last), WINDOW)),
+            Self::Contents { in_order: false, .. } | Self::Listing => None,
+        }
+    }
+}
