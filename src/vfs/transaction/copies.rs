@@ -116,7 +116,8 @@ impl TransactionView {
         original: &Original,
         end: u64,
     ) -> Result<(), VfsError> {
-        let (file, staging) = (self.lock().new_file(), self.staging());
+        let staging = self.staging();
+        let file = self.lock().new_file();
         staging.create(file)?.set_len(end)?;
         let staged = Staged::new(staging, file, end, Under::of(original.content.clone(), end));
         let mut state = self.lock();
