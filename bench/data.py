@@ -4,9 +4,11 @@ import io
 import os
 import pathlib
 import random
+import subprocess
 import tarfile
 
 SMALL_FILES, SMALL_SIZE = 10_000, 8192
+MANY_FILES = 20_000
 PER_DIRECTORY = 1000
 
 
@@ -22,6 +24,28 @@ def small(directory):
                 write(changed / name, noise.randbytes(SMALL_SIZE))
         (directory / "complete").touch()
     return tree, changed
+
+
+def many(directory):
+    """A tree of 20,000 files of 8 KiB in 100 directories."""
+    if not (directory / "complete").exists():
+        noise = random.Random(9)
+        for number in range(MANY_FILES):
+            write(directory / f"tree/d{number % 100:03}/f{number:05}", noise.randbytes(SMALL_SIZE))
+        (directory / "complete").touch()
+    return directory / "tree"
+
+
+def stream(gibibytes, process):
+    """Writes noise into a process, faster than Python makes it."""
+    cipher = ["openssl", "enc", "-aes-128-ctr", "-K", "7" * 32, "-iv", "0" * 32, "-in", "/dev/zero"]
+    with subprocess.Popen(cipher, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
+        cut = ["head", "-c", str(gibibytes << 30)]
+        subprocess.run(cut, stdin=source.stdout, stdout=process.stdin, check=True)
+        source.kill()
+    process.stdin.close()
+    if process.wait():
+        raise RuntimeError(f"put file: exit {process.returncode}")
 
 
 def big(directory, mebibytes):

@@ -7,9 +7,13 @@ Prints `name value unit` lines on stdout, and on stderr what each target is and
 whether it was reached. Beside every figure that has one stands that of `cp` in
 the same run on the same file system.
 
-BENCH_ONLY=small,big,million,start,datums,skip   the groups to run
-BENCH_DIR=DIR                                    where to work (default target/bench)
-BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024
+BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts and
+                     pipelines), warm cold writes reflink memory million (the
+                     mount beside ext4), remote (beside rclone and s3fs)
+BENCH_DIR=DIR        where to work (default target/bench)
+BENCH_ROUNDS=3       how often the mount and ext4 take turns
+BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024  BENCH_TEN_GIB=10
+BENCH_S3=PROGRAM     a versitygw other than that of scripts/setup.sh
 """
 
 import dataclasses
@@ -21,50 +25,15 @@ import sys
 import time
 
 import data
+import mounts
+import remote
+from figures import missed, say, timed
 from server import Server, run
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 WORK = pathlib.Path(os.environ.get("BENCH_DIR", CHECKOUT / "target/bench"))
-MILLION = int(os.environ.get("BENCH_MILLION", 1_000_000))
 SKIP = int(os.environ.get("BENCH_SKIP", 100_000))
 BIG_MIB = int(os.environ.get("BENCH_BIG_MIB", 1024))
-
-# name: (to reach, in the unit the figure is printed in)
-TARGETS = {
-    "small_put_ratio": 2.0,
-    "small_store_objects": 20,
-    "small_change_umount": 0.25,
-    "million_change_umount": 0.25,
-    "big_put_ratio": 1.5,
-    "big_insert_stored": 8,
-    "big_get_ratio": 1.5,
-    "million_mount_ls_stat": 0.3,
-    "million_mount_rss": 150,
-    "start_latency_median": 50,
-    "datum_cost": 15,
-    "skip_job": 2.0,
-    "server_rss_peak": 300,
-}
-missed = []
-
-
-def say(name, value, unit):
-    print(f"{name} {value:.4g} {unit}" if isinstance(value, float) else f"{name} {value} {unit}")
-    sys.stdout.flush()
-    target = TARGETS.get(name)
-    if target is not None:
-        reached = value < target or (name.endswith("_ratio") and value <= target)
-        missed.extend([] if reached else [name])
-        print(f"  {'reached' if reached else 'MISSED'}: {name} {value:.4g}, "
-              f"to reach {target} {unit}", file=sys.stderr)
-
-
-def timed(action):
-    """Seconds an action takes on a quiet disk."""
-    os.sync()
-    start = time.monotonic()
-    action()
-    return time.monotonic() - start
 
 
 def copied(source, target, sync=True):
@@ -92,20 +61,7 @@ def small(server):
     say("small_store_objects", after.objects - before.objects, "objects")
     say("small_store_bytes", (after.bytes - before.bytes) / 2**20, "MiB")
     requests("small_put", before, after)
-    say("small_change_umount", change(server, "small", changed), "s")
-
-
-def change(server, repo, changed):
-    """Seconds from umount to commit of the changed files, written through a mount."""
-    mount = WORK / "mount"
-    mount.mkdir(exist_ok=True)
-    head = server.head(repo)
-    server.pfs("mount", "-d", "-r", f"{repo}@master+w", str(mount))
-    run("cp", "-r", f"{changed}/.", str(mount / repo))
-    seconds = timed(lambda: server.pfs("umount", str(mount)))
-    if server.head(repo) == head:
-        sys.exit(f"error: unmounting {repo} made no commit")
-    return seconds
+    say("small_change_umount", server.change("small", changed), "s")
 
 
 def big(server):
@@ -132,33 +88,6 @@ def big(server):
     say("big_cp_back", cp_back, "s")
     say("big_get", get, "s")
     say("big_get_ratio", get / cp_back, "x")
-
-
-def million(server):
-    """A commit of a million files: mount, ls of the root, one stat deep inside."""
-    server.pfs("create", "repo", "million")
-    if "--untar" in server.pfs("put", "file", "--help"):
-        put = timed(lambda: data.pipe_million(
-            MILLION, server.open("put", "file", "million@master:/", "-f", "-", "--untar")))
-    else:
-        tree = data.million(WORK / f"data/million{MILLION}", MILLION)
-        put = timed(lambda: server.pfs("put", "file", "-r", "million@master:/", "-f", str(tree)))
-    say("million_files", MILLION, "files")
-    say("million_put", put, "s")
-    mount = WORK / "mount"
-    mount.mkdir(exist_ok=True)
-
-    def look():
-        server.pfs("mount", "-d", "-r", "million@master", str(mount))
-        names = os.listdir(mount / "million")
-        os.stat(mount / "million" / data.deep(MILLION))
-        if len(names) != data.roots(MILLION):
-            sys.exit(f"error: ls shows {len(names)} entries, not {data.roots(MILLION)}")
-
-    say("million_mount_ls_stat", timed(look), "s")
-    say("million_mount_rss", server.mount_rss(mount), "MiB")
-    server.pfs("umount", str(mount))
-    say("million_change_umount", change(server, "million", data.change_of_million(WORK)), "s")
 
 
 def start(server):
@@ -201,12 +130,14 @@ def requests(name, before, after):
         say(f"{name}_store_{what}", count - before.requests.get(what, 0), unit)
 
 
-GROUPS = [small, big, million, start, datums, skip]
+GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.cold, mounts.writes,
+          mounts.reflink, mounts.memory, mounts.million, remote.remote]
 
 
 def main():
     only = os.environ.get("BENCH_ONLY", ",".join(group.__name__ for group in GROUPS)).split(",")
-    shutil.rmtree(WORK / "root", ignore_errors=True)
+    for left in ("root", "root-remote", "cache", "cache-ten", "s3"):
+        shutil.rmtree(WORK / left, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
     failed = []
     with Server(CHECKOUT, WORK) as server:

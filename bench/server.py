@@ -1,5 +1,6 @@
 """A pfs server for the benchmarks, and the commands they give it."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -40,17 +41,23 @@ class Store:
 
 
 class Server:
-    def __init__(self, checkout, work):
+    """A server on a state directory of its own; its store is there too, unless
+    another is named, with what is needed to reach it."""
+
+    def __init__(self, checkout, work, store=None, environment=None):
         self.binary = os.environ.get("PFS_BINARY", str(checkout / "target/release/pfs"))
-        self.work, self.root = work, work / "root"
+        self.work, self.root = work, work / ("root" if store is None else "root-remote")
+        self.store_options = [] if store is None else ["--store", store]
+        self.environment = environment or {}
 
     def __enter__(self):
         socket = tempfile.mkdtemp(prefix="pfs-bench.")
         address = f"unix://{socket}/api.sock"
         self.socket = socket
         self.env = dict(os.environ, PFS_ROOT=str(self.root), PFS_ADDRESS=address)
-        self.log = open(self.work / "server.log", "w")
-        command = [self.binary, "serve", "--address", address]
+        self.env.update(self.environment)
+        self.log = open(self.work / f"{self.root.name}.log", "w")
+        command = [self.binary, "serve", "--address", address, *self.store_options]
         self.process = subprocess.Popen(command, env=self.env, stdout=self.log, stderr=self.log)
         for _ in range(100):
             if self.process.poll() is not None:
@@ -74,7 +81,8 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
-        shutil.rmtree(self.root, ignore_errors=True)
+        for directory in (self.root, self.work / "cache"):
+            shutil.rmtree(directory, ignore_errors=True)
         shutil.rmtree(self.socket, ignore_errors=True)
 
     def pfs(self, *arguments, stdin=None):
@@ -112,15 +120,45 @@ class Server:
     def rss_peak(self):
         return resident_peak(self.process.pid)
 
+    @contextlib.contextmanager
+    def mounted(self, mount, *options, environment=None):
+        """Some repos at a directory, within a `with` block."""
+        mount.mkdir(exist_ok=True)
+        command = [self.binary, "mount", "-d", *options, str(mount)]
+        run(*command, env=dict(self.env, **(environment or {})))
+        try:
+            yield mount
+        finally:
+            self.pfs("umount", str(mount))
+
+    def change(self, repo, changed):
+        """Seconds from umount to commit of the changed files, written through a mount."""
+        mount = self.work / "mount"
+        mount.mkdir(exist_ok=True)
+        head = self.head(repo)
+        self.pfs("mount", "-d", "-r", f"{repo}@master+w", str(mount))
+        run("cp", "-r", f"{changed}/.", str(mount / repo))
+        os.sync()
+        start = time.monotonic()
+        self.pfs("umount", str(mount))
+        took = time.monotonic() - start
+        if self.head(repo) == head:
+            raise RuntimeError(f"unmounting {repo} made no commit")
+        return took
+
     def mount_rss(self, mount):
         """The peak of the process that serves a mount."""
+        return resident_peak(self.mount_process(mount))
+
+    @staticmethod
+    def mount_process(mount):
         for directory in pathlib.Path("/proc").glob("[0-9]*"):
             try:
                 arguments = (directory / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
             if b"mount" in arguments and str(mount).encode() in arguments:
-                return resident_peak(directory.name)
+                return int(directory.name)
         raise RuntimeError(f"no process serves {mount}")
 
     def pipeline(self, name, repo, glob, command, workers=1):

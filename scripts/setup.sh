@@ -9,7 +9,8 @@ purpose=${1:-test}
 # command:Debian package
 needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3)
 case $purpose in
-  demo | bench) ;;
+  demo) ;;
+  bench) needs+=(rclone:rclone s3fs:s3fs fio:fio openssl:openssl go:golang-go) ;;
   test)
     needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs)
     needs+=(stress-ng:stress-ng fio:fio dbench:dbench setpriv:util-linux)
@@ -69,4 +70,12 @@ if [[ $purpose == test ]]; then
   # Without them their tests say that they were not run.
   "$(dirname "$0")/posix-tools.sh" >/dev/null ||
     echo "warning: the file-system suites were not built" >&2
+fi
+# The S3 server the mount is measured on; its objects are plain files.
+tools=$(dirname "$0")/../target/bench-tools
+if [[ $purpose == bench && ! -x $tools/versitygw ]]; then
+  echo "setup: building versitygw, an S3 server, with Go" >&2
+  mkdir -p "$tools"
+  GOBIN=$(realpath "$tools") go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 ||
+    echo "warning: no S3 server; the benchmark 'remote' will fail" >&2
 fi

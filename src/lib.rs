@@ -16,3 +16,4 @@ pub mod repo;
 pub mod store;
 pub mod tree;
 pub mod vfs;
+pub mod web;

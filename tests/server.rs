@@ -31,6 +31,7 @@ const FOREIGN: [&str; 12] = [
 pub struct Server {
     scratch: TempDir,
     root: PathBuf,
+    settings: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -44,7 +45,17 @@ impl Server {
 
     /// Starts a server whose state is in `root`, below or beside `scratch`.
     pub fn start_on(scratch: TempDir, root: PathBuf) -> Self {
-        let mut server = Self { scratch, root, child: None };
+        let mut server = Self { scratch, root, settings: Vec::new(), child: None };
+        server.resume();
+        server
+    }
+
+    /// Starts a server on an empty state directory, with these variables in the
+    /// environment of it and of all commands.
+    pub fn start_with(settings: Vec<(&'static str, String)>) -> Self {
+        let scratch = tempfile::Builder::new().prefix("pfs-test.").tempdir().unwrap();
+        let root = scratch.path().join("root");
+        let mut server = Self { scratch, root, settings, child: None };
         server.resume();
         server
     }
@@ -53,7 +64,7 @@ impl Server {
     pub fn resume(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = self
-            .command(&["serve", "--address", &self.address()])
+            .command(&["serve", "--address", &self.address(), "--http-address", &self.pages()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -100,6 +111,11 @@ impl Server {
         found
     }
 
+    /// Where health and metrics are: a socket that no other test has.
+    pub fn pages(&self) -> String {
+        format!("unix:{}", self.scratch.path().join("pages.sock").display())
+    }
+
     /// Where the server listens, as clients write it.
     pub fn address(&self) -> String {
         // No port that somebody else might take while the server is down.
@@ -126,6 +142,7 @@ impl Server {
         for name in FOREIGN {
             command.env_remove(name);
         }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 

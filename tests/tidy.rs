@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     (r"\brusqlite::", &["src/catalog/"], "go through the Catalog trait"),
     (r"\bclap(_complete)?::", &["src/cli/", "src/main.rs"], "only the command line parses flags"),
     (r"\btonic(_prost)?::", &["src/api/"], "the command line uses api::client"),
+    (r"\bhyper(_util)?::|\bhttp_body_util::", &["src/web/", "src/api/"], "implement web::Site"),
     (r"\bobject_store::", &["src/store/"], "go through store::Store"),
     (
         r"\b(AmazonS3|GoogleCloudStorage|MicrosoftAzure)Builder\b",

@@ -2,6 +2,7 @@
 //! [`crate::repo`].
 
 pub mod binding;
+mod calls;
 pub mod client;
 mod convert;
 mod info;
@@ -22,6 +23,7 @@ mod version;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+pub use calls::{CallStats, Calls};
 pub use client::Address;
 pub use server::{ServeError, Serving};
 

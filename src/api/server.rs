@@ -16,6 +16,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tower::layer::util::{Identity, Stack};
 
+use super::calls::Calls;
 use super::client::{Address, CONNECTION_WINDOW, FRAME, STREAM_WINDOW};
 use super::unimplemented::NameMethods;
 use crate::catalog::CatalogError;
@@ -90,6 +91,7 @@ pub struct Serving {
     address: Address,
     stop: CancellationToken,
     task: JoinHandle<Result<(), tonic::transport::Error>>,
+    calls: Calls,
     _socket: Option<SocketFile>,
 }
 
@@ -98,6 +100,12 @@ impl Serving {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What it was asked so far.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Takes no new calls and waits for those under way, `grace` at most;
@@ -135,7 +143,8 @@ pub(super) async fn listen(
     routes: Routes,
     stop: CancellationToken,
 ) -> Result<Serving, ServeError> {
-    let router = router(routes);
+    let calls = Calls::default();
+    let router = router(routes, calls.clone());
     let stopped = stop.clone().cancelled_owned();
     match address {
         Address::Plain(place) => {
@@ -143,14 +152,15 @@ pub(super) async fn listen(
             let bound = listener.local_addr().map_err(|e| bind(address, e))?;
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
-            Ok(Serving { address: Address::Plain(bound.to_string()), stop, task, _socket: None })
+            let address = Address::Plain(bound.to_string());
+            Ok(Serving { address, stop, task, calls, _socket: None })
         }
         Address::Unix(path) => {
             let listener = bind_socket(path).map_err(|e| bind(address, e))?;
             let incoming = UnixListenerStream::new(listener);
             let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
             let socket = Some(SocketFile(path.clone()));
-            Ok(Serving { address: address.clone(), stop, task, _socket: socket })
+            Ok(Serving { address: address.clone(), stop, task, calls, _socket: socket })
         }
         Address::Tls(_) => Err(ServeError::Unsupported { address: address.to_string() }),
     }
@@ -160,7 +170,7 @@ fn bind(address: &Address, source: io::Error) -> ServeError {
     ServeError::Bind { address: address.to_string(), source }
 }
 
-fn router(routes: Routes) -> Router<Stack<NameMethods, Identity>> {
+fn router(routes: Routes, calls: Calls) -> Router<Stack<Calls, Stack<NameMethods, Identity>>> {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -168,6 +178,7 @@ fn router(routes: Routes) -> Router<Stack<NameMethods, Identity>> {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .layer(NameMethods)
+        .layer(calls)
         .add_routes(routes)
 }
 

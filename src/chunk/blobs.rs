@@ -155,6 +155,12 @@ impl Blobs {
         self.inner.fetcher.stats()
     }
 
+    /// Where what was fetched is kept across restarts.
+    #[must_use]
+    pub fn cache_directory(&self) -> Option<&std::path::Path> {
+        self.inner.fetcher.disk.as_ref().map(|disk| disk.dir())
+    }
+
     /// A writer of new blobs. Several may work at once.
     #[must_use]
     pub fn writer(&self) -> PackWriter {

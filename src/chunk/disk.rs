@@ -91,10 +91,13 @@ impl DiskCache {
     /// The bytes of `extent`, if they are here and whole.
     pub fn get(&self, extent: &Extent) -> Option<Bytes> {
         let name = extent.file_name();
-        lock(&self.known).files.get(&name)?;
+        let known = lock(&self.known).files.get(&name).is_some();
+        // What is not known another process may have put here.
         let whole = fs::read(self.dir.join(&name)).ok().and_then(|file| checked(extent, file));
-        if whole.is_none() {
-            self.remove(extent);
+        match (&whole, known) {
+            (None, true) => self.remove(extent),
+            (Some(bytes), false) => self.note(name, (bytes.len() + CHECK_LEN) as u64),
+            (Some(_), true) | (None, false) => {}
         }
         whole
     }
@@ -104,6 +107,35 @@ impl DiskCache {
         let name = extent.file_name();
         lock(&self.known).files.get(&name)?;
         Some(self.dir.join(name))
+    }
+
+    /// Whether there is a file for `extent`, whoever put it there.
+    pub fn contains(&self, extent: &Extent) -> bool {
+        let name = extent.file_name();
+        if lock(&self.known).files.get(&name).is_some() {
+            return true;
+        }
+        let found = fs::metadata(self.dir.join(&name)).ok();
+        found.inspect(|file| self.note(name, file.len())).is_some()
+    }
+
+    /// Counts a file that is there.
+    fn note(&self, name: String, size: u64) {
+        let mut known = lock(&self.known);
+        known.used += size;
+        if let Some(old) = known.files.put(name, size) {
+            known.used -= old;
+        }
+    }
+
+    /// How many bytes may be kept.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Where they are kept.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Keeps the bytes of `extent`. A failure, such as a full disk, is none:
@@ -118,13 +150,7 @@ impl DiskCache {
             tracing::debug!(dir = %self.dir.display(), %error, "cannot keep fetched data");
             return;
         }
-        {
-            let mut known = lock(&self.known);
-            known.used += size;
-            if let Some(old) = known.files.put(name, size) {
-                known.used -= old;
-            }
-        }
+        self.note(name, size);
         self.shrink();
     }
 

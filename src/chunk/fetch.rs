@@ -34,7 +34,7 @@ pub(super) const LARGE: u32 = 256 << 10;
 const IN_FLIGHT: usize = 48 << 20;
 /// How many fetched bytes wait at a time to be written to the disk cache; what
 /// comes when there is no room is not kept.
-const KEEPING: usize = 16 << 20;
+pub(super) const KEEPING_KIB: u32 = 16 << 10;
 
 pub(super) type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkError>>>;
 
@@ -67,9 +67,14 @@ impl Fetcher {
             touched: Mutex::new(LruCache::new(TOUCHED)),
             flights: Mutex::default(),
             window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
-            keeping: Arc::new(Semaphore::new(KEEPING >> 10)),
+            keeping: Arc::new(Semaphore::new(KEEPING_KIB as usize)),
             lookups: Default::default(),
         }
+    }
+
+    /// Whether something is being fetched for a reader.
+    pub fn is_fetching(&self) -> bool {
+        !lock(&self.flights).is_empty()
     }
 
     /// Hits, misses and bytes so far.

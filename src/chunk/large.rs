@@ -12,6 +12,7 @@ use super::fetch::{LARGE, Landing, decode_with, frame_extent, launch};
 use super::pack::pack_key;
 use super::parts::outboard;
 use super::{ChunkError, ChunkRef, lock};
+use crate::store::waits::{self, WaitFor};
 
 /// How much of a pack one request fetches for neighbouring large chunks.
 const RUN: u32 = 4 << 20;
@@ -85,7 +86,7 @@ impl Inner {
                 }
             }
         };
-        Ok(flight.await?[0].clone())
+        Ok(waits::on(WaitFor::Content, flight).await?[0].clone())
     }
 
     async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
@@ -174,7 +175,8 @@ impl Inner {
     /// Reads large chunks that lie one behind the other. They are not kept in
     /// memory: whoever reads many in a row rarely reads them again.
     pub async fn read_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
-        let plain = self.fetch_run(run).await.inspect_err(|error| self.distrust(error))?;
+        let plain = waits::on(WaitFor::Content, self.fetch_run(run)).await;
+        let plain = plain.inspect_err(|error| self.distrust(error))?;
         self.remember(run);
         Ok(plain)
     }

@@ -19,12 +19,14 @@ mod fetch;
 mod file;
 mod large;
 mod list;
+mod near;
 mod pack;
 mod parts;
 mod presence;
 mod reference;
 mod segments;
 mod upload;
+mod warm;
 mod writer;
 
 pub use blobs::{BlobConfig, Blobs};
@@ -36,6 +38,7 @@ pub use error::ChunkError;
 pub use file::FileWriter;
 pub use list::ChunkList;
 pub use reference::ChunkRef;
+pub use warm::{Pace, WarmStats};
 pub use writer::PackWriter;
 
 #[cfg(test)]

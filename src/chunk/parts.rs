@@ -11,7 +11,6 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use blake3::hazmat::{self, HasherExt as _, Mode};
@@ -120,27 +119,31 @@ impl Inner {
         Some(bytes.slice(part.start - span.start..part.end - span.start))
     }
 
+    /// The file that a pack is on this machine.
+    pub(super) fn local_pack(&self, pack: PackId) -> Option<Arc<File>> {
+        let mut files = lock(&self.fetcher.parts.files);
+        if let Some(file) = files.get(&Local::Pack(pack)) {
+            return Some(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(self.store.local_path(&pack_key(pack))?).ok()?);
+        files.put(Local::Pack(pack), Arc::clone(&file));
+        Some(file)
+    }
+
     /// A local file with the frame of a chunk, and where the frame begins.
     fn local(&self, place: &ChunkRef) -> Option<(Arc<File>, u64)> {
-        let cached = Local::Cached(frame_extent(place));
-        let pack = Local::Pack(place.pack);
-        let in_pack = |file| (file, u64::from(place.offset));
+        if let Some(pack) = self.local_pack(place.pack) {
+            return Some((pack, u64::from(place.offset)));
+        }
+        let extent = frame_extent(place);
         let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&cached) {
+        if let Some(file) = files.get(&Local::Cached(extent)) {
             return Some((Arc::clone(file), 0));
         }
-        if let Some(file) = files.get(&pack) {
-            return Some(in_pack(Arc::clone(file)));
-        }
-        let key = pack_key(place.pack);
-        let in_store = self.store.local_path(&key).map(|path: PathBuf| (pack, path));
-        let (local, path) = in_store.or_else(|| {
-            let disk = self.fetcher.disk.as_ref()?;
-            Some((cached, disk.path(&frame_extent(place))?))
-        })?;
+        let path = self.fetcher.disk.as_ref()?.path(&extent)?;
         let file = Arc::new(File::open(path).ok()?);
-        files.put(local, Arc::clone(&file));
-        Some(if local == cached { (file, 0) } else { in_pack(file) })
+        files.put(Local::Cached(extent), Arc::clone(&file));
+        Some((file, 0))
     }
 }
 
@@ -153,7 +156,7 @@ fn is_intact(bytes: &[u8], groups: Range<usize>, values: &[u8]) -> bool {
 }
 
 /// Reads what the kernel has in memory; `false` when it would have to wait.
-fn read_cached(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
+pub(super) fn read_cached(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let offset = i64::try_from(at).map_err(io::Error::other)?;
     // SAFETY: the vector is of memory that is ours alone, and the descriptor

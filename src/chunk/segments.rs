@@ -10,16 +10,17 @@ use super::fetch::{Flight, Landing, decode_off_thread, launch};
 use super::pack::pack_key;
 use super::{ChunkError, ChunkRef, lock};
 use crate::model::PackId;
+use crate::store::waits::{self, WaitFor};
 
 /// The part of a pack fetched around a small frame.
-const SEGMENT: u32 = 1 << 20;
+pub(super) const SEGMENT: u32 = 1 << 20;
 /// How many segments come at once when the one before was read, too.
 const AHEAD: u32 = 4;
 /// The same from a store that is not on this machine, where a request costs as
 /// much as some MiB: for the first, the second and later touches of a pack.
 const AFAR: [u32; 3] = [1, 4, 8];
 
-fn segment_extent(pack: PackId, number: u32) -> Extent {
+pub(super) fn segment_extent(pack: PackId, number: u32) -> Extent {
     Extent { pack, start: number * SEGMENT, len: SEGMENT }
 }
 
@@ -28,6 +29,11 @@ impl Inner {
         self: &Arc<Self>,
         place: &ChunkRef,
     ) -> Result<Bytes, ChunkError> {
+        if let Some(frame) = self.local_frame(place).await
+            && let Ok(plain) = decode_off_thread(place, frame).await
+        {
+            return Ok(plain);
+        }
         let frame = self.small_frame(place).await?;
         match decode_off_thread(place, frame).await {
             Err(ChunkError::Corrupt { .. }) => {
@@ -61,7 +67,7 @@ impl Inner {
             return Ok(bytes);
         }
         let (flight, part) = self.join_segments(place, number);
-        Ok(flight.await?[part].clone())
+        Ok(waits::on(WaitFor::Content, flight).await?[part].clone())
     }
 
     /// How many segments are worth a request from `number` on.

@@ -10,7 +10,7 @@ use super::verbs::{
     Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect,
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
-use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version};
+use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version, warm};
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
 /// a commit closes
@@ -199,6 +199,7 @@ pub enum Native {
     Logs(logs::Args),
     Fsck(fsck::Args),
     Stats(stats::Args),
+    Warm(warm::Args),
     Config(config::Args),
     Connect(config::Connect),
     Version(version::Args),
@@ -226,6 +227,7 @@ impl Native {
             Self::Logs(args) => args.run(cx).await,
             Self::Fsck(args) => args.run(cx).await,
             Self::Stats(args) => args.run(cx).await,
+            Self::Warm(args) => args.run(cx).await,
             Self::Version(args) => args.run(cx).await,
             Self::Config(args) => args.run(cx),
             Self::Connect(args) => args.run(cx),

@@ -19,7 +19,9 @@ mod file;
 mod fsck;
 mod grammar;
 mod job;
+mod logging;
 mod logs;
+mod metrics;
 mod mount;
 mod output;
 mod pipeline;
@@ -35,6 +37,7 @@ mod topic;
 mod transaction;
 mod verbs;
 mod version;
+mod warm;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};

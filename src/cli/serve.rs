@@ -1,20 +1,21 @@
 //! `serve`: wires the library's parts into a server.
 
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::api::Address;
 use crate::chunk::{BlobConfig, Blobs};
+use crate::cli::logging::{self, LogFormat};
+use crate::cli::metrics::ServerPages;
 use crate::cli::output::parse_size;
 use crate::cli::places::{Places, unserved};
 use crate::cli::prelude::*;
@@ -26,6 +27,7 @@ use crate::mount::{MountOptions, Mounted};
 use crate::repo::Repos;
 use crate::store;
 use crate::vfs::{DatumViews, Files};
+use crate::web::{self, HttpAddress, InvalidHttpAddress, Listening};
 
 /// Run the server until it is stopped
 ///
@@ -43,8 +45,9 @@ pub struct Args {
     /// Where the S3 gateway is to listen; this build has none
     #[arg(long, value_name = "ADDRESS", hide = true)]
     s3_address: Option<String>,
-    /// Where console, health and metrics are to be; this build has none
-    #[arg(long, value_name = "ADDRESS", hide = true)]
+    /// Where /metrics, /healthz and /readyz are: HOST:PORT, unix:/PATH or
+    /// none; 127.0.0.1:30080 unless given
+    #[arg(long, value_name = "ADDRESS")]
     http_address: Option<String>,
     /// How logs look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -60,15 +63,6 @@ pub struct Args {
     memory: u64,
 }
 
-/// How logs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// An object per line.
-    Json,
-}
-
 /// How the programs of pipelines are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Executor {
@@ -79,6 +73,9 @@ pub enum Executor {
     /// As pods.
     Kubernetes,
 }
+
+/// Where pages are served unless said.
+const HTTP_ADDRESS: &str = "127.0.0.1:30080";
 
 /// How long calls in flight may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
@@ -91,6 +88,7 @@ impl Args {
         let root = self.places.root()?;
         let parts = self.open(&root).await?;
         let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
+        let (repos, began) = (parts.repos.clone(), Instant::now());
         let address = self.address(cx)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -98,7 +96,15 @@ impl Args {
         tracing::info!(address = %serving.address(), root = %root.display(), "serving");
         let until = stop.clone();
         let mut jobs = tokio::spawn(async move { controller.run(until).await });
+        let calls = serving.calls().clone();
+        let pages = self.pages(ServerPages { repos, calls, began, stop: stop.clone() }).await?;
         cx.say(&serving.address().to_string())?;
+        if let Some(pages) = &pages {
+            tracing::info!(address = %pages.address(), "metrics");
+            if self.http_address.is_some() {
+                cx.say(&pages.address().to_string())?;
+            }
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -118,28 +124,34 @@ impl Args {
             1 => "info,pfs=debug",
             _ => "debug,pfs=trace",
         };
-        let set = std::env::var("PFS_LOG").ok().filter(|text| !text.is_empty());
-        let filter = EnvFilter::try_new(set.as_deref().unwrap_or(default)).map_err(|error| {
-            Failure::usage(format!("PFS_LOG is no filter of log lines: {error}"))
-                .hint("write, for example, PFS_LOG=info,pfs=debug")
-        })?;
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal());
-        // Fails when there is a log already, which is then used.
-        let _ = match self.log_format {
-            LogFormat::Text => log.try_init(),
-            LogFormat::Json => log.json().try_init(),
-        };
-        Ok(())
+        logging::start(self.log_format, default, None)
+    }
+
+    /// Serves health and metrics; without them when nobody asked and another
+    /// process has the port.
+    async fn pages(&self, pages: ServerPages) -> Outcome<Option<Listening>> {
+        let asked = self.http_address.as_deref();
+        if asked == Some("none") {
+            return Ok(None);
+        }
+        let address: HttpAddress = asked
+            .unwrap_or(HTTP_ADDRESS)
+            .parse()
+            .map_err(|error: InvalidHttpAddress| Failure::usage(error.to_string()))?;
+        match web::serve(&address, Arc::new(pages)).await {
+            Ok(listening) => Ok(Some(listening)),
+            Err(error) if asked.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
+                tracing::warn!(%address, "no /metrics: another process listens; see --http-address");
+                Ok(None)
+            }
+            Err(error) => Err(Failure::new(format!("cannot listen on {address}: {error}"))
+                .hint("name another with --http-address, or 'none'")),
+        }
     }
 
     fn refuse_absent(&self, cx: &Context) -> Outcome {
-        for (flag, value) in [("s3", &self.s3_address), ("http", &self.http_address)] {
-            if value.is_some() {
-                cx.notice(&format!("notice: --{flag}-address: this build serves gRPC only"));
-            }
+        if self.s3_address.is_some() {
+            cx.notice("notice: --s3-address: this build has no S3 gateway");
         }
         match self.executor {
             Executor::Process => Ok(()),

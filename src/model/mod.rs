@@ -7,6 +7,7 @@
 mod clock;
 mod id;
 mod key;
+mod latency;
 mod name;
 mod path;
 mod reference;
@@ -16,6 +17,7 @@ pub use id::{
     ChunkId, CommitId, ContentHash, DatumId, FileSetId, InvalidId, NodeHash, PackId, TransactionId,
 };
 pub use key::{Branch, Commit, Repo, RepoKind};
+pub use latency::{Buckets, Histogram, Latency};
 pub use name::{BranchName, InvalidName, PipelineName, ProjectName, RepoName};
 pub use path::{InvalidPath, NAME_MAX, PATH_MAX, TreePath};
 pub use reference::{FileRef, InvalidRef, Move, Ref, RefBase, RepoRef};

@@ -42,10 +42,32 @@ pub fn write(path: &Path, name: &str, value: &str) -> io::Result<()> {
 
 /// The mount points of this program, in the order they were mounted.
 pub fn mount_points() -> io::Result<Vec<PathBuf>> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let ours = |line: &&str| line.contains(" - fuse.pfs ");
-    let points = table.lines().filter(ours).filter_map(|line| line.split(' ').nth(4));
-    Ok(points.map(|point| PathBuf::from(unescape(point))).collect())
+    Ok(mounts()?.into_iter().map(|(point, _)| point).collect())
+}
+
+/// The same, with the server that each shows.
+pub fn mounts() -> io::Result<Vec<(PathBuf, String)>> {
+    let found = table("/proc/self/mountinfo")?;
+    Ok(found.into_iter().map(|(point, source, _)| (point, source)).collect())
+}
+
+/// Mount points of this program whose unmounting elsewhere the mount namespace
+/// of this thread would not hear of.
+pub fn unheard() -> io::Result<Vec<PathBuf>> {
+    let found = table("/proc/thread-self/mountinfo")?;
+    Ok(found.into_iter().filter(|(_, _, hears)| !hears).map(|(point, ..)| point).collect())
+}
+
+/// Mount points with what they show, and whether they follow another mount.
+fn table(path: &str) -> io::Result<Vec<(PathBuf, String, bool)>> {
+    let table = std::fs::read_to_string(path)?;
+    let ours = table.lines().filter_map(|line| line.split_once(" - fuse.pfs "));
+    let found = ours.filter_map(|(head, tail)| {
+        let (point, source) = (head.split(' ').nth(4)?, tail.split(' ').next()?);
+        let hears = head.split(' ').skip(6).any(|field| field.starts_with("master:"));
+        Some((PathBuf::from(unescape(point)), unescape(source), hears))
+    });
+    Ok(found.collect())
 }
 
 /// The table writes blanks and backslashes in octal.

@@ -1,5 +1,7 @@
 //! What a user decides about a mount.
 
+use std::time::Duration;
+
 /// Options of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -15,6 +17,13 @@ pub struct MountOptions {
     pub umask: u32,
     /// Threads that serve the kernel.
     pub threads: usize,
+    /// Put listings and small files into the kernel's caches before they are
+    /// asked for. The threads that do so wait for answers of this process: one
+    /// that is killed meanwhile leaves a mount that hangs until its connection
+    /// is aborted, so this is for processes that nobody kills.
+    pub push: bool,
+    /// Operations that take as long are logged; none when it is zero.
+    pub slow: Duration,
 }
 
 impl Default for MountOptions {
@@ -27,6 +36,8 @@ impl Default for MountOptions {
             gid: nix::unistd::getegid().as_raw(),
             umask: 0,
             threads: 4,
+            push: false,
+            slow: Duration::from_secs(1),
         }
     }
 }

@@ -5,8 +5,11 @@
 //! Both happen on threads of their own: storing waits for pages that a read
 //! holds until it is answered, and must never wait on the thread that answers.
 
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,9 +18,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use fuser::{INodeNo, Notifier};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use tokio::runtime::Handle;
 
-use crate::vfs::{Files, Push, What};
+use crate::vfs::{Files, InodeNo, Push, Pushed, What};
 
 /// How many threads push.
 const THREADS: usize = 2;
@@ -173,7 +178,7 @@ impl Pusher {
     /// Lists the directory through the mount.
     fn list(&self, push: &Push) -> io::Result<usize> {
         let Some(path) = self.files.pushed_dir(push) else { return Ok(0) };
-        let dir = open(&self.dir.join(path))?;
+        let dir = open(&self.dir, &path)?;
         // Something else may be mounted over it by now.
         if dir.metadata()?.dev() != self.device {
             return Ok(0);
@@ -195,33 +200,83 @@ impl Pusher {
         let Some((after, most)) = push.what.reach(fits) else { return Ok(0) };
         let mut after = after.map(str::to_owned);
         let (mut entries, mut bytes) = (0, 0);
+        let mut buffer = Vec::new();
         loop {
             let page = self.files.contents_to_push(push, after.as_deref());
             let page = self.runtime.block_on(page).map_err(io::Error::other)?;
-            for (ino, content) in &page.files {
-                if self.is_stopped() {
-                    return Ok(entries);
-                }
-                self.notifier.store(INodeNo(ino.0), 0, content)?;
-                (entries, bytes) = (entries + 1, bytes + content.len() as u64);
+            for (ino, content) in &page.known {
+                self.give(*ino, content);
+                bytes += content.len() as u64;
             }
+            bytes += self.store_chunks(&page, &mut buffer)?;
+            entries += page.known.len() + page.chunks.len();
             after = page.next;
-            if after.is_none() || bytes >= most {
+            if after.is_none() || bytes >= most || self.is_stopped() {
                 return Ok(entries);
             }
         }
     }
+
+    /// Hands over files that are a chunk each; answers how many bytes.
+    fn store_chunks(&self, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        let Some(blobs) = &page.blobs else { return Ok(0) };
+        let (inodes, places): (Vec<_>, Vec<_>) = page.chunks.iter().copied().unzip();
+        let mut done = vec![false; places.len()];
+        blobs.read_near(&places, buffer, |number, plain| {
+            done[number] = true;
+            self.give(inodes[number], plain);
+        });
+        let rest = done.iter().zip(inodes.iter().zip(&places)).filter(|(done, _)| !**done);
+        for (_, (ino, place)) in rest {
+            if self.is_stopped() {
+                break;
+            }
+            let plain = self.runtime.block_on(blobs.read(place)).map_err(io::Error::other)?;
+            self.give(*ino, &plain);
+        }
+        Ok(places.iter().map(|place| u64::from(place.len)).sum())
+    }
+
+    fn give(&self, ino: InodeNo, content: &[u8]) {
+        if self.is_stopped() {
+            return;
+        }
+        if let Err(error) = self.notifier.store(INodeNo(ino.0), 0, content) {
+            tracing::debug!(%error, ?ino, "the kernel did not take a file");
+        }
+    }
 }
 
-fn open(path: &Path) -> io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+/// Opens a directory below the mount at `dir`.
+///
+/// Where it may it does so in a copy of the mount that is nowhere attached: an
+/// open file of our own must not keep anybody from unmounting.
+fn open(dir: &Path, below: &str) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let opened = match detached(dir) {
+        Ok(copy) => openat(&copy, below, flags, Mode::empty()),
+        Err(_) => nix::fcntl::open(&dir.join(below), flags, Mode::empty()),
+    };
+    Ok(File::from(opened?))
+}
+
+/// A copy of the mount at `dir`; it goes away with the last file open in it.
+fn detached(dir: &Path) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: libc::c_uint = 1;
+    let path = CString::new(dir.as_os_str().as_bytes())?;
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint;
+    // SAFETY: the path is a string with an end that outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Reads directory entries and answers how many, 0 at the end. What they say
 /// is for the kernel, not for us.
-fn read_entries(dir: &std::fs::File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_entries(dir: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let (fd, room) = (dir.as_raw_fd(), buffer.len());
     // SAFETY: the buffer is ours, and the kernel writes at most `room` bytes.
     let read = unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), room) };

@@ -17,6 +17,7 @@ use super::reply::{
     ReplyStatfs, ReplyXattr,
 };
 use crate::model::Timestamp;
+use crate::store::waits;
 use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
 /// How many directory entries are asked for at once.
@@ -30,7 +31,7 @@ impl Adapter {
     /// the work goes on elsewhere and this thread takes the next request.
     pub(super) fn answer(&self, work: impl Future<Output = ()> + Send + 'static) {
         let _runtime = self.runtime.enter();
-        let mut work = Box::pin(work);
+        let mut work = Box::pin(waits::observed(work));
         let mut context = Context::from_waker(Waker::noop());
         if work.as_mut().poll(&mut context).is_pending() {
             self.runtime.spawn(work);
@@ -128,7 +129,8 @@ impl Adapter {
         let own = pushes.is_own(req.pid());
         self.answer(async move {
             let found = files.lookup(inode(parent), &child).await;
-            let counts = !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
+            let counts =
+                options.push && !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
             entry(reply, found, &options);
             if counts {
                 pushes.begin(&files, files.looked_up(inode(parent)));
@@ -155,13 +157,15 @@ impl Adapter {
     }
 
     pub(super) fn read_file(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
-        let Self { files, pushes, .. } = self.clone();
+        let Self { files, options, pushes, .. } = self.clone();
         self.answer(async move {
             match files.read(inode(ino), offset, u64::from(size)).await {
                 Ok(bytes) => reply.data(&bytes),
                 Err(error) => return reply.error(errno::reply(&error)),
             }
-            pushes.begin(&files, files.was_read(inode(ino)));
+            if options.push {
+                pushes.begin(&files, files.was_read(inode(ino)));
+            }
         });
     }
 
@@ -279,6 +283,6 @@ impl Adapter {
 
     /// The counters of this mount, which asking for them does not change.
     pub(super) fn tell_stats(&self, size: u32, reply: ReplyXattr) {
-        xattr(reply, Ok(self.stats.read(self.files.usage()).to_json().into_bytes()), size);
+        xattr(reply, Ok(self.stats.read().to_json().into_bytes()), size);
     }
 }

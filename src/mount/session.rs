@@ -15,7 +15,7 @@ use super::adapter::Adapter;
 use super::device::{self, MountError};
 use super::options::MountOptions;
 use super::push::{Stop, pushes};
-use super::stats::{Snapshot, Stats};
+use super::stats::Stats;
 use crate::vfs::{Files, Invalidation, WAITING};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
@@ -29,7 +29,6 @@ pub struct Mounted {
     ended: oneshot::Receiver<()>,
     tell: mpsc::Sender<Invalidation>,
     pushing: Stop,
-    files: Arc<Files>,
     stats: Arc<Stats>,
 }
 
@@ -47,7 +46,7 @@ impl Mounted {
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let stats = Arc::new(Stats::default());
+        let stats = Arc::new(Stats::of(Arc::clone(files), options.slow));
         let (pushes, pushing) = pushes();
         let adapter = Adapter {
             files: Arc::clone(files),
@@ -73,7 +72,7 @@ impl Mounted {
         // From before the first request: nothing that moves is missed.
         runtime.spawn(files.follow(tell.clone()));
         let stop = pushing.stop();
-        if let Some(number) = device::number(&dir) {
+        if let (true, Some(number)) = (options.push, device::number(&dir)) {
             pushing.start(&dir, number, files, &session.notifier(), runtime)?;
         }
         let (end, ended) = oneshot::channel();
@@ -84,7 +83,7 @@ impl Mounted {
             result
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell, pushing: stop, files: Arc::clone(files), stats })
+        Ok(Self { dir, served, ended, tell, pushing: stop, stats })
     }
 
     /// The mount point.
@@ -99,10 +98,10 @@ impl Mounted {
         self.tell.clone()
     }
 
-    /// What it was asked so far, and what it has in use.
+    /// The counters of what it is asked.
     #[must_use]
-    pub fn stats(&self) -> Snapshot {
-        self.stats.read(self.files.usage())
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.

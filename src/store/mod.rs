@@ -10,6 +10,7 @@ mod fault;
 mod handle;
 mod location;
 mod retry;
+pub mod waits;
 
 pub use backend::{Backend, ByteRange, ObjectBackend, ObjectInfo, PutKind, Upload};
 pub use error::StoreError;

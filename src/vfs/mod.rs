@@ -21,6 +21,7 @@ pub mod transaction;
 mod types;
 mod usage;
 mod view;
+mod warm;
 mod write;
 pub mod xattr;
 
@@ -39,6 +40,7 @@ pub use types::{
 };
 pub use usage::Usage;
 pub use view::{Filter, Owner};
+pub use warm::{Warmed, Warmth, warm};
 
 #[cfg(test)]
 mod tests;

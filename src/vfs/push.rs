@@ -16,6 +16,7 @@ use super::files::{Files, Node};
 use super::types::InodeNo;
 use super::view::View;
 use super::{VfsError, view};
+use crate::chunk::{Blobs, ChunkRef};
 use crate::model::TreePath;
 use crate::tree::{Entry, Stat};
 
@@ -37,7 +38,7 @@ const WINDOW: u64 = 4 << 20;
 const SMALL_FILE: u64 = 256 << 10;
 
 /// How many entries are read from the tree at a time.
-const PAGE: usize = 128;
+const PAGE: usize = 512;
 
 /// How many directories are remembered.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("is not zero");
@@ -175,11 +176,15 @@ impl Touches {
     }
 }
 
-/// The contents of some files.
+/// Files that a kernel holds, and what is in them.
 #[derive(Debug, Default)]
 pub struct Pushed {
-    /// Files that a kernel holds, each with all its bytes.
-    pub files: Vec<(InodeNo, Bytes)>,
+    /// Those whose bytes are known.
+    pub known: Vec<(InodeNo, Bytes)>,
+    /// Those that are a chunk each.
+    pub chunks: Vec<(InodeNo, ChunkRef)>,
+    /// Where chunks are read.
+    pub blobs: Option<Blobs>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
 }
@@ -241,15 +246,17 @@ impl Files {
         }
         let page = view.tree.list(&dir, after, PAGE).await?;
         let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
-        let mut files = Vec::with_capacity(page.len());
+        let blobs = view.tree.nodes().blobs();
+        let mut pushed = Pushed { next, blobs: Some(blobs.clone()), ..Pushed::default() };
         for (name, entry) in &page {
-            if let Some(ino) = self.held(&view, &dir.join(name)?, entry) {
-                let Some(content) = view::content(entry) else { continue };
-                let blobs = view.tree.nodes().blobs();
-                files.push((ino, content.read_range(blobs, 0..content.size()).await?));
+            let Some(ino) = self.held(&view, &dir.join(name)?, entry) else { continue };
+            let Some(content) = view::content(entry) else { continue };
+            match content.chunks() {
+                [chunk] => pushed.chunks.push((ino, *chunk)),
+                _ => pushed.known.push((ino, content.read_range(blobs, 0..u64::MAX).await?)),
             }
         }
-        Ok(Pushed { files, next })
+        Ok(pushed)
     }
 
     /// The number under which a kernel holds a small file.

@@ -12,6 +12,7 @@ use super::source::{Resolved, Source};
 use super::transaction::TransactionView;
 use super::view::{PlacedView, View};
 use crate::model::{ProjectName, Ref, RefBase, Repo, RepoKind, Timestamp};
+use crate::store::waits::{self, WaitFor};
 use crate::tree::{Root, Tree};
 
 /// A repo to be mounted.
@@ -200,7 +201,7 @@ impl Repos {
         loop {
             let before = self.open().rounds;
             let resolve = || self.source.resolve(&repo, reference.as_ref());
-            let resolved = match patiently(resolve).await {
+            let resolved = match waits::on(WaitFor::Server, patiently(resolve)).await {
                 Ok(resolved) => resolved,
                 Err(VfsError::NotFound) => return Ok(None),
                 Err(error) => return Err(error),
@@ -242,9 +243,11 @@ impl Top for Repos {
         }
         // What is known is better than waiting for a source that is away.
         let known: Vec<Arc<str>> = self.known().iter().cloned().collect();
-        match self.list().await {
+        match waits::on(WaitFor::Server, self.list()).await {
             Err(VfsError::Unavailable(_)) if !known.is_empty() => Ok(known),
-            Err(VfsError::Unavailable(_)) => patiently(|| self.list()).await,
+            Err(VfsError::Unavailable(_)) => {
+                waits::on(WaitFor::Server, patiently(|| self.list())).await
+            }
             listed => listed,
         }
     }

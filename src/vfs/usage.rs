@@ -1,6 +1,9 @@
 //! What a mount has in use, and what it has asked of the layers below.
 
+use std::path::{Path, PathBuf};
+
 use super::files::{Files, Node};
+use super::repos::directory_name;
 use super::transaction::NodeId;
 use super::types::InodeNo;
 use crate::chunk::CacheStats;
@@ -8,7 +11,7 @@ use crate::store::StoreStats;
 use crate::tree::NodeStats;
 
 /// Counts of the layers below a mount.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Usage {
     /// Inodes that the kernel holds.
     pub inodes: u64,
@@ -16,6 +19,8 @@ pub struct Usage {
     pub store: StoreStats,
     /// Content in memory and on disk.
     pub cache: CacheStats,
+    /// Where content is kept on disk.
+    pub cache_directory: Option<PathBuf>,
     /// Tree nodes in memory.
     pub nodes: NodeStats,
 }
@@ -28,7 +33,25 @@ impl Files {
         let Some(repos) = &self.repos else { return Usage { inodes, ..Usage::default() } };
         let nodes = repos.source.nodes();
         let (store, cache) = (nodes.blobs().store().stats(), nodes.blobs().cache_stats());
-        Usage { inodes, store, cache, nodes: nodes.stats() }
+        let cache_directory = nodes.blobs().cache_directory().map(Path::to_owned);
+        Usage { inodes, store, cache, cache_directory, nodes: nodes.stats() }
+    }
+
+    /// Where `ino` is, as a person would say it; `None` when it is gone. A file
+    /// of a read-only view is named by its path within its repo alone, for
+    /// several may show it.
+    #[must_use]
+    pub fn path_of(&self, ino: InodeNo) -> Option<String> {
+        Some(match self.inodes.get(ino)? {
+            Node::Top => "/".to_owned(),
+            Node::Group(group) => format!("/{}", group.name),
+            Node::Dir(placed, path) => format!("/{}/{}", placed.place, path.as_str()),
+            Node::Leaf(_, path, _) => path.as_str().to_owned(),
+            Node::Transaction(transaction, id) => {
+                let repo = directory_name(&transaction.started().branch.repo);
+                format!("/{repo}/{}", transaction.path_of(id)?.as_str())
+            }
+        })
     }
 
     /// Whether `ino` is the top directory of a mount of repos, or the root of

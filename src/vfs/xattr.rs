@@ -11,6 +11,7 @@ use super::transaction::{NodeId, Then, TransactionView};
 use super::types::{InodeNo, XattrMode};
 use super::view::View;
 use crate::model::TreePath;
+use crate::store::waits::{self, WaitFor};
 
 /// What all names of attributes begin with that programs may set.
 const USERS: &str = "user.";
@@ -119,7 +120,8 @@ impl Files {
         match (name, self.node(ino)?) {
             (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
                 let source = &*repos.source;
-                let mut done = transaction.commit(source, value, Then::GoOn).await;
+                let commit = transaction.commit(source, value, Then::GoOn);
+                let mut done = waits::on(WaitFor::Server, commit).await;
                 if let Ok(None) = done {
                     // Nothing to commit: what others have committed shows.
                     done = transaction.follow(source).await.map(|()| None);

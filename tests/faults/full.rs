@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::machine;
 use crate::server::{Server, detach};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// A file system of a given size in memory; gone when dropped.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(pub(super) PathBuf);
 
 impl SmallDisk {
-    fn new(scratch: &Path, mebibytes: usize) -> Self {
+    pub(super) fn new(scratch: &Path, mebibytes: usize) -> Self {
         let at = scratch.join("disk");
         fs::create_dir(&at).unwrap();
         let size = format!("size={mebibytes}m");
@@ -87,6 +87,34 @@ fn disk_full_while_writing_through_a_mount_is_enospc() {
     server.pfs(&["fsck"]);
 }
 
+#[test]
+fn a_writer_goes_on_once_a_full_staging_disk_has_room() {
+    let test = "a_writer_goes_on_once_a_full_staging_disk_has_room";
+    if !machine::is_root(test) || !machine::has_fuse(test) {
+        return;
+    }
+    let server = Server::start();
+    let disk = SmallDisk::new(&server.dir("staging"), 16);
+    server.pfs(&["create", "repo", "data"]);
+    let (mount, cache) = (server.dir("mnt"), disk.0.join("cache"));
+    let (at, repo) = (mount.to_str().unwrap(), mount.join("data"));
+    server.pfs(&["mount", "-d", "-r", "data@master+w", "--cache", cache.to_str().unwrap(), at]);
+    let before = noise(MIB);
+    fs::write(repo.join("before"), &before).unwrap();
+    let full = fs::write(repo.join("large"), noise(32 * MIB));
+    assert_eq!(full.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+
+    fs::remove_file(repo.join("large")).unwrap();
+    fs::write(repo.join("after"), "after").unwrap();
+    fs::File::open(repo.join("after")).unwrap().sync_all().unwrap();
+    server.pfs(&["commit", at]);
+    server.pfs(&["umount", at]);
+    assert_eq!(names(&server), ["/after", "/before"]);
+    assert!(content(&server, "before") == before, "what fitted is intact");
+    assert_eq!(content(&server, "after"), b"after");
+    server.pfs(&["fsck"]);
+}
+
 /// A server whose state lies on a disk of few mebibytes, with a ballast file
 /// that can be dropped to make room.
 fn server_on_small_disk(mebibytes: usize) -> (SmallDisk, Server) {
@@ -117,14 +145,14 @@ fn content(server: &Server, name: &str) -> Vec<u8> {
     server.output(&["get", "file", &format!("data@master:/{name}")]).stdout
 }
 
-fn file_of(server: &Server, name: &str, size: usize) -> PathBuf {
+pub(super) fn file_of(server: &Server, name: &str, size: usize) -> PathBuf {
     let path = server.dir("files").join(name);
     fs::write(&path, noise(size)).unwrap();
     path
 }
 
 /// Bytes that neither compress nor repeat.
-fn noise(size: usize) -> Vec<u8> {
+pub(super) fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes

@@ -1,24 +1,10 @@
 //! Programs do not outlive their server.
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
+use super::until;
 use crate::machine;
 use crate::server::Server;
-
-/// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until `done` says so.
-#[track_caller]
-fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn no_process_of_a_datum_outlives_a_killed_server() {

@@ -43,6 +43,7 @@ impl Mount {
         let files = Arc::new(files);
         let options = MountOptions {
             allow_other: nix::unistd::geteuid().is_root(),
+            push: true,
             ..MountOptions::default()
         };
         let mounted = Mounted::new(&dir, &files, &options, runtime.handle());

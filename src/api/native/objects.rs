@@ -120,7 +120,7 @@ impl Native {
             store_deletes: stats.delete,
             store_bytes_in: stats.bytes_in,
             store_bytes_out: stats.bytes_out,
-            resident_bytes: resident(),
+            resident_bytes: crate::web::resident_bytes(),
         })
     }
 }
@@ -141,12 +141,4 @@ fn writable(key: &str) -> Result<&str> {
         Some((dir, id)) if dir.len() == 2 && id.len() == 32 && hex(dir) && hex(id) => Ok(key),
         _ => Err(invalid(format!("object {key:?} cannot be put: it is no pack"))),
     }
-}
-
-/// Resident memory of this process in bytes; 0 where that cannot be told.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
 }

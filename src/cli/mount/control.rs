@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::daemon;
-use super::left::{dead, dead_mount, is_gone, remedy, say, take_away};
+use super::left::{dead, dead_mount, is_gone, kept, remedy, say, take_away};
 use super::plan::MountPlan;
 use super::serving::serve;
 use crate::cli::prelude::*;
@@ -20,7 +20,8 @@ use crate::vfs::xattr::{ABORT, COMMIT, STATUS};
 pub async fn mount(plan: MountPlan) -> Outcome {
     match plan.daemon && !daemon::is_child() {
         true => daemon::start().await,
-        false => serve(plan).await,
+        // Large, and deep in what calls it.
+        false => Box::pin(serve(plan)).await,
     }
 }
 
@@ -126,7 +127,7 @@ fn unmount_and_wait(dir: &Path) -> Outcome {
     let mut failure = None;
     for left in staged.into_iter().filter_map(Left::at) {
         match left.failure() {
-            Some(reason) => failure = Some(Failure::new(reason).hint(remedy(&left))),
+            Some(reason) => failure = Some(Failure::new(reason).hint(kept(&left))),
             None if left.is_open() => {
                 let (id, branch) = (left.started.id, &left.started.branch);
                 say(&format!("{branch} was not committed, transaction {id} keeps the changes"));

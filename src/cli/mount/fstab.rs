@@ -2,12 +2,15 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::plan::{CommitWhen, MountPlan, MountedRepo, octal};
+use super::plan::{CommitWhen, MountPlan, MountedRepo, duration, octal};
+use super::prefetch::Prefetch;
 use crate::api::client::Address;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::parse_size;
-use crate::model::ProjectName;
+use crate::model::{ProjectName, TransactionId};
+use crate::web::{HttpAddress, InvalidHttpAddress};
 
 /// How the helper is called.
 const USAGE: &str = "Usage: mount.pfs REPO[@REF] DIR [-o OPTIONS]
@@ -17,8 +20,10 @@ program as /sbin/mount.fuse.pfs, a link to pfs:
 
   mount -t fuse.pfs images@master /mnt/images -o ro,allow_other
 
-Options: ro, rw, allow_other, uid=N, gid=N, umask=OCTAL, commit=on-unmount|explicit,
-resume=TRANSACTION, cache=DIR, cache-size=SIZE, memory=SIZE, project=NAME, address=ADDRESS.
+Options: ro, rw, repo=REPO[@REF][+w] (one more, may be repeated), allow_other, uid=N, gid=N,
+umask=OCTAL, commit=on-unmount|explicit, resume=TRANSACTION, cache=DIR, cache-size=SIZE,
+memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
+project=NAME, address=ADDRESS.
 ";
 
 /// What mount(8) asked for.
@@ -103,7 +108,7 @@ fn is_flags(arg: &str) -> bool {
 
 fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<MountPlan> {
     let mut project = ProjectName::default_project();
-    let mut writable = false;
+    let (mut writable, mut more) = (false, Vec::new());
     let mut plan = MountPlan {
         dir: PathBuf::from(dir),
         repos: Vec::new(),
@@ -117,6 +122,10 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         uid: None,
         gid: None,
         umask: None,
+        prefetch: Prefetch::None,
+        metrics: None,
+        slow_op: Duration::from_secs(1),
+        log: None,
         address: address.clone(),
     };
     for option in options {
@@ -129,12 +138,17 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "gid" => plan.gid = Some(number(option, value)?),
             "umask" => plan.umask = Some(octal(value).map_err(Failure::usage)?),
             "commit" => plan.commit = when(option, value)?,
-            "resume" => {
-                plan.resume.push(value.parse().map_err(|e| Failure::usage(format!("{e}")))?);
-            }
+            "resume" => plan.resume.push(transaction(value)?),
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
             "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
+            "prefetch" => {
+                plan.prefetch = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;
+            }
+            "metrics" => plan.metrics = Some(address_of(value)?),
+            "slow-op" => plan.slow_op = duration(value).map_err(Failure::usage)?,
+            "log" => plan.log = Some(PathBuf::from(value)),
+            "repo" => more.push(value),
             "project" => project = value.parse()?,
             "address" => {
                 plan.address = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;
@@ -146,8 +160,9 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             }
         }
     }
-    if !is_everything(spec) {
-        let repo = MountedRepo::parse(spec, &project)?;
+    let named = [spec].into_iter().filter(|spec| !is_everything(spec));
+    for text in named.chain(more) {
+        let repo = MountedRepo::parse(text, &project)?;
         // mount(8) says `rw` unless told otherwise, also for what is pinned.
         let branch = repo.reference.as_ref().is_some_and(|r| r.as_branch().is_some());
         plan.repos.push(MountedRepo { writable: repo.writable || writable && branch, ..repo });
@@ -163,6 +178,14 @@ fn is_everything(spec: &str) -> bool {
         false => spec,
     };
     matches!(named, "" | "all" | "none")
+}
+
+fn transaction(text: &str) -> Outcome<TransactionId> {
+    text.parse().map_err(|e| Failure::usage(format!("{e}")))
+}
+
+fn address_of(text: &str) -> Outcome<HttpAddress> {
+    text.parse().map_err(|error: InvalidHttpAddress| Failure::usage(error.to_string()))
 }
 
 fn number(option: &str, value: &str) -> Outcome<u32> {

@@ -29,6 +29,11 @@ pub fn remedy(left: &Left) -> String {
     )
 }
 
+/// The same, of one whose commit failed.
+pub fn kept(left: &Left) -> String {
+    format!("the changes are kept: {}", remedy(left))
+}
+
 /// Whether an error says that nobody answers at a mount point any more.
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))

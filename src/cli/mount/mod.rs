@@ -7,7 +7,10 @@ mod daemon;
 pub mod fstab;
 mod heads;
 mod left;
+mod observed;
 mod plan;
+mod prefetch;
+mod reader;
 mod remote;
 mod serving;
 mod source;
@@ -15,12 +18,17 @@ mod staging;
 pub(super) mod wire;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use plan::{CommitWhen, MountPlan, MountedRepo};
+pub use prefetch::Prefetch;
+pub use reader::server_nodes;
+pub use source::{Following, ServerSource};
 
 use crate::cli::output::parse_size;
 use crate::cli::prelude::*;
 use crate::model::TransactionId;
+use crate::web::HttpAddress;
 
 /// Show repos as directories
 ///
@@ -69,6 +77,10 @@ pub struct Args {
     /// How large that directory may grow
     #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
     cache_size: u64,
+    /// What to fetch before it is read: none, meta (names and attributes), all,
+    /// or what matches a glob pattern; content needs --cache
+    #[arg(long, value_name = "WHAT", default_value = "none")]
+    prefetch: Prefetch,
     /// How much memory to use
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
     memory: u64,
@@ -84,6 +96,15 @@ pub struct Args {
     /// Permission bits to take away, in octal
     #[arg(long, value_name = "MASK", value_parser = plan::octal)]
     umask: Option<u32>,
+    /// Show metrics for Prometheus at HOST:PORT, PORT or unix:/PATH
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<HttpAddress>,
+    /// Log operations that take as long, and count them in `pfs stats`; 0 for none
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = plan::duration)]
+    slow_op: Duration,
+    /// Add what is logged to this file instead of standard error, which -d closes
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Accepted; every commit is there as DIR/REPO@REF
     #[arg(short, long, hide = true)]
     all_commits: bool,
@@ -110,6 +131,10 @@ impl Args {
             uid: self.uid,
             gid: self.gid,
             umask: self.umask,
+            prefetch: self.prefetch.clone(),
+            metrics: self.metrics.clone(),
+            slow_op: self.slow_op,
+            log: self.log.clone(),
             address: cx.address()?,
         })
     }

@@ -1,12 +1,15 @@
 //! What a mount shows, whichever grammar asked for it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::prefetch::Prefetch;
 use crate::api::client::Address;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{ProjectName, Ref, Repo, RepoRef, TransactionId};
+use crate::web::HttpAddress;
 
 /// When a writable mount commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,6 +48,8 @@ pub struct MountPlan {
     pub cache: Option<PathBuf>,
     /// How many bytes to keep there.
     pub cache_size: u64,
+    /// What to fetch ahead of reads.
+    pub prefetch: Prefetch,
     /// How many bytes of memory to use.
     pub memory: u64,
     /// Whether other users may look.
@@ -55,6 +60,12 @@ pub struct MountPlan {
     pub gid: Option<u32>,
     /// Permission bits to take away.
     pub umask: Option<u32>,
+    /// Where metrics are shown; nowhere when `None`.
+    pub metrics: Option<HttpAddress>,
+    /// How long an operation takes that is logged; none is when zero.
+    pub slow_op: Duration,
+    /// The file that log lines go to; standard error when `None`.
+    pub log: Option<PathBuf>,
     /// The server.
     pub address: Address,
 }
@@ -81,6 +92,12 @@ impl MountedRepo {
         }
         Ok(Self { repo, reference, writable })
     }
+}
+
+/// A span of time such as `1s`, `250ms` or `0`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    crate::pipeline::spec::parse_duration(text)
+        .ok_or_else(|| format!("{text:?} is no duration such as 1s or 250ms"))
 }
 
 /// A number in octal.

@@ -7,25 +7,25 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::begin::Beginning;
 use super::daemon;
-use super::left::{clear, dead_mount, remedy, say};
+use super::left::{clear, dead_mount, kept, remedy, say};
+use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
-use super::remote::ServerStore;
+use super::prefetch;
+use super::reader::server_nodes;
 use super::source::{Following, ServerSource};
-use crate::api::client::{Client, connect};
-use crate::chunk::{BlobConfig, Blobs};
-use crate::cli::direct;
+use crate::api::client::connect;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
 use crate::model::{BranchName, Clock, SystemClock};
 use crate::mount::{MountError, MountOptions, Mounted, control, detach};
-use crate::store::{RetryPolicy, Store};
-use crate::tree::{NodeCache, Nodes};
 use crate::vfs::transaction::Left;
 use crate::vfs::xattr::PROCESS;
 use crate::vfs::{Files, Shown, Source, Then, TransactionView, VfsError};
+use crate::web::Listening;
 
 /// A mount and what ends with it.
 struct Serving {
     mounted: Mounted,
+    _metrics: Option<Listening>,
     source: Following,
     transactions: Vec<Arc<TransactionView>>,
     commit: CommitWhen,
@@ -44,13 +44,16 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
+    observed::log(&mut plan)?;
+    prefetch::check(&plan)?;
     plan.cache = plan.cache.map(std::path::absolute).transpose()?;
     let dir = mount_point(&plan.dir)?;
     let client = connect(&plan.address)
         .await
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let nodes = nodes(&client, &plan, &clock).await?;
+    let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
+    let nodes = server_nodes(&client, cache, plan.memory, Arc::clone(&clock)).await?;
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
     let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner).await?;
@@ -65,12 +68,22 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     }
     begin.finish()?;
     let only = (!shown.is_empty()).then_some(shown);
+    prefetch::begin(&plan, &source);
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
     let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
-    Ok(Serving { mounted, source: following, transactions, commit: plan.commit })
+    let metrics = match observed::metrics(&plan, &mounted).await {
+        Ok(metrics) => metrics,
+        Err(failure) => {
+            // Nothing was asked of it yet.
+            mounted.unmount().map_err(|error| failed(&error))?;
+            return Err(failure);
+        }
+    };
+    let commit = plan.commit;
+    Ok(Serving { _metrics: metrics, mounted, source: following, transactions, commit })
 }
 
 /// The directory to mount on, as the kernel will name it.
@@ -103,6 +116,7 @@ fn options(plan: &MountPlan) -> MountOptions {
         uid: plan.uid.unwrap_or(base.uid),
         gid: plan.gid.unwrap_or(base.gid),
         umask: plan.umask.unwrap_or(base.umask),
+        slow: plan.slow_op,
         ..base
     }
 }
@@ -111,34 +125,15 @@ fn failed(error: &MountError) -> Failure {
     let text = error.to_string();
     match error {
         MountError::NoFuse(_) => Failure::new(text).hint("load it with: modprobe fuse"),
+        MountError::Helper(said) if said.contains("user_allow_other") => {
+            Failure::new(text).hint("write the line user_allow_other into /etc/fuse.conf, as root")
+        }
         MountError::Helper(_) => Failure::new(text).hint("install fuse3, or mount as root"),
         MountError::Directory { .. }
         | MountError::Busy { .. }
         | MountError::NotMounted { .. }
         | MountError::Session(_) => Failure::new(text),
     }
-}
-
-/// What reads trees and contents, within the plan's budget.
-async fn nodes(client: &Client, plan: &MountPlan, clock: &Arc<dyn Clock>) -> Outcome<Nodes> {
-    let store = reach(client).await?;
-    let memory = usize::try_from(plan.memory).unwrap_or(usize::MAX);
-    let config = BlobConfig {
-        memory: memory / 2,
-        write_buffer: memory / 4,
-        disk: plan.cache.as_ref().map(|dir| (dir.join("content"), plan.cache_size)),
-        ..BlobConfig::default()
-    };
-    let blobs = Blobs::new(store, Arc::clone(clock), config);
-    Ok(Nodes::new(blobs, NodeCache::new(memory / 4)))
-}
-
-/// The object store itself when it can be reached, else through the server.
-async fn reach(client: &Client) -> Outcome<Store> {
-    // About as long as a file operation waits for the server.
-    let retry = RetryPolicy { attempts: 9, ..RetryPolicy::default() };
-    let through = || Store::new(Arc::new(ServerStore(client.clone())), retry);
-    Ok(direct::store(client).await?.unwrap_or_else(through))
 }
 
 /// One repo of the plan, with its transaction when it is to be written.
@@ -211,7 +206,7 @@ impl Serving {
                     let left = Left::at(view.dir());
                     keep(&view).await;
                     failure = Some(match left {
-                        Some(left) => error.hint(remedy(&left)),
+                        Some(left) => error.hint(kept(&left)),
                         None => error,
                     });
                 }

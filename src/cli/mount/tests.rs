@@ -57,3 +57,28 @@ fn the_helper_refuses_what_it_does_not_know() {
     assert_eq!(helper("-f images /mnt").unwrap(), Call::Fake);
     assert!(matches!(helper("--help").unwrap(), Call::Help(_)));
 }
+
+#[test]
+fn the_helper_takes_every_option_of_mount() {
+    let plan = plan(
+        "images@master /mnt -o ro,prefetch=/a/*,cache=/c,cache-size=1GiB,memory=64M,slow-op=0,\
+         metrics=:9100,log=/l,repo=labels@dev,repo=vision/more,project=p,gid=7",
+    );
+    let repos: Vec<_> = plan.repos.iter().map(|one| one.repo.to_string()).collect();
+    assert_eq!(repos, ["p/images", "p/labels", "vision/more"]);
+    assert_eq!(plan.prefetch.to_string(), "/a/*");
+    assert_eq!((plan.cache_size, plan.memory, plan.gid), (1 << 30, 64 << 20, Some(7)));
+    assert!(plan.slow_op.is_zero());
+    assert_eq!(plan.metrics.unwrap().to_string(), "http://127.0.0.1:9100");
+    assert_eq!(plan.log.unwrap().to_str(), Some("/l"));
+    assert!(helper("images /mnt -o metrics=nowhere").is_err());
+    assert!(helper("images /mnt -o slow-op=soon").unwrap_err().message.contains("soon"));
+}
+
+#[test]
+fn what_is_fetched_ahead_is_read_as_it_is_shown() {
+    for text in ["none", "meta", "all", "/**/*.npy"] {
+        assert_eq!(text.parse::<Prefetch>().unwrap().to_string(), text);
+    }
+    assert!("/a[".parse::<Prefetch>().is_err());
+}

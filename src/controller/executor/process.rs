@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::runner::{ARGUMENT, COULD_NOT_START};
 use super::{Executor, Run, RunEnd};
 use crate::controller::logs::{LineSplitter, LogStream, Spool};
+use crate::mount::{control, detach};
 use crate::pipeline::job::Attempt;
 use crate::pipeline::spec::Transform;
 
@@ -108,7 +109,21 @@ fn stand_apart() -> bool {
         let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
         mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
     };
-    nix::unistd::geteuid().is_root() && apart().is_ok()
+    let could = nix::unistd::geteuid().is_root() && apart().is_ok();
+    if could && let Err(error) = let_go() {
+        tracing::warn!(%error, "mounts that are there now may stay after they were unmounted");
+    }
+    could
+}
+
+/// Lets go of mounts of this program that would stay here when they are
+/// unmounted: where the machine's mounts are not shared with its namespaces,
+/// and then whoever unmounts would wait for ever.
+fn let_go() -> Result<(), Box<dyn std::error::Error>> {
+    for point in control::unheard()? {
+        detach(&point)?;
+    }
+    Ok(())
 }
 
 fn spawn(runner: &std::path::Path) -> std::io::Result<Child> {

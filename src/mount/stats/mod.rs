@@ -3,8 +3,8 @@
 //! A request costs two readings of the monotonic clock and four atomic
 //! additions.
 
-mod histogram;
 mod operation;
+mod slow;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -12,14 +12,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use histogram::Histogram;
-pub use histogram::Latency;
 pub use operation::Operation;
+use slow::SlowLog;
+pub use slow::SlowOperations;
 pub use snapshot::{Operations, STATS, Snapshot, errno_name};
 
-use crate::vfs::{InodeNo, Usage};
+use crate::model::Histogram;
+use crate::vfs::{Files, InodeNo};
 
 /// Error numbers from here on are counted as this one.
 const ERRNOS: usize = 134;
@@ -31,6 +32,8 @@ pub struct Stats {
     errors: [AtomicU64; ERRNOS],
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    slow: SlowLog,
+    files: Option<Arc<Files>>,
 }
 
 #[derive(Default)]
@@ -49,20 +52,29 @@ impl Default for Stats {
             errors: std::array::from_fn(|_| AtomicU64::default()),
             bytes_read: AtomicU64::default(),
             bytes_written: AtomicU64::default(),
+            slow: SlowLog::new(Duration::ZERO),
+            files: None,
         }
     }
 }
 
 impl Stats {
+    /// The counters of a mount of `files`, which logs operations that take
+    /// `slow` or longer; none when that is zero.
+    #[must_use]
+    pub fn of(files: Arc<Files>, slow: Duration) -> Self {
+        Self { slow: SlowLog::new(slow), files: Some(files), ..Self::default() }
+    }
+
     /// Counts a request that has come; its time ends with what it answers.
     pub(super) fn begin(self: &Arc<Self>, operation: Operation, ino: InodeNo) -> Pending {
         self.operations[operation as usize].count.fetch_add(1, Ordering::Relaxed);
         Pending { stats: Arc::clone(self), operation, ino, began: Instant::now() }
     }
 
-    /// Everything so far, beside what `usage` says about the layers below.
+    /// Everything so far.
     #[must_use]
-    pub fn read(&self, usage: Usage) -> Snapshot {
+    pub fn read(&self) -> Snapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let operations = Operation::ALL.iter().zip(&self.operations).filter_map(|(name, of)| {
             let (count, errors) = (read(&of.count), read(&of.errors));
@@ -76,7 +88,8 @@ impl Stats {
             errors: errors.filter(|(_, count)| *count > 0).collect::<BTreeMap<i32, u64>>(),
             bytes_read: read(&self.bytes_read),
             bytes_written: read(&self.bytes_written),
-            usage,
+            slow: self.slow.read(),
+            usage: self.files.as_ref().map(|files| files.usage()).unwrap_or_default(),
         }
     }
 }
@@ -123,6 +136,7 @@ impl Drop for Pending {
         let Self { stats, operation, ino, began } = self;
         let took = began.elapsed();
         stats.operations[*operation as usize].latency.add(took);
-        tracing::trace!(operation = operation.name(), ino = ino.0, ?took, "answered");
+        let path = || stats.files.as_ref()?.path_of(*ino);
+        stats.slow.ended(*operation, took, path);
     }
 }

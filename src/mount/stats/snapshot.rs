@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Latency, Operation};
+use super::{Operation, SlowOperations};
+use crate::model::Latency;
 use crate::vfs::Usage;
 
 /// The extended attribute that holds a [`Snapshot`] as JSON, on the top
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub bytes_read: u64,
     /// Bytes that were written by requests.
     pub bytes_written: u64,
+    /// Operations that took too long.
+    pub slow: SlowOperations,
     /// What lies below.
     pub usage: Usage,
 }
@@ -75,7 +78,7 @@ impl Snapshot {
         let operations = operations.map(|(name, of)| ((*name).to_owned(), of.value(detailed)));
         let errors =
             self.errors.iter().map(|(number, count)| (errno_name(*number), (*count).into()));
-        let Usage { inodes, store, cache, nodes } = &self.usage;
+        let Usage { inodes, store, cache, cache_directory, nodes } = &self.usage;
         json!({
             "version": 1,
             "process": std::process::id(),
@@ -83,6 +86,7 @@ impl Snapshot {
             "requests": self.requests(),
             "operations": operations.collect::<Map<_, _>>(),
             "errors": errors.collect::<Map<_, _>>(),
+            "slow": { "count": self.slow.count, "recent": self.slow.recent },
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
             "inodes": inodes,
@@ -96,6 +100,7 @@ impl Snapshot {
                     "hits": cache.disk_hits,
                     "misses": cache.disk_misses,
                     "bytes": cache.disk_bytes,
+                    "directory": cache_directory,
                 },
                 "nodes": { "hits": nodes.hits, "misses": nodes.misses, "bytes": nodes.bytes },
             },

@@ -2,39 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::histogram::{BUCKETS, bound, bucket};
 use super::*;
-
-#[test]
-fn a_duration_is_in_the_bucket_that_bounds_it_closely() {
-    let mut before = 0;
-    for at in 0..BUCKETS - 1 {
-        let bound = bound(at);
-        assert_eq!((bucket(bound - 1), bucket(bound)), (at, at + 1), "{bound}");
-        assert!(before < bound && (bound <= 1024 || bound - before <= before / 4), "{bound}");
-        before = bound;
-    }
-    assert_eq!((bucket(0), bucket(u64::MAX)), (0, BUCKETS - 1));
-}
-
-#[test]
-fn percentiles_are_close_and_differences_are_of_the_time_between() {
-    let histogram = Histogram::default();
-    (1..=1000).for_each(|ms| histogram.add(Duration::from_micros(ms)));
-    let read = histogram.read();
-    let near = |part: f64, wanted: u64| {
-        let found = read.percentile(part);
-        assert!((wanted..=wanted + wanted / 4).contains(&found), "{part}: {found}");
-    };
-    near(0.5, 500_000);
-    near(0.99, 990_000);
-    assert_eq!((read.percentile(1.0), read.max_ns), (1_000_000, 1_000_000));
-    histogram.add(Duration::from_secs(100));
-    let since = histogram.read().since(&read);
-    assert_eq!(since.buckets.values().sum::<u64>(), 1);
-    assert_eq!(since.percentile(0.5), 100_000_000_000);
-    assert_eq!(Latency::default().percentile(0.99), 0);
-}
 
 #[test]
 fn what_is_written_as_json_is_read_again() {
@@ -44,7 +12,7 @@ fn what_is_written_as_json_is_read_again() {
     read.answered();
     stats.begin(Operation::Lookup, InodeNo::ROOT).failed(libc::ENOENT);
     stats.operations[Operation::Read as usize].latency.add(Duration::from_secs(80));
-    let snapshot = stats.read(Usage::default());
+    let snapshot = stats.read();
     let json: Value = serde_json::from_str(&snapshot.to_json()).unwrap();
     let again = Operations::from_json(&json["operations"]["read"]);
     assert_eq!(again, snapshot.operations["read"]);
@@ -62,7 +30,41 @@ fn the_value_is_never_longer_than_the_kernel_takes() {
         }
         counts.count.fetch_add(u64::MAX / 64, Ordering::Relaxed);
     }
-    let json = stats.read(Usage::default()).to_json();
+    let json = stats.read().to_json();
     assert!(json.len() <= (64 << 10), "{}", json.len());
     serde_json::from_str::<Value>(&json).unwrap();
+}
+
+#[test]
+fn slow_operations_are_remembered_and_few_lines_are_logged() {
+    let log = slow::SlowLog::new(Duration::from_millis(10));
+    log.ended(Operation::Read, Duration::from_millis(9), || panic!("was not slow"));
+    for number in 0..20 {
+        let path = format!("{}{number}", "ü".repeat(200));
+        log.ended(Operation::Read, Duration::from_millis(500), || Some(path));
+    }
+    let found = log.read();
+    assert_eq!((found.count, found.recent.len()), (20, 8));
+    let newest = &found.recent[0];
+    assert!(newest["path"].as_str().unwrap().ends_with("ü19"), "{newest}");
+    assert_eq!((&newest["took_ms"], &newest["for_content_ms"]), (&json!(500), &Value::Null));
+    let off = slow::SlowLog::new(Duration::ZERO);
+    off.ended(Operation::Read, Duration::from_secs(9), || panic!("nobody wants to know"));
+}
+
+#[tokio::test]
+async fn a_slow_operation_says_what_it_waited_for() {
+    use crate::store::waits::{self, WaitFor, Waits};
+    let waited = waits::observed(async {
+        let pause = || {
+            std::thread::sleep(Duration::from_millis(2));
+            std::future::ready(())
+        };
+        waits::on(WaitFor::Content, async { pause().await }).await;
+        waits::on(WaitFor::Content, async { pause().await }).await;
+        waits::so_far().unwrap()
+    });
+    let Waits { content, server } = waited.await;
+    assert!(content >= Duration::from_millis(4) && server.is_zero(), "{content:?} {server:?}");
+    assert_eq!(waits::so_far(), None);
 }

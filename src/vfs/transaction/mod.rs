@@ -50,7 +50,7 @@ use self::staged::Staging;
 use self::state::{Known, State};
 use super::VfsError;
 use super::types::Attr;
-use crate::model::{Clock, TransactionId};
+use crate::model::{Clock, TransactionId, TreePath};
 use crate::tree::Tree;
 
 /// How many locks the copying up of files is spread over.
@@ -159,6 +159,11 @@ impl TransactionView {
             node::Body::Symlink(target) => Ok(Arc::clone(target)),
             node::Body::File(_) | node::Body::Dir(_) => Err(VfsError::Invalid("not a symlink")),
         }
+    }
+
+    /// The path of `id`; `None` when it has been removed.
+    pub(in crate::vfs) fn path_of(&self, id: NodeId) -> Option<TreePath> {
+        self.lock().path(id).ok().flatten()
     }
 
     /// Takes back `count` lookups.

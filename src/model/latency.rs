@@ -9,10 +9,10 @@ use std::time::Duration;
 const FIRST_POWER: u32 = 10;
 /// Durations from here on, about 69 s, share the last bucket.
 const LAST_POWER: u32 = 36;
-pub(super) const BUCKETS: usize = ((LAST_POWER - FIRST_POWER) as usize + 1) * 4 + 1;
+const BUCKETS: usize = ((LAST_POWER - FIRST_POWER) as usize + 1) * 4 + 1;
 
 /// Counts of durations by size. Adding costs a few atomic operations.
-pub(super) struct Histogram {
+pub struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     total: AtomicU64,
     max: AtomicU64,
@@ -28,7 +28,7 @@ impl Default for Histogram {
     }
 }
 
-pub(super) fn bucket(nanos: u64) -> usize {
+fn bucket(nanos: u64) -> usize {
     let power = nanos.max(1).ilog2();
     if power < FIRST_POWER {
         return (nanos >> (FIRST_POWER - 2)) as usize;
@@ -41,7 +41,7 @@ pub(super) fn bucket(nanos: u64) -> usize {
 }
 
 /// The first duration, in nanoseconds, that is too long for a bucket.
-pub(super) fn bound(bucket: usize) -> u64 {
+fn bound(bucket: usize) -> u64 {
     if bucket == BUCKETS - 1 {
         return u64::MAX;
     }
@@ -52,8 +52,15 @@ pub(super) fn bound(bucket: usize) -> u64 {
     }
 }
 
+impl std::fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.read().fmt(f)
+    }
+}
+
 impl Histogram {
-    pub(super) fn add(&self, took: Duration) {
+    /// Counts a duration.
+    pub fn add(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(nanos, Ordering::Relaxed);
@@ -62,7 +69,9 @@ impl Histogram {
         }
     }
 
-    pub(super) fn read(&self) -> Latency {
+    /// What was counted so far.
+    #[must_use]
+    pub fn read(&self) -> Latency {
         let counts = self.buckets.iter().map(|count| count.load(Ordering::Relaxed));
         let counted = counts.enumerate().filter(|(_, count)| *count > 0);
         let buckets: Buckets = counted.map(|(at, count)| (bound(at), count)).collect();
@@ -121,3 +130,6 @@ impl Latency {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Fetching into the cache directory what will be read later.
+//!
+//! What is kept is what reads look for: segments around small frames, large
+//! frames by themselves. What lies close together in a pack comes by one
+//! request.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::blobs::Inner;
+use super::disk::{DiskCache, Extent};
+use super::fetch::{KEEPING_KIB, LARGE, frame_extent};
+use super::segments::{SEGMENT, segment_extent};
+use super::{Blobs, ChunkError, ChunkRef};
+use crate::model::PackId;
+
+/// How much of a pack one request fetches.
+const RUN: u64 = 8 << 20;
+
+/// What is fetched in vain rather than by another request.
+const GAP: u64 = 512 << 10;
+
+/// How many requests are made at a time.
+const TOGETHER: usize = 4;
+
+/// How long to stay out of the way of readers at a time, and how often.
+const YIELD: Duration = Duration::from_millis(5);
+const YIELDS: u32 = 200;
+
+/// How much haste there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Somebody waits for it.
+    Full,
+    /// Reads of others go first.
+    Background,
+}
+
+/// What was done to warm a cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WarmStats {
+    /// Requests to the object store.
+    pub requests: u64,
+    /// Bytes that came.
+    pub fetched: u64,
+    /// Bytes that were there.
+    pub there: u64,
+    /// Whether the cache took no more.
+    pub full: bool,
+}
+
+impl std::ops::AddAssign for WarmStats {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.fetched += other.fetched;
+        self.there += other.there;
+        self.full |= other.full;
+    }
+}
+
+/// Parts of a pack that come by one request, with a chunk in each.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub pack: PackId,
+    pub span: Range<u64>,
+    pub parts: Vec<(Extent, ChunkRef)>,
+}
+
+impl Blobs {
+    /// Sees to it that `places` are in the cache directory; without one nothing
+    /// is done. Ends early, with [`WarmStats::full`], when its budget is used.
+    ///
+    /// Holds a few requests' bytes in memory, however many places there are.
+    pub async fn warm(&self, places: &[ChunkRef], pace: Pace) -> Result<WarmStats, ChunkError> {
+        let Some(disk) = self.inner.fetcher.disk.clone() else { return Ok(WarmStats::default()) };
+        let wanted = extents(places);
+        let look = move || missing(&disk, wanted);
+        let found = tokio::task::spawn_blocking(look).await;
+        let (missing, there) = found.map_err(|_| ChunkError::Interrupted)?;
+        let together = match pace {
+            Pace::Full => TOGETHER,
+            Pace::Background => 1,
+        };
+        let fetches = stream::iter(runs(missing)).map(|run| {
+            let inner = Arc::clone(&self.inner);
+            async move { inner.warm_run(run, pace).await }
+        });
+        let start = WarmStats { there, ..WarmStats::default() };
+        let stats = fetches.buffer_unordered(together).try_fold(start, |mut sum, run| {
+            sum += run;
+            std::future::ready(Ok(sum))
+        });
+        stats.await
+    }
+
+    /// Waits until what was fetched so far is in the cache directory, as far as
+    /// it was to be kept there.
+    pub async fn settle(&self) {
+        // An error would mean that nothing is kept any more.
+        drop(self.inner.fetcher.keeping.acquire_many(KEEPING_KIB).await);
+    }
+}
+
+/// What reads of `places` look for, in the order it lies in packs.
+fn extents(places: &[ChunkRef]) -> Vec<(Extent, ChunkRef)> {
+    let mut found = Vec::with_capacity(places.len());
+    for place in places {
+        if place.stored >= LARGE {
+            found.push((frame_extent(place), *place));
+            continue;
+        }
+        let last = (place.offset + place.stored.max(1) - 1) / SEGMENT;
+        for number in place.offset / SEGMENT..=last {
+            let segment = segment_extent(place.pack, number);
+            if found.last().is_none_or(|(last, _)| *last != segment) {
+                found.push((segment, *place));
+            }
+        }
+    }
+    let order = |extent: &Extent| (extent.pack, extent.start, extent.len);
+    found.sort_unstable_by_key(|(extent, _)| order(extent));
+    found.dedup_by_key(|(extent, _)| *extent);
+    found
+}
+
+/// Those that are not in the cache directory, and how many bytes are.
+fn missing(
+    disk: &DiskCache,
+    mut wanted: Vec<(Extent, ChunkRef)>,
+) -> (Vec<(Extent, ChunkRef)>, u64) {
+    let mut there = 0;
+    wanted.retain(|(extent, _)| {
+        let found = disk.contains(extent);
+        there += if found { u64::from(extent.len) } else { 0 };
+        !found
+    });
+    (wanted, there)
+}
+
+/// Puts neighbours together.
+pub(super) fn runs(parts: Vec<(Extent, ChunkRef)>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (extent, place) in parts {
+        let start = u64::from(extent.start);
+        let end = start + u64::from(extent.len);
+        if let Some(run) = runs.last_mut()
+            && run.pack == extent.pack
+            && start <= run.span.end + GAP
+            && end.max(run.span.end) - run.span.start <= RUN
+        {
+            run.span.end = run.span.end.max(end);
+            run.parts.push((extent, place));
+            continue;
+        }
+        let parts = vec![(extent, place)];
+        runs.push(Run { pack: extent.pack, span: start..end, parts });
+    }
+    runs
+}
+
+impl Inner {
+    async fn warm_run(&self, run: Run, pace: Pace) -> Result<WarmStats, ChunkError> {
+        let Some(disk) = self.fetcher.disk.clone() else { return Ok(WarmStats::default()) };
+        let Run { pack, span, parts } = run;
+        if disk.used() + (span.end - span.start) > disk.budget() {
+            return Ok(WarmStats { full: true, ..WarmStats::default() });
+        }
+        if pace == Pace::Background {
+            self.let_readers_go_first().await;
+        }
+        let [(_, place), ..] = &parts[..] else { return Ok(WarmStats::default()) };
+        let bytes = self.fetch(place, pack, span.clone()).await?;
+        let fetched = bytes.len() as u64;
+        let keep = move || {
+            for (extent, _) in parts {
+                let part = cut(&bytes, &span, &extent);
+                if !part.is_empty() {
+                    disk.put(&extent, &part);
+                }
+            }
+        };
+        tokio::task::spawn_blocking(keep).await.map_err(|_| ChunkError::Interrupted)?;
+        Ok(WarmStats { requests: 1, fetched, there: 0, full: false })
+    }
+
+    /// Waits while something is being fetched for a reader, but not for ever.
+    async fn let_readers_go_first(&self) {
+        for _ in 0..YIELDS {
+            if !self.fetcher.is_fetching() {
+                return;
+            }
+            tokio::time::sleep(YIELD).await;
+        }
+    }
+}
+
+/// The part of the bytes of `span` that `extent` covers: less where the pack
+/// ends.
+fn cut(bytes: &Bytes, span: &Range<u64>, extent: &Extent) -> Bytes {
+    let at = |place: u64| ((place - span.start) as usize).min(bytes.len());
+    let start = u64::from(extent.start);
+    bytes.slice(at(start)..at(start + u64::from(extent.len)))
+}
+
+#[cfg(test)]
+mod tests;

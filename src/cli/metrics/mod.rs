@@ -1,0 +1,11 @@
+//! Metrics of mounts and servers, as `/metrics` shows them.
+
+mod layers;
+mod mounted;
+mod server;
+
+pub use mounted::MountPages;
+pub use server::ServerPages;
+
+#[cfg(test)]
+mod tests;

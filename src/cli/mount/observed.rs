@@ -1,0 +1,40 @@
+//! What a mount shows of itself: its log and its metrics.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::plan::MountPlan;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::logging::{self, LogFormat};
+use crate::cli::metrics::MountPages;
+use crate::mount::Mounted;
+use crate::web::{self, HttpAddress, Listening};
+
+/// What a mount logs unless `PFS_LOG` says otherwise. Libraries are quiet: to
+/// one of them an operation that we leave to the kernel is worth a warning.
+const LOGGED: &str = "error,pfs=warn";
+
+/// Makes paths of the plan independent of the current directory, and logs.
+pub fn log(plan: &mut MountPlan) -> Outcome {
+    plan.log = plan.log.take().map(std::path::absolute).transpose()?;
+    logging::start(LogFormat::Text, LOGGED, plan.log.as_deref())
+}
+
+/// Shows the metrics of `mounted`, when they are asked for.
+pub async fn metrics(plan: &MountPlan, mounted: &Mounted) -> Outcome<Option<Listening>> {
+    let Some(address) = &plan.metrics else { return Ok(None) };
+    let address = match address {
+        HttpAddress::Unix(path) => HttpAddress::Unix(absolute(path)?),
+        HttpAddress::Tcp(_) => address.clone(),
+    };
+    let pages = MountPages(Arc::clone(mounted.stats()));
+    let listening = web::serve(&address, Arc::new(pages)).await.map_err(|error| {
+        Failure::new(format!("cannot show metrics on {address}: {error}"))
+            .hint("name another address with --metrics")
+    })?;
+    Ok(Some(listening))
+}
+
+fn absolute(path: &Path) -> Outcome<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}

@@ -1,0 +1,139 @@
+//! Bringing what will be read into the caches before it is asked for.
+
+use futures::StreamExt as _;
+
+use super::VfsError;
+use super::view::content;
+use crate::chunk::{ChunkRef, Pace, WarmStats};
+use crate::model::TreePath;
+use crate::pipeline::glob::Glob;
+use crate::tree::{Entry, Tree};
+
+/// How many chunks, and how many of their bytes, are looked at together.
+const CHUNKS: usize = 64 << 10;
+const BYTES: u64 = 512 << 20;
+
+/// How many entries are read until it is told how far that is.
+const TOLD: u64 = 4096;
+
+/// What is to be warm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warmth {
+    /// Names and attributes.
+    Metadata,
+    /// These, and the content of files that match, or lie in a directory that
+    /// does.
+    Content(Glob),
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Warmed {
+    /// Entries seen.
+    pub entries: u64,
+    /// Files that were wanted.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What that took.
+    pub stats: WarmStats,
+}
+
+/// Warms what lies at and below `path`; `told` hears how far it is.
+///
+/// What was read of the tree is in the caches by that; content is fetched in
+/// the order it lies in packs, into the cache directory alone.
+pub async fn warm(
+    tree: &Tree,
+    path: &TreePath,
+    warmth: &Warmth,
+    pace: Pace,
+    told: &(dyn Fn(&Warmed) + Sync),
+) -> Result<Warmed, VfsError> {
+    let mut warmed = Warmed::default();
+    match warmth {
+        Warmth::Metadata => {
+            let mut entries = tree.walk_stats(path, None);
+            while let Some(entry) = entries.next().await {
+                entry?;
+                warmed.entries += 1;
+                if warmed.entries.is_multiple_of(TOLD) {
+                    told(&warmed);
+                }
+            }
+        }
+        Warmth::Content(glob) => {
+            let gathered = Vec::new();
+            let mut batch = Batch { tree, glob, pace, told, inside: None, gathered, weight: 0 };
+            if let Some(entry) = tree.get(path).await?.filter(|entry| !entry.is_dir()) {
+                batch.add(&mut warmed, path.clone(), entry).await?;
+            }
+            let mut entries = tree.walk(path, None);
+            while let Some(entry) = entries.next().await {
+                let (path, entry) = entry?;
+                batch.add(&mut warmed, path, entry).await?;
+                if warmed.stats.full {
+                    break;
+                }
+            }
+            batch.fetch(&mut warmed).await?;
+        }
+    }
+    // What was read of the tree is kept beside.
+    tree.nodes().blobs().settle().await;
+    told(&warmed);
+    Ok(warmed)
+}
+
+/// Chunks that are wanted and not looked at yet.
+struct Batch<'a> {
+    tree: &'a Tree,
+    glob: &'a Glob,
+    pace: Pace,
+    told: &'a (dyn Fn(&Warmed) + Sync),
+    /// The directory that matches, of those that lead to the last entry.
+    inside: Option<TreePath>,
+    gathered: Vec<ChunkRef>,
+    weight: u64,
+}
+
+impl Batch<'_> {
+    async fn add(
+        &mut self,
+        warmed: &mut Warmed,
+        path: TreePath,
+        entry: Entry,
+    ) -> Result<(), VfsError> {
+        warmed.entries += 1;
+        let inside = self.inside.as_ref().is_some_and(|dir| path.starts_with(dir));
+        let wanted = inside || self.glob.is_root() || self.glob.matches(&path);
+        if !wanted {
+            return Ok(());
+        }
+        let Some(content) = content(&entry) else {
+            if !inside && entry.is_dir() {
+                self.inside = Some(path);
+            }
+            return Ok(());
+        };
+        warmed.files += 1;
+        warmed.bytes += content.size();
+        self.gathered.extend_from_slice(content.chunks());
+        self.weight += content.chunks().iter().map(|chunk| u64::from(chunk.stored)).sum::<u64>();
+        match self.gathered.len() >= CHUNKS || self.weight >= BYTES {
+            true => self.fetch(warmed).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn fetch(&mut self, warmed: &mut Warmed) -> Result<(), VfsError> {
+        let chunks = std::mem::take(&mut self.gathered);
+        self.weight = 0;
+        if chunks.is_empty() || warmed.stats.full {
+            return Ok(());
+        }
+        warmed.stats += self.tree.nodes().blobs().warm(&chunks, self.pace).await?;
+        (self.told)(warmed);
+        Ok(())
+    }
+}
