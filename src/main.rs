@@ -1,5 +1,8 @@
 //! Which name was called, run, exit code.
 
+// The command line awaits everything there is, one future inside another.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use pfs::cli;

@@ -19,6 +19,7 @@ mod mount;
 mod mounting;
 mod operations;
 mod pipelines;
+mod posix;
 mod refusals;
 mod s3;
 mod sdk;

@@ -167,11 +167,11 @@ impl Adapter {
         });
     }
 
-    pub(super) fn open_file(&self, reply: ReplyOpen) {
+    pub(super) fn open_file(&self, flags: i32, reply: ReplyOpen) {
         match self.writable {
             // The kernel goes on without asking, and keeps what it has cached.
             false => reply.error(fuser::Errno::ENOSYS),
-            true => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            true => reply.opened(FileHandle(0), self.opened(flags)),
         }
     }
 
@@ -253,9 +253,9 @@ impl Adapter {
                     reply.statfs(
                         s.blocks,
                         s.free,
-                        s.free,
+                        s.available,
                         s.files,
-                        s.free,
+                        s.files_free,
                         s.block_size,
                         255,
                         s.block_size,
@@ -264,6 +264,10 @@ impl Adapter {
                 Err(error) => reply.error(errno::reply(&error)),
             }
         });
+    }
+
+    pub(super) fn list_xattr(&self, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        xattr(reply, self.files.list_xattr(inode(ino)), size);
     }
 
     pub(super) fn get_xattr(&self, ino: INodeNo, key: &OsStr, size: u32, reply: ReplyXattr) {

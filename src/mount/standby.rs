@@ -92,6 +92,7 @@ impl Standby {
             options: Arc::new(options.clone()),
             pushes: Arc::new(pushes),
             writable,
+            direct: false,
             stats: Arc::clone(&stats),
             gate: Arc::clone(&gate),
         };

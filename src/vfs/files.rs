@@ -18,7 +18,7 @@ use super::transaction::{NodeId, TransactionView};
 use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Listing, Statfs, Validity};
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
-use crate::model::{Timestamp, TreePath};
+use crate::model::{NAME_MAX, Timestamp, TreePath};
 use crate::tree::{Entry, EntryKind, Stat};
 
 /// The file system of one mount.
@@ -138,6 +138,9 @@ impl Files {
 
     /// The entry `name` of the directory `parent`; counts as a lookup.
     pub async fn lookup(&self, parent: InodeNo, name: &str) -> Result<Found, VfsError> {
+        if name.len() > NAME_MAX {
+            return Err(VfsError::NameTooLong);
+        }
         match self.node(parent)? {
             Node::Top => match self.top.find(name).await? {
                 Some(place) => Ok(Found::forever(Some(self.enter(parent, &place).await?))),
@@ -389,7 +392,8 @@ impl Files {
             Node::Leaf(view, ..) => used(&view),
             Node::Top | Node::Group(_) => (0, 0),
         };
-        Ok(Statfs { block_size: 4096, blocks, free: 0, files })
+        let (free, available, files_free) = (0, 0, 0);
+        Ok(Statfs { block_size: 4096, blocks, free, available, files, files_free })
     }
 }
 

@@ -37,7 +37,7 @@ pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
-    SetAttr, SetTime, Statfs, Validity,
+    SetAttr, SetTime, Statfs, Validity, XattrMode,
 };
 pub use usage::Usage;
 pub use view::{Filter, Owner};

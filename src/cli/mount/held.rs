@@ -2,14 +2,13 @@
 //! successor, and how that one goes on.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
@@ -57,16 +56,20 @@ pub fn serving() {
 
 /// Ends when the holder that was there is no more.
 pub async fn alone() {
-    let watch = |link: &'static Link| AsyncFd::register_with_interest(link.as_fd(), Interest::READABLE);
-    let watched = link().and_then(|link| watch(link).ok());
-    // A holder says nothing to one that serves: there is only its end to read.
-    if let Some(watched) = watched
-        && watched.readable().await.is_ok()
-    {
-        tracing::warn!("the holder is gone; the mount ends with this process");
-        return;
+    if let Some(link) = link() {
+        let (tell, told) = oneshot::channel();
+        let watch = move || {
+            link.await_end();
+            // Nobody need be waiting.
+            let _ = tell.send(());
+        };
+        let watched = thread::Builder::new().name("pfs-alone".into()).spawn(watch);
+        if watched.is_ok() && told.await.is_ok() {
+            tracing::warn!("the holder is gone; the mount ends with this process");
+            return;
+        }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Says that there is nothing left to do.

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
 use nix::unistd::pipe2;
@@ -96,8 +98,10 @@ impl Link {
             let is_kept = kept.is_ok();
             // Whoever started this thread waits for it.
             let _ = tell.send(kept);
-            while is_kept {
-                thread::park();
+            if is_kept {
+                loop {
+                    thread::park();
+                }
             }
         })?;
         match told.recv().map_err(io::Error::other)? {
@@ -151,6 +155,12 @@ impl Link {
     /// Says that requests are answered and signals heeded.
     pub fn serving(&self) -> io::Result<()> {
         self.send(&ToHolder::Serving, &[])
+    }
+
+    /// Waits until the holder ends, which says nothing to a server that serves.
+    pub fn await_end(&self) {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
     }
 
     /// Says that the end of this process will not be an accident.
