@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
 use super::gate::Gate;
+use super::once::Once;
 use super::options::MountOptions;
 use super::push::Pushes;
 use super::reply::Counted;
@@ -283,21 +284,29 @@ impl fuser::Filesystem for Adapter {
 
     fn link(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         newparent: INodeNo,
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.link_file(ino, newparent, newname, self.counted(Operation::Link, ino, reply));
+        self.link_file(
+            Once::of(req),
+            ino,
+            newparent,
+            newname,
+            self.counted(Operation::Link, ino, reply),
+        );
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.remove(parent, name, Removed::Name, self.counted(Operation::Unlink, parent, reply));
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let reply = self.counted(Operation::Unlink, parent, reply);
+        self.remove(Once::of(req), parent, name, Removed::Name, reply);
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.remove(
+            Once::of(req),
             parent,
             name,
             Removed::Directory,
@@ -307,7 +316,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -316,6 +325,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.move_name(
+            Once::of(req),
             (parent, name),
             (newparent, newname),
             flags,
@@ -401,7 +411,7 @@ impl fuser::Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -410,11 +420,12 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let reply = self.counted(Operation::SetXattr, ino, reply);
-        self.set_xattr(ino, name, value, flags, reply);
+        self.set_xattr(Once::of(req), ino, name, value, flags, reply);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.remove_xattr(ino, name, self.counted(Operation::RemoveXattr, ino, reply));
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let reply = self.counted(Operation::RemoveXattr, ino, reply);
+        self.remove_xattr(Once::of(req), ino, name, reply);
     }
 
     // The kernel does these without us once it knows that we do not.

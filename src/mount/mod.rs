@@ -10,6 +10,7 @@ mod device;
 mod errno;
 mod gate;
 pub mod holder;
+mod once;
 mod options;
 mod push;
 mod reads;

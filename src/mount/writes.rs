@@ -9,10 +9,12 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, RenameFlags, Request};
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, name, ttl};
 use super::errno;
+use super::once::Once;
 use super::reads::{attributes, empty, entry};
 use super::reply::{ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyWrite};
 use crate::vfs::{
-    Allocate, Attr, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError, XattrMode,
+    Allocate, Attr, Files, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError,
+    XattrMode,
 };
 
 /// What an unlink or rmdir takes away.
@@ -126,14 +128,19 @@ impl Adapter {
     ) -> impl Future<Output = Result<Attr, VfsError>> + Send + 'static {
         let child = name(child).map(str::to_owned);
         let (uid, gid) = (req.uid(), req.gid());
-        async move {
-            let new = NewEntry { body, mode: mode & 0o7777, uid, gid };
-            self.files.create(inode(parent), &child?, new).await
-        }
+        let once = Once::of(req);
+        once.carry_out(async move {
+            let (child, new) = (child?, NewEntry { body, mode: mode & 0o7777, uid, gid });
+            match once.is_done(&self.files) {
+                true => made(&self.files, parent, &child).await,
+                false => self.files.create(inode(parent), &child, new).await,
+            }
+        })
     }
 
     pub(super) fn link_file(
         &self,
+        once: Once,
         ino: INodeNo,
         parent: INodeNo,
         child: &OsStr,
@@ -142,7 +149,12 @@ impl Adapter {
         let Self { files, options, .. } = self.clone();
         let child = name(child).map(str::to_owned);
         self.answer(async move {
-            let linked = async { files.link(inode(ino), inode(parent), &child?).await };
+            let linked = once.carry_out(async {
+                match (child?, once.is_done(&files)) {
+                    (child, true) => made(&files, parent, &child).await,
+                    (child, false) => files.link(inode(ino), inode(parent), &child).await,
+                }
+            });
             let found = linked.await.map(|attr| Found::forever(Some(attr)));
             entry(reply, found, &options);
         });
@@ -150,6 +162,7 @@ impl Adapter {
 
     pub(super) fn remove(
         &self,
+        once: Once,
         parent: INodeNo,
         child: &OsStr,
         removed: Removed,
@@ -158,18 +171,20 @@ impl Adapter {
         let files = Arc::clone(&self.files);
         let child = name(child).map(str::to_owned);
         self.answer(async move {
-            let done = async {
+            let done = once.carry_out(async {
                 match removed {
+                    _ if once.is_done(&files) => Ok(()),
                     Removed::Name => files.unlink(inode(parent), &child?).await,
                     Removed::Directory => files.rmdir(inode(parent), &child?).await,
                 }
-            };
+            });
             empty(reply, done.await);
         });
     }
 
     pub(super) fn move_name(
         &self,
+        once: Once,
         from: (INodeNo, &OsStr),
         to: (INodeNo, &OsStr),
         flags: RenameFlags,
@@ -187,10 +202,13 @@ impl Adapter {
         };
         let sides = owned(from).and_then(|from| Ok((from, owned(to)?, mode?)));
         self.answer(async move {
-            let done = async {
+            let done = once.carry_out(async {
                 let ((dir, old), (into, new), mode) = sides?;
-                files.rename((dir, &old), (into, &new), mode).await
-            };
+                match once.is_done(&files) {
+                    true => Ok(()),
+                    false => files.rename((dir, &old), (into, &new), mode).await,
+                }
+            });
             empty(reply, done.await);
         });
     }
@@ -265,6 +283,7 @@ impl Adapter {
 
     pub(super) fn set_xattr(
         &self,
+        once: Once,
         ino: INodeNo,
         key: &OsStr,
         value: &[u8],
@@ -280,17 +299,33 @@ impl Adapter {
         let files = Arc::clone(&self.files);
         let (key, value) = (name(key).map(str::to_owned), value.to_vec());
         self.answer(async move {
-            let done = async { files.set_xattr(inode(ino), &key?, &value, mode?).await };
+            let done = once.carry_out(async {
+                match once.is_done(&files) {
+                    true => Ok(()),
+                    false => files.set_xattr(inode(ino), &key?, &value, mode?).await,
+                }
+            });
             empty(reply, done.await);
         });
     }
 
-    pub(super) fn remove_xattr(&self, ino: INodeNo, key: &OsStr, reply: ReplyEmpty) {
+    pub(super) fn remove_xattr(&self, once: Once, ino: INodeNo, key: &OsStr, reply: ReplyEmpty) {
         let files = Arc::clone(&self.files);
         let key = name(key).map(str::to_owned);
         self.answer(async move {
-            let done = async { files.remove_xattr(inode(ino), &key?).await };
+            let done = once.carry_out(async {
+                match once.is_done(&files) {
+                    true => Ok(()),
+                    false => files.remove_xattr(inode(ino), &key?).await,
+                }
+            });
             empty(reply, done.await);
         });
     }
+}
+
+/// What a request has made that was carried out by another process.
+async fn made(files: &Files, parent: INodeNo, child: &str) -> Result<Attr, VfsError> {
+    // Somebody may have removed it since.
+    files.lookup(inode(parent), child).await?.attr.ok_or(VfsError::Stale)
 }

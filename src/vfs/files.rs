@@ -75,6 +75,11 @@ impl Files {
         let repos = Arc::new(Repos::new(source, only));
         let inodes = InodeTable::attach(memory)?;
         inodes.adopt(&repos)?;
+        if !repos.transactions().is_empty() {
+            for (transaction, id, lookups) in inodes.transaction_nodes() {
+                transaction.looked_up(id, lookups);
+            }
+        }
         Ok(Self { repos: Some(Arc::clone(&repos)), ..Self::new(repos, inodes) })
     }
 
@@ -124,6 +129,13 @@ impl Files {
     #[must_use]
     pub fn is_immutable(&self, ino: InodeNo) -> bool {
         !matches!(self.inodes.get(ino), Ok(Node::Transaction(..)) | Err(_))
+    }
+
+    /// Whether a process before this one has carried out the request `number`
+    /// on a transaction.
+    #[must_use]
+    pub fn was_done(&self, number: u64) -> bool {
+        self.transactions().iter().any(|(_, transaction)| transaction.was_done(number))
     }
 
     /// How many inodes a kernel holds.

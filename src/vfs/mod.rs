@@ -16,6 +16,7 @@ mod patience;
 mod place;
 mod push;
 mod repos;
+pub mod request;
 mod source;
 pub mod transaction;
 mod types;

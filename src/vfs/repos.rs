@@ -11,7 +11,7 @@ use super::place::{Place, Top};
 use super::source::{Resolved, Source};
 use super::transaction::TransactionView;
 use super::view::{PlacedView, View};
-use crate::model::{ProjectName, Ref, RefBase, Repo, RepoKind, Timestamp};
+use crate::model::{ProjectName, Ref, RefBase, Repo, RepoKind, Timestamp, TransactionId};
 use crate::store::waits::{self, WaitFor};
 use crate::tree::{Root, Tree};
 
@@ -193,6 +193,13 @@ impl Repos {
             }
             None => View::whole(Tree::new(nodes, Root::empty()), None, Timestamp::default()),
         }
+    }
+
+    /// The transaction whose inodes are numbered by `key`.
+    pub(super) fn transaction(&self, key: TransactionId) -> Option<Arc<TransactionView>> {
+        let shown = self.only.iter().flat_map(BTreeMap::values);
+        let mut transactions = shown.filter_map(|shown| shown.transaction.as_ref());
+        transactions.find(|view| view.key() == key).cloned()
     }
 
     /// The directory `name` as another process has shown it; `None` when there

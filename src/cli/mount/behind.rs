@@ -216,6 +216,10 @@ impl ServerSource {
         // A server that is being started again is worth waiting for.
         let inspect = || async { self.inspect(id).await.map_err(|status| gone(&status)) };
         let info = patiently(inspect).await?;
+        if info.state() == v1::TransactionState::Committed {
+            // By the process before this one.
+            return Ok(());
+        }
         if staged {
             self.unstage(id, transaction.is_empty_base()).await?;
         }

@@ -1,7 +1,9 @@
 //! Mounts that outlive the process that serves them: what it notes for a
 //! successor, and how that one goes on.
 
+use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -19,14 +21,15 @@ use super::source::{Following, ServerSource};
 use crate::api::client::connect_later;
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
-use crate::model::{Clock, Repo, SystemClock};
+use crate::model::{Clock, Repo, SystemClock, TransactionId};
 use crate::mount::holder::{Link, Preparation, Task};
 use crate::mount::{MountOptions, Standby};
-use crate::vfs::{Files, Memory, Shown};
+use crate::vfs::transaction::{Attach, Then};
+use crate::vfs::{Files, Memory, Shown, Source as _, TransactionView, VfsError};
 use crate::web::InvalidHttpAddress;
 
 /// The version of [`Note`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The connection to the holder that has started this process.
 static LINK: OnceLock<Link> = OnceLock::new();
@@ -98,20 +101,33 @@ pub struct Note {
     log: Option<PathBuf>,
     /// Where objects are read, unless through the server.
     store: Option<String>,
+    /// Who writes, and to which server.
+    writer: (String, String),
+    commits_at_the_end: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct NotedRepo {
     repo: Repo,
     reference: Option<String>,
+    /// The transaction, when it is written: what its inodes are numbered by.
+    transaction: Option<TransactionId>,
 }
 
 impl Note {
-    /// What there is to know of `plan`, mounted at `dir`.
-    pub fn of(plan: &MountPlan, dir: &Path, store: Option<String>) -> Self {
-        let repos = plan.repos.iter().map(|MountedRepo { repo, reference, .. }| NotedRepo {
-            repo: repo.clone(),
-            reference: reference.as_ref().map(ToString::to_string),
+    /// What there is to know of `plan`, mounted at `dir`, with objects in
+    /// `store`. `keys` are those of the transactions of the repos that are
+    /// written, in order.
+    pub fn of(
+        plan: &MountPlan,
+        (dir, store): (&Path, Option<String>),
+        (writer, keys): ((String, String), &[TransactionId]),
+    ) -> Self {
+        let mut keys = keys.iter().copied();
+        let repos = plan.repos.iter().map(|repo| NotedRepo {
+            repo: repo.repo.clone(),
+            reference: repo.reference.as_ref().map(ToString::to_string),
+            transaction: if repo.writable { keys.next() } else { None },
         });
         Self {
             version: VERSION,
@@ -129,6 +145,8 @@ impl Note {
             slow_op: plan.slow_op,
             log: plan.log.clone(),
             store,
+            writer,
+            commits_at_the_end: plan.commit == CommitWhen::OnUnmount,
         }
     }
 
@@ -147,9 +165,9 @@ impl Note {
     }
 
     fn plan(&self) -> Outcome<MountPlan> {
-        let repos = self.repos.iter().map(|NotedRepo { repo, reference }| {
+        let repos = self.repos.iter().map(|NotedRepo { repo, reference, transaction }| {
             let reference = reference.as_ref().map(|text| text.parse()).transpose()?;
-            Ok(MountedRepo { repo: repo.clone(), reference, writable: false })
+            Ok(MountedRepo { repo: repo.clone(), reference, writable: transaction.is_some() })
         });
         let address = self.address.parse();
         let metrics = self.metrics.as_ref().map(|text| text.parse()).transpose();
@@ -157,7 +175,10 @@ impl Note {
             dir: self.dir.clone(),
             repos: repos.collect::<Outcome<_>>()?,
             daemon: true,
-            commit: CommitWhen::Explicit,
+            commit: match self.commits_at_the_end {
+                true => CommitWhen::OnUnmount,
+                false => CommitWhen::Explicit,
+            },
             resume: Vec::new(),
             cache: self.cache.clone(),
             cache_size: self.cache_size,
@@ -187,17 +208,23 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
     let failed = |error| Failure::new(format!("the mount cannot be gone on with: {error}"));
     let source = ready.source;
     let (memory, following) = (Memory::of(estate.table)?, Following(Arc::clone(&source)));
-    let files = Files::resumed(Arc::new(Following(source)), ready.only, memory).map_err(failed)?;
+    let shown = shown(&ready.note, &source, &estate.kept).await.map_err(failed)?;
+    let transactions: Vec<_> = shown.iter().filter_map(|one| one.transaction.clone()).collect();
+    let only = (!shown.is_empty()).then_some(shown);
+    let files = Files::resumed(Arc::new(Following(source)), only, memory).map_err(failed)?;
+    for view in &transactions {
+        settle(view, &following).await;
+    }
     let dir = ready.plan.dir.clone();
     let mounted = ready.standby.serve(dir, &Arc::new(files), &estate.device)?;
     drop(estate.device);
-    resumed(&ready.plan, mounted, following).await.until_the_end().await
+    resumed(&ready.plan, mounted, following, transactions).await.until_the_end().await
 }
 
 /// All that can be made before the predecessor has ended.
 struct Ready {
     plan: MountPlan,
-    only: Option<Vec<Shown>>,
+    note: Note,
     source: Arc<ServerSource>,
     standby: Standby,
 }
@@ -216,18 +243,96 @@ impl Ready {
         let store = store.unwrap_or_else(|| through(&client));
         let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
         let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
-        // Only transactions ask who writes, and to which server.
-        let source = ServerSource::of(client, nodes, clock, Default::default());
-        let shown = plan.repos.iter().map(|MountedRepo { repo, reference, .. }| Shown {
-            repo: repo.clone(),
-            reference: reference.clone(),
-            transaction: None,
-        });
-        let shown: Vec<_> = shown.collect();
-        let only = (!shown.is_empty()).then_some(shown);
+        let source = ServerSource::of(client, nodes, clock, note.writer.clone());
+        let writable = plan.repos.iter().any(|repo| repo.writable);
         let runtime = tokio::runtime::Handle::current();
         let options = MountOptions { push: true, ..options(&plan) };
-        let standby = Standby::new(&init, &options, false, &runtime)?;
-        Ok(Self { plan, only, source, standby })
+        let standby = Standby::new(&init, &options, writable, &runtime)?;
+        Ok(Self { plan, note, source, standby })
+    }
+}
+
+/// Has `holder` keep what a successor needs of `transactions`; answers what
+/// their inodes are numbered by.
+pub fn keep(
+    holder: &'static Link,
+    transactions: &[Arc<TransactionView>],
+) -> io::Result<Vec<TransactionId>> {
+    transactions.iter().map(|view| keep_one(holder, view)).collect()
+}
+
+fn keep_one(holder: &'static Link, view: &TransactionView) -> io::Result<TransactionId> {
+    let key = view.key();
+    holder.keep(&memory_of(key), view.mirror()?)?;
+    keep_lock(holder, view);
+    Ok(key)
+}
+
+/// Has `holder` hold the staging directory of `view`, whichever it is.
+fn keep_lock(holder: &'static Link, view: &TransactionView) {
+    let name = lock_of(view.key());
+    view.tell_held(move |lock| {
+        // A holder that is gone starts no successor.
+        drop(holder.keep(&name, lock));
+    });
+}
+
+fn memory_of(key: TransactionId) -> String {
+    format!("memory of {key}")
+}
+
+fn lock_of(key: TransactionId) -> String {
+    format!("lock of {key}")
+}
+
+/// The repos of `note`, with the transactions that a predecessor has left.
+async fn shown(
+    note: &Note,
+    source: &Arc<ServerSource>,
+    kept: &HashMap<String, OwnedFd>,
+) -> Result<Vec<Shown>, VfsError> {
+    let mut shown = Vec::with_capacity(note.repos.len());
+    for NotedRepo { repo, reference, transaction } in &note.repos {
+        let reference = reference.as_ref().and_then(|text| text.parse().ok());
+        let transaction = match transaction {
+            Some(key) => Some(Arc::new(attach(*key, source, kept).await?)),
+            None => None,
+        };
+        shown.push(Shown { repo: repo.clone(), reference, transaction });
+    }
+    Ok(shown)
+}
+
+async fn attach(
+    key: TransactionId,
+    source: &Arc<ServerSource>,
+    kept: &HashMap<String, OwnedFd>,
+) -> Result<TransactionView, VfsError> {
+    let missing = || VfsError::Unavailable(format!("nobody has kept transaction {key}"));
+    let mirror = kept.get(&memory_of(key)).ok_or_else(missing)?.try_clone()?;
+    let lock = kept.get(&lock_of(key)).map(OwnedFd::try_clone).transpose()?;
+    let (nodes, clock) = (Following(Arc::clone(source)), Arc::clone(&source.clock));
+    let attach = Attach { mirror, lock, nodes: nodes.nodes(), clock };
+    let view = TransactionView::attach(attach).await?;
+    if let Some(link) = link() {
+        keep_lock(link, &view);
+    }
+    source.go_on(&view.started(), &view.dir());
+    Ok(view)
+}
+
+/// Ends what the process before was about to do with `view`.
+async fn settle(view: &Arc<TransactionView>, source: &Following) {
+    view.settle_down().await;
+    let Some(message) = view.committing() else { return };
+    let (view, source) = (Arc::clone(view), Following(Arc::clone(&source.0)));
+    let mut commit = Box::pin(async move {
+        if let Err(error) = view.commit(&source, &message, Then::GoOn).await {
+            tracing::warn!(%error, "what became of a commit is not known yet");
+        }
+    });
+    // Sealed before anybody can write, who waits for the end of it.
+    if futures::poll!(&mut commit).is_pending() {
+        tokio::spawn(commit);
     }
 }

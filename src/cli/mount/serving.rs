@@ -45,12 +45,17 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 }
 
 /// A mount that a predecessor has served.
-pub(super) async fn resumed(plan: &MountPlan, mounted: Mounted, source: Following) -> Serving {
+pub(super) async fn resumed(
+    plan: &MountPlan,
+    mounted: Mounted,
+    source: Following,
+    transactions: Vec<Arc<TransactionView>>,
+) -> Serving {
     let metrics = observed::metrics(plan, &mounted).await.unwrap_or_else(|failure| {
         tracing::warn!(failure.message, "the mount goes on without metrics");
         None
     });
-    let (transactions, commit) = (Vec::new(), CommitWhen::Explicit);
+    let commit = plan.commit;
     Serving { mounted, _metrics: metrics, source, transactions, commit }
 }
 
@@ -83,11 +88,12 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     prefetch::begin(&plan, &source);
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
     let runtime = tokio::runtime::Handle::current();
-    // A transaction does not go on in another process yet.
-    let holder = if files.is_writable() { None } else { held::link() };
+    let holder = held::link();
     let options = MountOptions { push: holder.is_some(), ..options(&plan) };
     if let Some(holder) = holder {
-        holder.note(&held::Note::of(&plan, &dir, url).value())?;
+        let keys = held::keep(holder, &transactions)?;
+        let writer = following.0.writer();
+        holder.note(&held::Note::of(&plan, (&dir, url), (writer, &keys)).value())?;
     }
     let mounted = Mounted::held(&dir, &Arc::new(files), (&options, holder), &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;

@@ -79,6 +79,18 @@ impl ServerSource {
         source
     }
 
+    /// Who writes, and to which server: what [`ServerSource::of`] takes.
+    pub fn writer(&self) -> (String, String) {
+        (self.owner.clone(), self.identity.clone())
+    }
+
+    /// Keeps a transaction alive that another process has opened and kept in
+    /// `staging`.
+    pub fn go_on(self: &Arc<Self>, started: &Started, staging: &Path) {
+        self.track(started.id, staging, true);
+        self.follow(&started.branch.name);
+    }
+
     /// Fails as the server says when there is no such repo or ref. `None`
     /// stands for the head of `master`, which need not be there yet.
     pub async fn check(&self, repo: &Repo, reference: Option<&Ref>) -> Result<(), Status> {

@@ -242,6 +242,11 @@ impl Heap {
         std::iter::successors(first, move |at| next(*at).filter(|next| *next < end))
     }
 
+    /// Every inode of a transaction.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.blocks().filter(|at| self.kind(*at).0 == BlockKind::Node)
+    }
+
     /// Every object.
     pub(super) fn objects(&self) -> impl Iterator<Item = u32> + '_ {
         let next = |at: u32| (at != 0).then_some(at);

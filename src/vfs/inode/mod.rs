@@ -293,12 +293,32 @@ impl InodeTable {
                     self.lock().adopt(at, Object::Place(placed));
                 }
                 Kept::View { .. } => {}
-                Kept::Transaction { .. } | Kept::Private => {
+                Kept::Transaction { id } => {
+                    let view = repos.transaction(id).ok_or_else(|| lost("no transaction"))?;
+                    self.lock().adopt(at, Object::Transaction(view));
+                }
+                Kept::Private => {
                     return Err(lost("what another process cannot have"));
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl InodeTable {
+    /// The nodes of transactions, and how often a kernel has looked each up.
+    pub(super) fn transaction_nodes(&self) -> Vec<(Arc<TransactionView>, NodeId, u64)> {
+        let objects = self.lock();
+        let Ok(heap) = &self.heap else { return Vec::new() };
+        let of = |at: u32| match objects.get(heap.memory.load(at + inode::OF)) {
+            Some(Object::Transaction(view)) => {
+                let id = NodeId(heap.memory.load64(at + inode::NODE));
+                Some((Arc::clone(view), id, heap.memory.load(at + inode::LOOKUPS).into()))
+            }
+            Some(Object::Group(_) | Object::Place(_) | Object::View(_)) | None => None,
+        };
+        heap.nodes().filter_map(of).collect()
     }
 }
 

@@ -65,7 +65,7 @@ impl Object {
                 root: hex::encode(view.tree.root().encode()),
                 mtime: view.mtime,
             },
-            Self::Transaction(transaction) => Kept::Transaction { id: transaction.started().id },
+            Self::Transaction(transaction) => Kept::Transaction { id: transaction.key() },
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The end of a transaction, or of a stretch of it.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+use nix::fcntl::Flock;
+
 use super::directory;
 use super::node::{Body, Data};
 use super::noted::restart;
+use super::state::State;
 use super::{NodeId, Seal, Standing, Started, TransactionView};
 use crate::chunk::Content;
 use crate::model::{CommitId, Ref};
@@ -70,10 +74,12 @@ impl TransactionView {
         let base = self.base();
         let writer = base.nodes().blobs().writer();
         let edits = self.edits(&writer);
+        self.lock().commits(Some(message));
         let done = match source.publish(&self.started(), edits, &writer, message).await {
             Ok(published) => self.follow_up(source, published, then).await,
             Err(error) => Err(error),
         };
+        self.lock().commits(None);
         let (sealed, standing) = match (&done, then) {
             (Ok(_), Then::GoOn) => (Seal::Open, Standing::Open),
             (Ok(_), Then::End) => (Seal::Closed, Standing::Open),
@@ -86,7 +92,7 @@ impl TransactionView {
             (Err(_), _) => return done,
         };
         *seal = sealed;
-        self.lock().standing = standing;
+        self.lock().stand(standing);
         done
     }
 
@@ -158,7 +164,7 @@ impl TransactionView {
                 (Seal::Unsettled, Standing::Unsettled(why))
             }
         };
-        self.lock().standing = standing;
+        self.lock().stand(standing);
         seal
     }
 
@@ -193,22 +199,7 @@ impl TransactionView {
         let mut state = self.lock();
         // From here on a crash goes on from the commit.
         state.journal = Some(restart(&dir, started)?);
-        let mut replaced = std::mem::take(&mut state.removed);
-        let old = state.base.clone();
-        for (id, content) in contents {
-            if let Body::File(data) = &mut state.node_mut(id)?.body
-                && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
-            {
-                replaced.push(staged);
-            }
-        }
-        state.settle(base)?;
-        (state.started, state.synced, state.durable_files) = (started.clone(), 0, 0);
-        state.unsynced.clear();
-        state.unrefreshed.push(old);
-        state.unrefreshed.extend(committed);
-        replaced.into_iter().for_each(|staged| staged.remove());
-        Ok(())
+        state.go_on_from(started, contents, base, committed)
     }
 
     /// The hash of a file's content as far as it is stored.
@@ -233,6 +224,26 @@ impl TransactionView {
         files.parent().unwrap_or(files).to_owned()
     }
 
+    /// Holds its directory by `lock`, and tells who wants to know.
+    pub(super) fn hold(&self, lock: Flock<File>) {
+        if let Some(tell) = self.tell_held.get() {
+            tell(&lock);
+        }
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+    }
+
+    /// Has `tell` called with what the directory is held by, now and whenever
+    /// it is another one: whoever has a descriptor of the same file goes on
+    /// holding it when this process dies.
+    pub fn tell_held(&self, tell: impl Fn(&File) + Send + Sync + 'static) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = &*held {
+            tell(lock);
+        }
+        // Set once, by who mounts.
+        let _ = self.tell_held.set(Box::new(tell));
+    }
+
     /// Lets go of the directory, for whoever goes on with what is in it.
     pub fn release(&self) {
         drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -243,5 +254,50 @@ impl TransactionView {
     pub fn discard(&self) -> io::Result<()> {
         let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         directory::discard(&self.dir(), lock)
+    }
+}
+
+impl State {
+    /// Goes on from `base` as `started` says. The files in `contents` hold what
+    /// is said there; `committed` is a tree between the two.
+    pub(super) fn go_on_from(
+        &mut self,
+        started: &Started,
+        contents: Vec<(NodeId, Content)>,
+        base: Tree,
+        committed: Option<Tree>,
+    ) -> Result<(), VfsError> {
+        let mut replaced = std::mem::take(&mut self.removed);
+        let old = self.base.clone();
+        for (id, content) in contents {
+            if let Body::File(data) = &mut self.node_mut(id)?.body
+                && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
+            {
+                replaced.push(staged);
+            }
+        }
+        self.settle(base)?;
+        (self.started, self.synced, self.durable_files) = (started.clone(), 0, 0);
+        self.unsynced.clear();
+        self.unrefreshed.push(old);
+        self.unrefreshed.extend(committed);
+        self.mark_head();
+        replaced.into_iter().for_each(|staged| self.remove_later(staged));
+        Ok(())
+    }
+
+    /// Notes where it stands.
+    pub(super) fn stand(&mut self, standing: Standing) {
+        if self.standing != standing {
+            self.standing = standing;
+            self.mark_head();
+        }
+    }
+
+    /// Notes that a commit with this description begins, or that none is under
+    /// way any more.
+    fn commits(&mut self, message: Option<&str>) {
+        self.committing = message.map(str::to_owned);
+        self.mark_head();
     }
 }

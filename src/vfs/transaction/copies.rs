@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::journal::Record;
+use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId, Origin};
 use super::staged::{Staged, Under};
 use super::{COPIES, TransactionView};
@@ -127,6 +128,7 @@ impl TransactionView {
             state.log(&Record::Stage { path, file, base: end })?;
         }
         state.copied(id, original)?;
+        state.note(Mirrored::Staged { file, len: end });
         state.node_mut(id)?.body = Body::File(Data::Staged(staged));
         if let Some(old) = old {
             state.discard(old);

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::holes::zero;
 use super::journal::Record;
+use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId};
 use super::staged::{BLOCK, Staged, Under, WHOLE};
 use super::{COPIES, TransactionView};
@@ -183,6 +184,9 @@ impl TransactionView {
             // Recovery tells whole copies from others by their size.
             let base = if kept > WHOLE { kept } else { 0 };
             state.log(&Record::Stage { path, file: staged.file, base })?;
+        }
+        if kept > WHOLE {
+            state.note(Mirrored::Staged { file: staged.file, len: kept });
         }
         let node = state.node_mut(id)?;
         node.body = Body::File(Data::Staged(Arc::clone(staged)));

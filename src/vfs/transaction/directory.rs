@@ -30,11 +30,16 @@ const AREA: &str = "area-";
 /// Names directories that are being removed; a process follows.
 const OVER: &str = "mounts-over-";
 
+/// The file by which `dir` is held.
+pub(super) fn lock_file(dir: &Path) -> PathBuf {
+    dir.join(LOCK)
+}
+
 /// Takes hold of `dir`, which exists, until the lock is dropped.
 pub(super) fn hold(dir: &Path) -> io::Result<Flock<File>> {
     // Whoever only looks holds it for a moment.
     const ATTEMPTS: u32 = 40;
-    let mut lock = File::create(dir.join(LOCK))?;
+    let mut lock = File::create(lock_file(dir))?;
     for _ in 0..ATTEMPTS {
         lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
             Ok(held) => return Ok(held),

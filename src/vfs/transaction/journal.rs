@@ -136,6 +136,16 @@ impl Journal {
         Ok((journal, kept.collect()))
     }
 
+    /// Opens the journal that this run of the machine has written at `path` and
+    /// cuts off what comes after `until`.
+    pub(super) fn cut(path: &Path, until: u64) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let end = file.metadata()?.len().min(until);
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        Ok(Self { file, end })
+    }
+
     /// Adds a record; it survives the death of the process, and once a handle
     /// is synced that of the machine.
     pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub mod directory;
 mod edits;
 mod holes;
 pub mod journal;
+mod mirror;
 mod names;
 mod node;
 mod noted;
@@ -31,7 +32,7 @@ mod sync;
 mod tests;
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::fcntl::Flock;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -41,11 +42,13 @@ pub use commit::Then;
 pub use copies::Original;
 pub use data::Allocate;
 pub use directory::{Area, Left};
+pub use mirror::Attach;
 pub use node::{NodeId, Origin};
 pub use noted::{Started, inspect};
 pub(super) use refresh::Refreshed;
 pub use resume::{Resumed, resume};
 
+use self::mirror::Locked;
 use self::staged::Staging;
 use self::state::{Known, State};
 use super::VfsError;
@@ -65,6 +68,7 @@ pub struct TransactionView {
     state: Mutex<State>,
     /// Holds the staging directory.
     held: Mutex<Option<Flock<File>>>,
+    tell_held: OnceLock<TellHeld>,
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
     copying: [tokio::sync::Mutex<()>; COPIES],
@@ -72,6 +76,9 @@ pub struct TransactionView {
     /// finds it done.
     syncing: tokio::sync::Mutex<()>,
 }
+
+/// Hears by what a staging directory is held.
+type TellHeld = Box<dyn Fn(&File) + Send + Sync>;
 
 /// Whether a transaction takes changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +90,8 @@ enum Seal {
 }
 
 /// Where a transaction stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Standing {
     Open,
     Unsettled(String),
@@ -124,7 +132,8 @@ impl TransactionView {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let (seal, syncing) = (RwLock::new(Seal::Open), tokio::sync::Mutex::default());
         let (key, held) = (state.started.id, Mutex::new(Some(lock)));
-        Self { key, clock, state: Mutex::new(state), held, seal, copying, syncing }
+        let (state, tell_held) = (Mutex::new(state), OnceLock::new());
+        Self { key, clock, state, held, tell_held, seal, copying, syncing }
     }
 
     /// What the transaction is about now, relative to its last commit.
@@ -134,7 +143,8 @@ impl TransactionView {
     }
 
     /// What the inodes of this view are numbered by.
-    pub(super) fn key(&self) -> TransactionId {
+    #[must_use]
+    pub fn key(&self) -> TransactionId {
         self.key
     }
 
@@ -171,8 +181,8 @@ impl TransactionView {
         self.lock().forget(id, count);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits while a commit is under way; fails once the transaction is over.
@@ -188,7 +198,8 @@ impl TransactionView {
     }
 
     fn pinned(&self, state: &mut State, id: NodeId) -> Result<Pin<'_>, VfsError> {
-        state.node_mut(id)?.lookups += 1;
+        state.node(id)?;
+        state.look_up(id, 1);
         Ok(Pin { view: self, id })
     }
 

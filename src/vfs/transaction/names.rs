@@ -5,6 +5,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::journal::Record;
+use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, Dir, NodeId};
 use super::state::State;
 use super::{Pin, TransactionView};
@@ -331,8 +332,10 @@ fn drop_name(
     at: Timestamp,
 ) -> Result<(), VfsError> {
     state.detach(id, &(dir, name.into()), at)?;
+    state.note_origin(id);
     if let Ok(dir) = state.node_mut(id)?.dir_mut() {
         *dir = Dir::default(); // nothing shows through a removed directory
+        state.note(Mirrored::Cleared(id.0));
     }
     state.prune(id);
     Ok(())
@@ -414,9 +417,9 @@ fn listed(
     }
     let mut entries = Vec::with_capacity(names.len());
     for (name, id) in names {
-        let node = state.node_mut(id)?;
-        node.lookups += 1;
-        entries.push((name, id, node.attr()));
+        state.look_up(id, 1);
+        let attr = state.node(id)?.attr();
+        entries.push((name, id, attr));
     }
     Ok(entries)
 }

@@ -39,11 +39,13 @@ impl TransactionView {
         let mut state = self.lock();
         state.refreshed.extend(found);
         state.unrefreshed.clear();
+        state.mark_head();
         Ok(())
     }
 
     /// The names that differ since the base was another; each is told once.
     pub(in crate::vfs) fn take_refreshed(&self) -> Vec<Refreshed> {
+        // A process that goes on tells of them again.
         std::mem::take(&mut self.lock().refreshed)
     }
 }

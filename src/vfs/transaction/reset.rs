@@ -4,11 +4,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use nix::fcntl::Flock;
 
 use super::journal::Journal;
+use super::mirror::Entry as Mirrored;
 use super::node::{Body, NodeId};
 use super::noted::{Started, note_end};
 use super::recover::{begin, staging};
@@ -58,7 +59,7 @@ impl TransactionView {
             Err(error) => {
                 *seal = Seal::Closed;
                 let why = format!("given up, but nothing new can begin: {error}");
-                self.lock().standing = Standing::Aborted(why);
+                self.lock().stand(Standing::Aborted(why));
                 return Ok(());
             }
         };
@@ -119,8 +120,8 @@ impl TransactionView {
         state.refreshed.extend(forgotten);
         state.settle(base)?;
         state.unrefreshed.push(before);
-        drop(state);
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        state.mark_head();
+        self.hold(held);
         Ok(())
     }
 
@@ -172,6 +173,7 @@ impl State {
         let mut forgotten = Vec::new();
         let mut others = Vec::new();
         for (dir, path) in &in_place {
+            self.note(Mirrored::Cleared(dir.0));
             let node = self.node_mut(*dir)?;
             node.changed = false;
             node.attributes.clear();
@@ -181,7 +183,10 @@ impl State {
                 let Some(id) = over.node else { continue };
                 let child = self.node(id)?;
                 match child.is_dir() && child.origin == path.join(&name).ok() {
-                    true => drop(self.node_mut(*dir)?.dir_mut()?.clean.insert(name, id)),
+                    true => {
+                        self.mark(id);
+                        self.node_mut(*dir)?.dir_mut()?.clean.insert(name, id);
+                    }
                     false => others.push(id),
                 }
             }
@@ -201,6 +206,9 @@ impl State {
     pub(super) fn cast_off(&mut self, id: NodeId) {
         let Ok(node) = self.node_mut(id) else { return };
         node.places.clear();
+        self.note_origin(id);
+        self.note(Mirrored::Cleared(id.0));
+        let Ok(node) = self.node_mut(id) else { return };
         if let Body::Dir(dir) = &mut node.body {
             let dir = std::mem::take(dir);
             let changed = dir.overrides.into_values().filter_map(|over| over.node);

@@ -155,6 +155,11 @@ impl Staged {
         self.staging.path(self.file)
     }
 
+    /// The directory it is in, unless that is `staging`.
+    pub(super) fn elsewhere(&self, staging: &Arc<Staging>) -> Option<PathBuf> {
+        (!Arc::ptr_eq(&self.staging, staging)).then(|| self.staging.dir.clone())
+    }
+
     /// Removes the file; what is left behind is garbage only.
     pub(super) fn remove(&self) {
         self.staging.remove(self.file);
@@ -190,6 +195,20 @@ impl Under {
         let marked =
             usize::try_from(word).ok().and_then(|at| self.present.get(at)).is_some_and(set);
         self.content.is_none() || block.saturating_mul(BLOCK) >= self.len || marked
+    }
+
+    /// The runs of blocks that the staged file holds: first, and how many.
+    pub(super) fn runs(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for (word, bits) in (0..).zip(&self.present) {
+            for block in (0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| word * 64 + bit) {
+                match runs.last_mut() {
+                    Some((first, count)) if *first + *count == block => *count += 1,
+                    Some(_) | None => runs.push((block, 1)),
+                }
+            }
+        }
+        runs
     }
 
     /// Whether everything shows that can.

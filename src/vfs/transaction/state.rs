@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::copies::Original;
 use super::journal::{Journal, Record};
-use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
+use super::mirror::{Entry as Mirrored, Marks, Mirror};
+use super::node::{Body, Data, Dir, Node, NodeId, Origin, Override, Place};
 use super::refresh::Refreshed;
 use super::staged::{Staged, Staging};
 use super::{Standing, Started};
-use crate::model::{NAME_MAX, Timestamp, TreePath};
+use crate::model::{NAME_MAX, Timestamp, TransactionId, TreePath};
 use crate::tree::{Entry, Tree};
 use crate::vfs::VfsError;
 
@@ -40,8 +41,15 @@ pub(super) struct State {
     pub(super) unrefreshed: Vec<Tree>,
     /// Names that a kernel has yet to be told of.
     pub(super) refreshed: Vec<Refreshed>,
-    nodes: HashMap<NodeId, Node>,
-    next_node: u64,
+    /// The description of the commit that is under way.
+    pub(super) committing: Option<String>,
+    /// Where another process would go on from, and what is not there yet.
+    pub(super) mirror: Option<Mirror>,
+    pub(super) marks: Marks,
+    /// What the mirrored transaction's inodes are numbered by.
+    pub(super) key: Option<TransactionId>,
+    pub(super) nodes: HashMap<NodeId, Node>,
+    pub(super) next_node: u64,
     next_file: u64,
 }
 
@@ -73,6 +81,10 @@ impl State {
             removed: Vec::new(),
             unrefreshed: Vec::new(),
             refreshed: Vec::new(),
+            committing: None,
+            mirror: None,
+            marks: Marks::default(),
+            key: None,
             nodes,
             next_node: 2,
             next_file: 1,
@@ -84,7 +96,15 @@ impl State {
     }
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, VfsError> {
+        self.mark(id);
         self.nodes.get_mut(&id).ok_or(VfsError::Stale)
+    }
+
+    /// Counts `count` lookups more of `id`, if it is there.
+    pub(super) fn look_up(&mut self, id: NodeId, count: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.lookups += count;
+        }
     }
 
     /// The files with staged content that have a name, and one name of each.
@@ -136,6 +156,7 @@ impl State {
         id: NodeId,
         path: TreePath,
     ) -> Result<Vec<(Arc<str>, NodeId)>, VfsError> {
+        self.note(Mirrored::Cleared(id.0));
         let node = self.node_mut(id)?;
         (node.changed, node.origin, node.copied) = (false, Some(path.clone()), None);
         node.attributes.clear();
@@ -216,6 +237,7 @@ impl State {
         let id = NodeId(self.next_node);
         self.next_node += 1;
         self.nodes.insert(id, node);
+        self.mark(id);
         id
     }
 
@@ -268,7 +290,9 @@ impl State {
 
     /// Writes `record` down before what it tells is done.
     pub(super) fn log(&mut self, record: &Record) -> io::Result<()> {
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(record))
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(record))?;
+        self.note_record(record);
+        Ok(())
     }
 
     /// Makes the way from the root to `id` visible to whoever collects the
@@ -281,6 +305,7 @@ impl State {
                 break; // an override's parents are overrides
             }
             dir.overrides.insert(name, Override { hides: true, node: Some(at) });
+            self.mark(at);
             at = parent;
         }
         Ok(())
@@ -325,6 +350,7 @@ impl State {
     ) -> Result<(), VfsError> {
         let hides = self.hides(dir, &name)?;
         let over = Override { hides, node: Some(id) };
+        self.note(Mirrored::Unhidden { dir: dir.0, name: name.to_string() });
         self.node_mut(dir)?.dir_mut()?.overrides.insert(Arc::clone(&name), over);
         let node = self.node_mut(id)?;
         node.places.push((dir, name));
@@ -336,9 +362,10 @@ impl State {
     pub(super) fn detach(
         &mut self,
         id: NodeId,
-        (dir, name): &Place,
+        from: &Place,
         at: Timestamp,
     ) -> Result<(), VfsError> {
+        let (dir, name) = from;
         let hides = self.hides(*dir, name)?;
         let entries = self.node_mut(*dir)?.dir_mut()?;
         entries.clean.remove(name);
@@ -346,10 +373,15 @@ impl State {
             true => entries.overrides.insert(Arc::clone(name), Override { hides, node: None }),
             false => entries.overrides.remove(name),
         };
+        let (dir, name) = (dir.0, name.to_string());
+        self.note(match hides {
+            true => Mirrored::Hidden { dir, name },
+            false => Mirrored::Unhidden { dir, name },
+        });
         let node = self.node_mut(id)?;
-        node.places.retain(|(parent, known)| (parent, known) != (dir, name));
+        node.places.retain(|place| place != from);
         node.ctime = at;
-        self.modified(*dir, at)
+        self.modified(from.0, at)
     }
 
     /// Forgets that `id`, as in the base, is `name` in `dir`.
@@ -357,6 +389,18 @@ impl State {
         self.node_mut(dir)?.dir_mut()?.clean.remove(name);
         self.cast_off(id);
         Ok(())
+    }
+
+    /// Notes where the content of a file without a name comes from: the base
+    /// will be another one.
+    pub(super) fn note_origin(&mut self, id: NodeId) {
+        let root = *self.unrefreshed.first().unwrap_or(&self.base).root();
+        let Ok(node) = self.node_mut(id) else { return };
+        if let (Body::File(_), None, Some(path)) = (&node.body, &node.copied, &node.origin)
+            && node.places.is_empty()
+        {
+            node.copied = Some(Arc::new(Origin { root, path: path.clone() }));
+        }
     }
 
     /// Takes back `count` lookups and drops what nobody needs any more.
@@ -373,7 +417,7 @@ impl State {
             // A journal that still speaks of it may be all that is left after
             // the loss of power.
             true => self.removed.push(Arc::clone(staged)),
-            false => staged.remove(),
+            false => self.remove_later(Arc::clone(staged)),
         }
     }
 
@@ -402,6 +446,7 @@ impl State {
                 self.discard(&staged);
             }
             self.nodes.remove(&id);
+            self.mark(id);
             return None;
         };
         let busy = node.dir().is_ok_and(|dir| !dir.clean.is_empty() || !dir.overrides.is_empty());
@@ -411,6 +456,7 @@ impl State {
         }
         siblings.clean.remove(&name);
         self.nodes.remove(&id);
+        self.mark(id);
         Some(parent)
     }
 }
