@@ -4,6 +4,7 @@
 mod ends;
 mod pushes;
 mod readers;
+mod writers;
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
