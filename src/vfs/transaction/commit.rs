@@ -178,6 +178,7 @@ impl TransactionView {
         }
         let started = self.started().upon(transaction, Some(&head));
         self.switch(&started, contents, Tree::new(source.nodes(), head.root), Some(committed))?;
+        self.give_back();
         self.refresh().await
     }
 
@@ -196,10 +197,11 @@ impl TransactionView {
         let mut replaced = std::mem::take(&mut state.removed);
         let old = state.base.clone();
         for (id, content) in contents {
-            if let Body::File(data) = &mut state.node_mut(id)?.body
-                && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
-            {
-                replaced.push(staged);
+            let Body::File(data) = &mut state.node_mut(id)?.body else { continue };
+            match std::mem::replace(data, Data::Base(content)) {
+                Data::Staged(staged) => replaced.push(staged),
+                Data::Small(small) => state.removed_small.push(small),
+                Data::Base(_) => {}
             }
         }
         state.settle(base)?;
@@ -208,6 +210,7 @@ impl TransactionView {
         state.unrefreshed.push(old);
         state.unrefreshed.extend(committed);
         replaced.into_iter().for_each(|staged| staged.remove());
+        state.removed_small.drain(..).for_each(|small| small.give_up());
         Ok(())
     }
 
@@ -219,7 +222,7 @@ impl TransactionView {
             Body::Dir(_) if id == NodeId::ROOT && state.dir(id)?.overrides.is_empty() => {
                 Ok(state.base.root().hash().to_string())
             }
-            Body::Dir(_) | Body::File(Data::Staged(_)) | Body::Symlink(_) => {
+            Body::Dir(_) | Body::File(Data::Small(_) | Data::Staged(_)) | Body::Symlink(_) => {
                 Err(VfsError::NoAttribute)
             }
         }
