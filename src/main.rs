@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use pfs::cli;
 use pfs::controller::executor::runner;
+use pfs::mount::holder;
 use pfs::store;
 
 fn main() -> ExitCode {
@@ -14,6 +15,9 @@ fn main() -> ExitCode {
     // A program of a pipeline is about to start: nothing may come before.
     if runner::is_called(&args) {
         return ExitCode::from(runner::main());
+    }
+    if holder::is_called() {
+        return ExitCode::from(holder::main());
     }
     share_arenas();
     store::install_crypto();

@@ -24,5 +24,6 @@ mod refusals;
 mod s3;
 mod sdk;
 mod server;
+mod takeover;
 mod tidy;
 mod tools;

@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use fuser::{
@@ -15,6 +16,7 @@ use fuser::{
 use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
+use super::gate::Gate;
 use super::options::MountOptions;
 use super::push::Pushes;
 use super::reply::Counted;
@@ -25,7 +27,7 @@ use crate::vfs::{Files, NewBody, SetAttr};
 /// Serves one mount.
 #[derive(Clone)]
 pub(super) struct Adapter {
-    pub(super) files: Arc<Files>,
+    pub(super) files: Late,
     pub(super) runtime: Handle,
     pub(super) options: Arc<MountOptions>,
     pub(super) pushes: Arc<Pushes>,
@@ -34,12 +36,32 @@ pub(super) struct Adapter {
     /// Whether the kernel forgets cached pages that are written around.
     pub(super) direct: bool,
     pub(super) stats: Arc<Stats>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Adapter {
     /// Counts a request about `ino`; `reply` ends its time.
     fn counted<R>(&self, operation: Operation, ino: INodeNo, reply: R) -> Counted<R> {
         Counted::to(self.stats.begin(operation, inode(ino)), reply)
+    }
+}
+
+/// Files that are there by the time the kernel asks for them.
+#[derive(Clone)]
+pub(super) struct Late(Arc<OnceLock<Arc<Files>>>);
+
+impl Late {
+    pub(super) fn new(files: &Arc<OnceLock<Arc<Files>>>) -> Self {
+        Self(Arc::clone(files))
+    }
+}
+
+impl Deref for Late {
+    type Target = Arc<Files>;
+
+    fn deref(&self) -> &Arc<Files> {
+        // Set before the session gets its connection, which requests come over.
+        self.0.wait()
     }
 }
 
@@ -147,8 +169,11 @@ impl fuser::Filesystem for Adapter {
         self.counted(Operation::ReleaseDir, ino, reply).ok();
     }
 
-    fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.stat_fs(ino, self.counted(Operation::StatFs, ino, reply));
+    fn statfs(&self, req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match Gate::is_asked(ino) {
+            true => self.gate.wait(req, reply),
+            false => self.stat_fs(ino, self.counted(Operation::StatFs, ino, reply)),
+        }
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

@@ -11,6 +11,7 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
+use super::gate::REQUEST;
 use super::options::MountOptions;
 use super::reply::{
     ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
@@ -22,9 +23,6 @@ use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
 /// How many directory entries are asked for at once.
 const PAGE: usize = 128;
-
-/// The largest request, in bytes.
-const REQUEST: u32 = 1 << 20;
 
 impl Adapter {
     /// Answers on this thread when nothing has to be waited for; otherwise

@@ -29,6 +29,7 @@ pub use datum::{DatumViews, InputView};
 pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
+pub use inode::Memory;
 pub use patience::patiently;
 pub use push::{Push, Pushed, What};
 pub use repos::Shown;

@@ -32,7 +32,7 @@ impl Files {
     ) -> Result<Attr, VfsError> {
         let (transaction, dir) = self.writable(parent)?;
         let (id, attr) = transaction.create(dir, name, new).await?;
-        Ok(self.remember_node(&transaction, id, attr))
+        self.remember_node(&transaction, id, attr)
     }
 
     /// Gives the file `ino` one more name; counts as a lookup.
@@ -40,7 +40,7 @@ impl Files {
         let ((transaction, id), (other, dir)) = (self.writable(ino)?, self.writable(parent)?);
         same(&transaction, &other)?;
         let attr = transaction.link(id, dir, name).await?;
-        Ok(self.remember_node(&transaction, id, attr))
+        self.remember_node(&transaction, id, attr)
     }
 
     /// Removes the file or symlink `name` from `parent`.
