@@ -66,6 +66,23 @@ fn copies_within_a_mount_move_no_bytes() {
 }
 
 #[test]
+fn a_clone_is_refused_and_a_copy_made_instead() {
+    let test = "a_clone_is_refused_and_a_copy_made_instead";
+    let Some(disk) = Disk::with(test, with_input, &[]) else { return };
+    let (from, to) = (disk.path("small"), disk.path("clone"));
+    let clone = |how: &str| {
+        let mut cp = Command::new("cp");
+        cp.arg(format!("--reflink={how}")).arg(&from).arg(&to).output().unwrap()
+    };
+    let refused = clone("always");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("Operation not supported"), "{said}");
+    assert!(clone("auto").status.success());
+    assert_eq!(hash(&to), hash(&from));
+}
+
+#[test]
 fn a_copy_may_be_larger_than_one_request() {
     /// More than twice what one request to the kernel's other side may copy.
     const SIZE: u64 = 10 << 30;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::TransactionView;
 use super::node::{Body, Data, Dir, Node, NodeId, Override};
+use super::small::Small;
 use super::staged::Staged;
 use super::state::State;
 use crate::chunk::Content;
@@ -75,9 +76,15 @@ pub enum What {
 pub enum Held {
     /// As stored already.
     Stored(Content),
+    /// To be read from among the small files.
+    Small(SmallFile),
     /// To be read from the staging directory.
     Staged(StagedFile),
 }
+
+/// The content of a small file, to be read by whoever commits it.
+#[derive(Debug, Clone)]
+pub struct SmallFile(pub(super) Arc<Small>);
 
 /// A staged file, to be read by whoever commits it.
 #[derive(Debug, Clone)]
@@ -190,6 +197,9 @@ fn what(node: &Node, in_place: bool) -> Option<What> {
         Body::Symlink(target) => What::Symlink { target: Arc::clone(target), mtime },
         Body::File(Data::Base(content)) => {
             What::File { mode, mtime, content: Held::Stored(content.clone()) }
+        }
+        Body::File(Data::Small(small)) => {
+            What::File { mode, mtime, content: Held::Small(SmallFile(Arc::clone(small))) }
         }
         Body::File(Data::Staged(staged)) => {
             What::File { mode, mtime, content: Held::Staged(StagedFile(Arc::clone(staged))) }

@@ -184,6 +184,7 @@ impl TransactionView {
         }
         let started = self.started().upon(transaction, Some(&head));
         self.switch(&started, contents, Tree::new(source.nodes(), head.root), Some(committed))?;
+        self.give_back();
         self.refresh().await
     }
 
@@ -210,7 +211,7 @@ impl TransactionView {
             Body::Dir(_) if id == NodeId::ROOT && state.dir(id)?.overrides.is_empty() => {
                 Ok(state.base.root().hash().to_string())
             }
-            Body::Dir(_) | Body::File(Data::Staged(_)) | Body::Symlink(_) => {
+            Body::Dir(_) | Body::File(Data::Small(_) | Data::Staged(_)) | Body::Symlink(_) => {
                 Err(VfsError::NoAttribute)
             }
         }
@@ -270,10 +271,11 @@ impl State {
         let mut replaced = std::mem::take(&mut self.removed);
         let old = self.base.clone();
         for (id, content) in contents {
-            if let Body::File(data) = &mut self.node_mut(id)?.body
-                && let Data::Staged(staged) = std::mem::replace(data, Data::Base(content))
-            {
-                replaced.push(staged);
+            let Body::File(data) = &mut self.node_mut(id)?.body else { continue };
+            match std::mem::replace(data, Data::Base(content)) {
+                Data::Staged(staged) => replaced.push(staged),
+                Data::Small(small) => self.removed_small.push(small),
+                Data::Base(_) => {}
             }
         }
         self.settle(base)?;
@@ -283,6 +285,7 @@ impl State {
         self.unrefreshed.extend(committed);
         self.mark_head();
         replaced.into_iter().for_each(|staged| self.remove_later(staged));
+        self.removed_small.drain(..).for_each(|small| small.give_up());
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl TransactionView {
             Data::Staged(staged) if staged.size() != range.start => return Ok(false),
             Data::Staged(staged) if range.start == 0 => Way::Anew(Some(Arc::clone(staged))),
             Data::Staged(staged) => Way::Further(Arc::clone(staged)),
-            Data::Base(_) => return Ok(false),
+            Data::Base(_) | Data::Small(_) => return Ok(false),
         };
         let whole = range.end == original.content.size();
         match way {

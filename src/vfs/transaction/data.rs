@@ -47,6 +47,7 @@ impl TransactionView {
         };
         match data {
             Data::Base(content) => read_base(&base, &content, offset, count).await,
+            Data::Small(small) => Ok(small.read(offset, count)?),
             Data::Staged(staged) => self.read_staged(&base, &staged, offset, count).await,
         }
     }
@@ -69,6 +70,9 @@ impl TransactionView {
         let _open = self.writable().await?;
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= FILE_MAX);
         let end = end.ok_or(VfsError::TooLarge)?;
+        if offset == 0 && self.write_small(id, data).await? {
+            return Ok(());
+        }
         let staged = self.stage(id, u64::MAX).await?;
         self.change(&staged, offset..end, |file| file.write_all_at(data, offset)).await?;
         staged.size.fetch_max(end, Ordering::AcqRel);
@@ -145,30 +149,30 @@ impl TransactionView {
     /// The staged content of `id`, made from the first `keep` bytes of its
     /// base content when it was not staged yet.
     async fn stage(&self, id: NodeId, keep: u64) -> Result<Arc<Staged>, VfsError> {
-        let known = |data: &Data| match data {
-            Data::Staged(staged) => Ok(Arc::clone(staged)),
-            Data::Base(content) => Err(content.clone()),
-        };
-        if let Ok(staged) = known(self.lock().node(id)?.data()?) {
-            return Ok(staged);
+        if let Data::Staged(staged) = self.lock().node(id)?.data()? {
+            return Ok(Arc::clone(staged));
         }
         let _alone = self.copying[(id.0 % COPIES as u64) as usize].lock().await;
-        let (content, base, file) = {
+        let (data, base, file) = {
             let mut state = self.lock();
-            match known(state.node(id)?.data()?) {
-                Ok(staged) => return Ok(staged),
-                Err(content) => (content, state.base.clone(), state.new_file()),
-            }
+            let data = state.node(id)?.data()?.clone();
+            (data, state.base.clone(), state.new_file())
         };
-        let kept = keep.min(content.size());
+        let kept = keep.min(data.size());
         let staging = self.staging();
-        let under = match kept > WHOLE {
-            true => {
+        let under = match data {
+            // Somebody else was faster.
+            Data::Staged(staged) => return Ok(staged),
+            Data::Base(content) if kept > WHOLE => {
                 staging.create(file)?.set_len(kept)?;
                 Under::of(content, kept)
             }
-            false => {
+            Data::Base(content) => {
                 copy_up(&base, &content, kept, &*staging.create(file)?).await?;
+                Under::default()
+            }
+            Data::Small(small) => {
+                staging.create(file)?.write_all_at(&small.read(0, kept)?, 0)?;
                 Under::default()
             }
         };
@@ -189,8 +193,10 @@ impl TransactionView {
             state.note(Mirrored::Staged { file: staged.file, len: kept });
         }
         let node = state.node_mut(id)?;
-        node.body = Body::File(Data::Staged(Arc::clone(staged)));
+        let new = Body::File(Data::Staged(Arc::clone(staged)));
+        let old = std::mem::replace(&mut node.body, new);
         node.changed = true;
+        state.discard_content(old);
         state.touch(id)
     }
 

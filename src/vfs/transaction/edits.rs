@@ -11,7 +11,7 @@ use async_stream::try_stream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use super::changes::{Change, Held, StagedFile, What};
+use super::changes::{Change, Held, SmallFile, StagedFile, What};
 use super::holes::data_in;
 use super::{TransactionView, data};
 use crate::chunk::{Content, PackWriter};
@@ -70,6 +70,7 @@ impl TransactionView {
             What::File { mode, mtime, content } => {
                 let content = match content {
                     Held::Stored(content) => content,
+                    Held::Small(file) => store_small(&file, writer).await?,
                     Held::Staged(file) => self.store(&file, writer, stored).await?,
                 };
                 (EntryKind::File(content), mode, mtime)
@@ -109,6 +110,15 @@ impl TransactionView {
         stored.insert(file.number(), content.clone());
         Ok(content)
     }
+}
+
+async fn store_small(file: &SmallFile, writer: &PackWriter) -> Result<Content, VfsError> {
+    let (small, size) = (Arc::clone(&file.0), file.0.size());
+    let read = move |range: Range<u64>| {
+        let small = Arc::clone(&small);
+        async move { Ok::<_, VfsError>(small.read(range.start, range.end - range.start)?) }
+    };
+    Content::default().splice(writer, std::slice::from_ref(&(0..size)), size, read).await
 }
 
 /// `changed` without the holes of `file` behind `covered`; what is before it

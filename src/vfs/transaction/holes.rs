@@ -40,13 +40,18 @@ pub(super) fn data_in(file: &File, range: Range<u64>, least: u64) -> io::Result<
     Ok(found)
 }
 
+/// Gives the room of `range` of `file` back, where the file system can.
+pub(super) fn punch(file: &File, range: &Range<u64>) -> nix::Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(file, flags, range.start as i64, (range.end - range.start) as i64)
+}
+
 /// Makes `range` of `file`, which lies within it, zeros; gives its room back
 /// where the file system can.
 pub(super) fn zero(file: &File, range: Range<u64>) -> io::Result<()> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    let (mut at, len) = (range.start, range.end - range.start);
-    match fallocate(file, flags, at as i64, len as i64) {
+    let mut at = range.start;
+    match punch(file, &range) {
         Ok(()) => return Ok(()),
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
         Err(error) => return Err(error.into()),

@@ -23,10 +23,11 @@ use crate::model::{Timestamp, TreePath};
 const MAGIC: &[u8; 8] = b"pfs txn\n";
 
 /// The version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
-/// The first version, in which a file was neither a copy nor had attributes.
-const WITHOUT_COPIES: u8 = 1;
+/// The first version: a file was neither a copy nor had attributes. In the
+/// second one small files were like others.
+const FIRST: u8 = 1;
 
 /// The longest record body: two paths, or an extended attribute, and what is
 /// around them.
@@ -62,6 +63,9 @@ pub enum Record {
     /// The content of the file at `path` is staged file `file` from now on,
     /// `base` bytes of what it held showing through where nothing is staged.
     Stage { path: TreePath, file: u64, base: u64 },
+    /// The file at `path`, which was empty, holds `size` bytes that are kept from
+    /// `start` among those of small files.
+    Small { path: TreePath, start: u64, size: u64, at: Timestamp },
     /// Blocks of a staged file that hold data of their own.
     Blocks { file: u64, first: u64, count: u64 },
     /// Only so many bytes of what the file held show through.
@@ -115,7 +119,7 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let found = entries(&bytes)?;
-        if bytes.get(MAGIC.len()) == Some(&WITHOUT_COPIES) {
+        if bytes.get(MAGIC.len()) != Some(&VERSION) {
             file.write_all_at(&[VERSION], MAGIC.len() as u64)?;
         }
         let cut = durable(&found, boot).unwrap_or(u64::MAX);
@@ -225,7 +229,7 @@ fn entries(bytes: &[u8]) -> io::Result<Vec<(Record, u64)>> {
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| invalid("not a transaction journal"))?;
     match rest.first() {
-        Some(&(VERSION | WITHOUT_COPIES)) => {}
+        Some(FIRST..=VERSION) => {}
         Some(_) => return Err(invalid("a transaction journal of a newer version")),
         None => return Err(invalid("a transaction journal without version")),
     }
@@ -323,7 +327,7 @@ mod tests {
     #[test]
     fn foreign_and_newer_files_are_refused() {
         assert!(decode(b"something else").is_err());
-        assert!(decode(b"pfs txn\n\x03").is_err());
+        assert!(decode(b"pfs txn\n\x04").is_err());
         assert!(decode(b"pfs txn\n").is_err());
     }
 }

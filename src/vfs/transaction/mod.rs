@@ -25,6 +25,7 @@ mod recover;
 mod refresh;
 mod reset;
 mod resume;
+mod small;
 mod staged;
 mod state;
 mod sync;
@@ -37,7 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use nix::fcntl::Flock;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-pub use changes::{Change, Held, StagedFile, What};
+pub use changes::{Change, Held, SmallFile, StagedFile, What};
 pub use commit::Then;
 pub use copies::Original;
 pub use data::Allocate;

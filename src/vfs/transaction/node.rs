@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::attributes::Attributes;
+use super::small::Small;
 use super::staged::Staged;
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
@@ -68,8 +69,20 @@ pub(super) enum Body {
 pub(super) enum Data {
     /// As in the base, or empty.
     Base(Content),
+    /// New, and small.
+    Small(Arc<Small>),
     /// Changed.
     Staged(Arc<Staged>),
+}
+
+impl Data {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Base(content) => content.size(),
+            Self::Small(small) => small.size(),
+            Self::Staged(staged) => staged.size(),
+        }
+    }
 }
 
 /// A directory: its base, what differs from it, and what is known of it.
@@ -161,8 +174,7 @@ impl Node {
     pub(super) fn size(&self) -> u64 {
         match &self.body {
             Body::Dir(_) => 0,
-            Body::File(Data::Base(content)) => content.size(),
-            Body::File(Data::Staged(staged)) => staged.size(),
+            Body::File(data) => data.size(),
             Body::Symlink(target) => target.len() as u64,
         }
     }

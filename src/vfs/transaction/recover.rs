@@ -119,12 +119,7 @@ impl TransactionView {
             Record::Symlink { path, target, at } => {
                 self.recreate(&path, NewBody::Symlink(target), 0o777, at).await
             }
-            Record::Link { path, new } => {
-                let (file, (dir, name)) = (self.at(&path).await?, self.above(&new).await?);
-                self.link(file.id, dir.id, name).await?;
-                self.forget(file.id, 1);
-                Ok(())
-            }
+            Record::Link { path, new } => self.relink(&path, &new).await,
             Record::Remove { path } => {
                 let node = self.at(&path).await?;
                 let is_dir = self.lock().node(node.id)?.is_dir();
@@ -152,6 +147,10 @@ impl TransactionView {
                 let node = self.at(&path).await?;
                 files.insert(file, self.restage(&node, file, base)?);
                 Ok(())
+            }
+            Record::Small { path, start, size, at } => {
+                let node = self.at(&path).await?;
+                self.restore_small(&node, start, size, at)
             }
             Record::Blocks { file, first, count } => {
                 under(files, file, |under| under.mark(first, count)).await
@@ -182,6 +181,13 @@ impl TransactionView {
         Ok(())
     }
 
+    async fn relink(&self, path: &TreePath, new: &TreePath) -> Result<(), VfsError> {
+        let (file, (dir, name)) = (self.at(path).await?, self.above(new).await?);
+        self.link(file.id, dir.id, name).await?;
+        self.forget(file.id, 1);
+        Ok(())
+    }
+
     async fn replay_rename(
         &self,
         from: &TreePath,
@@ -197,7 +203,7 @@ impl TransactionView {
         state.used_file(file);
         let under = match state.node(node.id)?.data()? {
             Data::Base(content) if base > 0 => Under::of(content.clone(), base),
-            Data::Base(_) | Data::Staged(_) => Under::default(),
+            Data::Base(_) | Data::Small(_) | Data::Staged(_) => Under::default(),
         };
         let staged = Staged::new(Arc::clone(&state.staging), file, 0, under);
         state.unsynced.push(Arc::clone(&staged));
@@ -208,17 +214,36 @@ impl TransactionView {
         Ok(staged)
     }
 
+    fn restore_small(
+        &self,
+        node: &Pin<'_>,
+        start: u64,
+        size: u64,
+        at: Timestamp,
+    ) -> Result<(), VfsError> {
+        let mut state = self.lock();
+        let small = state.staging.small_at(start, size)?;
+        let target = state.node_mut(node.id)?;
+        target.body = Body::File(Data::Small(small));
+        (target.mtime, target.ctime, target.changed) = (at, at, true);
+        state.touch(node.id)
+    }
+
     /// Takes sizes and times of staged files from the files themselves; answers
     /// what is to be noted of that.
     fn take_sizes(&self) -> Result<Vec<Record>, VfsError> {
         let mut state = self.lock();
         let mut clips = Vec::new();
         for (_, node) in state.nodes_mut() {
-            let Body::File(Data::Staged(staged)) = &node.body else { continue };
-            let file = staged.open().map_err(|error| {
-                let path = staged.path();
-                VfsError::Damaged(format!("a changed file, {}: {error}", path.display()))
-            })?;
+            let staged = match &node.body {
+                Body::File(Data::Staged(staged)) => staged,
+                Body::File(Data::Small(small)) => {
+                    small.require().map_err(|error| damaged(&small.path(), &error))?;
+                    continue;
+                }
+                Body::File(Data::Base(_)) | Body::Dir(_) | Body::Symlink(_) => continue,
+            };
+            let file = staged.open().map_err(|error| damaged(&staged.path(), &error))?;
             let found = file.metadata()?;
             staged.size.store(found.len(), Ordering::Release);
             // Cut shorter, which may not have been noted: the base must not
@@ -283,6 +308,10 @@ pub(super) fn begin(dir: &Path, started: &Started) -> io::Result<(Flock<File>, J
 /// The staged files in `dir`.
 pub(super) fn staging(dir: &Path) -> Arc<Staging> {
     Arc::new(Staging::new(dir.join(FILES)))
+}
+
+fn damaged(path: &Path, error: &io::Error) -> VfsError {
+    VfsError::Damaged(format!("a changed file, {}: {error}", path.display()))
 }
 
 fn modified(found: &fs::Metadata) -> (i64, u32) {

@@ -114,6 +114,7 @@ impl TransactionView {
         state.started = started;
         state.unsynced.clear();
         state.removed.clear();
+        state.removed_small.clear();
         (state.synced, state.durable_files) = (0, 0);
         let before = state.base.clone();
         let forgotten = state.reset(attributes)?;

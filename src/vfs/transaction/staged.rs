@@ -12,6 +12,7 @@ use lru::LruCache;
 use tokio::sync::RwLock;
 
 use super::ahead::{Ahead, Behind};
+use super::small::Heap;
 use crate::chunk::Content;
 
 /// The unit in which a large file is copied up, in bytes.
@@ -32,6 +33,7 @@ pub(super) struct Staging {
     kept: AtomicBool,
     open: Mutex<LruCache<u64, Arc<File>>>,
     ahead: Ahead,
+    heap: Heap,
     /// Whether there may be names that are not durable.
     named: AtomicBool,
 }
@@ -40,8 +42,8 @@ impl Staging {
     /// Uses `dir`, which exists.
     pub(super) fn new(dir: PathBuf) -> Self {
         let (open, named) = (Mutex::new(LruCache::new(OPEN)), AtomicBool::new(true));
-        let kept = AtomicBool::new(false);
-        Self { dir, kept, open, ahead: Ahead::default(), named }
+        let (kept, ahead, heap) = (AtomicBool::new(false), Ahead::default(), Heap::default());
+        Self { dir, kept, open, ahead, heap, named }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -54,7 +56,7 @@ impl Staging {
 
     /// Creates staged file `file`, empty, in place of a left-over one.
     pub(super) fn create(self: &Arc<Self>, file: u64) -> io::Result<Arc<File>> {
-        self.named.store(true, Ordering::Release);
+        self.note_name();
         let opened = match self.ahead.take(self, file) {
             Some(made) => made,
             None => {
@@ -85,8 +87,18 @@ impl Staging {
         synced
     }
 
+    /// Notes that there is a name that is not durable.
+    pub(super) fn note_name(&self) {
+        self.named.store(true, Ordering::Release);
+    }
+
     pub(super) fn ahead(&self) -> &Ahead {
         &self.ahead
+    }
+
+    /// What holds the content of small files.
+    pub(super) fn heap(&self) -> &Heap {
+        &self.heap
     }
 
     /// Staged file `file`, open for reading and writing.
@@ -103,12 +115,17 @@ impl Staging {
     /// Removes staged file `file`; what is left behind is garbage only.
     pub(super) fn remove(&self, file: u64) {
         self.lock().pop(&file);
-        if self.kept.load(Ordering::Acquire) {
+        if self.is_kept() {
             return;
         }
         if let Err(error) = std::fs::remove_file(self.path(file)) {
             tracing::debug!(%error, file, "staged file not removed");
         }
+    }
+
+    /// Whether nothing is to be removed any more.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
     }
 
     /// Keeps every file that is there now.

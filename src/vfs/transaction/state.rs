@@ -10,6 +10,7 @@ use super::journal::{Journal, Record};
 use super::mirror::{Entry as Mirrored, Marks, Mirror};
 use super::node::{Body, Data, Dir, Node, NodeId, Origin, Override, Place};
 use super::refresh::Refreshed;
+use super::small::Small;
 use super::staged::{Staged, Staging};
 use super::{Standing, Started};
 use crate::model::{NAME_MAX, Timestamp, TransactionId, TreePath};
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) durable_files: u64,
     /// Such files that are no longer needed once the journal is synced again.
     pub(super) removed: Vec<Arc<Staged>>,
+    /// Small content likewise.
+    pub(super) removed_small: Vec<Arc<Small>>,
     /// Trees that came before the base, while names that they have may still
     /// be taken for those of the base.
     pub(super) unrefreshed: Vec<Tree>,
@@ -79,6 +82,7 @@ impl State {
             synced: 0,
             durable_files: 0,
             removed: Vec::new(),
+            removed_small: Vec::new(),
             unrefreshed: Vec::new(),
             refreshed: Vec::new(),
             committing: None,
@@ -118,7 +122,7 @@ impl State {
                 let node = self.node(id)?;
                 match &node.body {
                     Body::Dir(_) => dirs.push((id, path.join(name)?)),
-                    Body::File(Data::Staged(_)) if is_first(node, dir, name) => {
+                    Body::File(Data::Small(_) | Data::Staged(_)) if is_first(node, dir, name) => {
                         found.push((id, path.join(name)?));
                     }
                     Body::File(_) | Body::Symlink(_) => {}
@@ -421,6 +425,15 @@ impl State {
         }
     }
 
+    /// Gives up what only `body` needed.
+    pub(super) fn discard_content(&mut self, body: Body) {
+        match body {
+            Body::File(Data::Staged(staged)) => self.discard(&staged),
+            Body::File(Data::Small(small)) => self.removed_small.push(small),
+            Body::File(Data::Base(_)) | Body::Dir(_) | Body::Symlink(_) => {}
+        }
+    }
+
     /// Makes the file `id` a copy of `original`.
     pub(super) fn copied(&mut self, id: NodeId, original: &Original) -> Result<(), VfsError> {
         let node = self.node_mut(id)?;
@@ -441,11 +454,9 @@ impl State {
     fn prune_one(&mut self, id: NodeId) -> Option<NodeId> {
         let node = self.nodes.get(&id).filter(|node| node.lookups == 0 && id != NodeId::ROOT)?;
         let Some((parent, name)) = node.places.first().cloned() else {
-            if let Body::File(Data::Staged(staged)) = &node.body {
-                let staged = Arc::clone(staged);
-                self.discard(&staged);
+            if let Some(node) = self.nodes.remove(&id) {
+                self.discard_content(node.body);
             }
-            self.nodes.remove(&id);
             self.mark(id);
             return None;
         };

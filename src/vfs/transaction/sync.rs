@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use super::TransactionView;
 use super::journal::{Journal, Record};
 use super::node::NodeId;
+use super::small::Small;
 use super::staged::{Staged, Staging};
 use super::state::State;
 use crate::vfs::VfsError;
@@ -29,11 +30,13 @@ struct Gathered<'a> {
 
 impl Drop for Gathered<'_> {
     fn drop(&mut self) {
-        let Pending { files, removed, .. } = std::mem::take(&mut self.pending);
+        let Pending { files, removed, removed_small, .. } = std::mem::take(&mut self.pending);
         for staged in &files {
             self.view.unsynced(staged);
         }
-        self.view.lock().removed.extend(removed);
+        let mut state = self.view.lock();
+        state.removed.extend(removed);
+        state.removed_small.extend(removed_small);
     }
 }
 
@@ -47,6 +50,7 @@ struct Pending {
     told: bool,
     next_file: u64,
     removed: Vec<Arc<Staged>>,
+    removed_small: Vec<Arc<Small>>,
 }
 
 impl TransactionView {
@@ -72,7 +76,18 @@ impl TransactionView {
         }
         drop(state);
         pending.removed.iter().for_each(|staged| staged.remove());
+        pending.removed_small.iter().for_each(|small| small.give_up());
+        drop(pending);
+        self.give_back();
         Ok(())
+    }
+
+    /// Gives room that nobody needs back to the disk; nobody waits for that.
+    pub(super) fn give_back(&self) {
+        let staging = self.staging();
+        if staging.has_room() {
+            drop(tokio::task::spawn_blocking(move || staging.give_back()));
+        }
     }
 
     /// Answers up to where the journal is durable now, and vouched for.
@@ -116,11 +131,13 @@ fn gather(state: &mut State) -> Option<Pending> {
         staged.unsynced.store(false, Ordering::Release);
     }
     let removed = std::mem::take(&mut state.removed);
+    let removed_small = std::mem::take(&mut state.removed_small);
     let (generation, next_file) = (state.generation, state.next_file());
-    Some(Pending { generation, files, until, told, next_file, removed })
+    Some(Pending { generation, files, until, told, next_file, removed, removed_small })
 }
 
 fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
+    staging.sync_small()?;
     if files.is_empty() {
         return Ok(());
     }

@@ -4,6 +4,7 @@ mod copies;
 mod endings;
 mod naming;
 mod power;
+mod small;
 mod takeover;
 
 use std::collections::{BTreeMap, HashMap};

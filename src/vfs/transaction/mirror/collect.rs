@@ -120,6 +120,7 @@ impl State {
             Record::Show { file, base } => self.note(Entry::Show { file: *file, len: *base }),
             Record::Attributes { .. }
             | Record::Stage { .. }
+            | Record::Small { .. }
             | Record::Copy { .. }
             | Record::Opened { .. }
             | Record::Synced { .. } => {}
@@ -253,6 +254,9 @@ impl State {
             node::Body::Dir(dir) => Body::Dir(dir.base.clone()),
             node::Body::Symlink(target) => Body::Symlink(target.to_string()),
             node::Body::File(Data::Base(content)) => Body::of(content),
+            node::Body::File(Data::Small(small)) => {
+                Body::Small(small.start(), small.size(), small.elsewhere(&self.staging))
+            }
             node::Body::File(Data::Staged(staged)) => {
                 let elsewhere = staged.elsewhere(&self.staging);
                 Body::Staged(staged.file, staged.size(), elsewhere)

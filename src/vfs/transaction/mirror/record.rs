@@ -116,6 +116,8 @@ pub(in crate::vfs::transaction) enum Body {
     InTree,
     /// The number, the size, and the directory where it is not the present one.
     Staged(u64, u64, Option<PathBuf>),
+    /// Where it begins among the small files, its size, and the directory.
+    Small(u64, u64, Option<PathBuf>),
 }
 
 impl Body {
@@ -140,7 +142,9 @@ impl Body {
                 let list = parts.iter().map(whole).collect::<Option<Vec<_>>>()?;
                 Some(Content::Chunks(ChunkList::from(list)))
             }
-            Self::Dir(_) | Self::Symlink(_) | Self::InTree | Self::Staged(..) => None,
+            Self::Dir(_) | Self::Symlink(_) | Self::InTree | Self::Staged(..) | Self::Small(..) => {
+                None
+            }
         }
     }
 }

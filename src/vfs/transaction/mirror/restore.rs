@@ -280,15 +280,12 @@ async fn restored(
             node::Body::File(Data::Base(content))
         }
         Body::InTree => node::Body::File(Data::Base(in_tree(state, nodes, shown).await?)),
+        Body::Small(start, size, dir) => {
+            let staging = staging_in(dir.as_deref(), state, elsewhere);
+            node::Body::File(Data::Small(staging.small_at(*start, *size)?))
+        }
         Body::Staged(file, size, dir) => {
-            let staging = match dir {
-                None => Arc::clone(&state.staging),
-                Some(dir) => Arc::clone(elsewhere.entry(dir.clone()).or_insert_with(|| {
-                    let other = Staging::new(dir.clone());
-                    other.keep();
-                    Arc::new(other)
-                })),
-            };
+            let staging = staging_in(dir.as_deref(), state, elsewhere);
             let mut below = Under::default();
             if let Some((len, blocks)) = under.remove(file) {
                 below = Under::of(in_tree(state, nodes, shown).await?, len);
@@ -326,6 +323,21 @@ async fn restored(
         lookups: 1,
         body,
     })
+}
+
+/// The staged files in `dir`, or in the directory of `state`.
+fn staging_in(
+    dir: Option<&Path>,
+    state: &State,
+    elsewhere: &mut HashMap<PathBuf, Arc<Staging>>,
+) -> Arc<Staging> {
+    let Some(dir) = dir else { return Arc::clone(&state.staging) };
+    let other = elsewhere.entry(dir.to_owned()).or_insert_with(|| {
+        let other = Staging::new(dir.to_owned());
+        other.keep();
+        Arc::new(other)
+    });
+    Arc::clone(other)
 }
 
 /// What the tree has that `shown` comes from.
