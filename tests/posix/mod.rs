@@ -111,12 +111,17 @@ impl Disk {
 }
 
 /// A suite that `scripts/posix-tools.sh` builds.
-fn tool(test: &str, name: &str) -> Option<PathBuf> {
+pub fn tool(test: &str, name: &str) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
     let path = cache.unwrap_or_default().join("pfs/tools/bin").join(name);
     let why = format!("{name} is not built (scripts/posix-tools.sh)");
     noted(test, &why, path.exists()).then_some(path)
+}
+
+/// A file beside this one.
+pub fn beside(name: &str) -> String {
+    format!("{}/tests/posix/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs a program, which must succeed, and returns what it said.

@@ -4,12 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Disk, count, is_full, run, tool};
+use super::{Disk, beside, count, is_full, run, tool};
 use crate::machine::has_command;
-
-fn beside(name: &str) -> String {
-    format!("{}/tests/posix/{name}", env!("CARGO_MANIFEST_DIR"))
-}
 
 #[test]
 fn fsx_finds_every_byte_where_it_was_written() {

@@ -4,6 +4,7 @@
 mod ends;
 mod pushes;
 mod readers;
+mod suites;
 mod writers;
 
 use std::fs;

@@ -22,38 +22,42 @@ use crate::machine::has_fuse;
 use crate::server::Server;
 
 /// A writable mount of repo `data`, served by a daemon.
-struct Writable {
-    server: Server,
+pub struct Writable {
+    pub server: Server,
     dir: PathBuf,
 }
 
 impl Writable {
-    fn new() -> Self {
+    /// `None`, and a note, where there is no FUSE.
+    pub fn new(test: &str) -> Option<Self> {
+        if !has_fuse(test) {
+            return None;
+        }
         let server = Server::start();
         server.pfs(&["create", "repo", "data"]);
         let dir = server.dir("mnt");
         let writable = Self { server, dir };
-        writable.mount();
-        writable
+        writable.mount("explicit");
+        Some(writable)
     }
 
-    fn mount(&self) {
+    fn mount(&self, commit: &str) {
         let at = self.dir.to_str().unwrap();
-        self.server.pfs(&["mount", "-d", "-r", "data@master+w", "--commit", "explicit", at]);
+        self.server.pfs(&["mount", "-d", "-r", "data@master+w", "--commit", commit, at]);
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
     /// Kills the server; returns once another one answers.
-    fn kill(&self) {
+    pub fn kill(&self) {
         let before = process(&self.dir);
         kill(before, Signal::SIGKILL).unwrap();
         eventually("a successor", || process(&self.dir) != before);
     }
 
-    fn umount(&self) {
+    pub fn umount(&self) {
         self.server.pfs(&["umount", self.dir.to_str().unwrap()]);
     }
 }
@@ -227,13 +231,11 @@ fn write_mapped(path: &Path, over: &AtomicBool, mut random: Random) -> Result<()
 
 #[test]
 fn writers_notice_nothing_of_a_killed_server() {
-    if !has_fuse("writers_notice_nothing_of_a_killed_server") {
-        return;
-    }
+    let test = "writers_notice_nothing_of_a_killed_server";
+    let Some(mount) = Writable::new(test) else { return };
     let rounds = number("PFS_TAKEOVER_ROUNDS").unwrap_or(20);
     let seed = number("PFS_TAKEOVER_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("writers: {rounds} rounds, seed {seed}");
-    let mount = Writable::new();
     let (over, wrong, mut random) =
         (AtomicBool::new(false), Mutex::new(Vec::new()), Random::new(seed));
     let (slowest, mut pauses) = (std::sync::atomic::AtomicU64::new(0), Vec::new());
@@ -303,12 +305,11 @@ fn writers_notice_nothing_of_a_killed_server() {
 
 #[test]
 fn a_commit_is_made_once_though_its_server_is_killed() {
-    if !has_fuse("a_commit_is_made_once_though_its_server_is_killed") {
-        return;
-    }
+    let test = "a_commit_is_made_once_though_its_server_is_killed";
+    let Some(mount) = Writable::new(test) else { return };
     let seed = number("PFS_TAKEOVER_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("commits: seed {seed}");
-    let (mount, mut random) = (Writable::new(), Random::new(seed));
+    let mut random = Random::new(seed);
     let rounds = 6;
     for round in 0..rounds {
         for file in 0..20 {
@@ -332,13 +333,10 @@ fn a_commit_is_made_once_though_its_server_is_killed() {
 
 #[test]
 fn a_server_killed_while_it_commits_at_the_end_leaves_that_to_another() {
-    if !has_fuse("a_server_killed_while_it_commits_at_the_end_leaves_that_to_another") {
-        return;
-    }
-    let mut mount = Writable::new();
+    let test = "a_server_killed_while_it_commits_at_the_end_leaves_that_to_another";
+    let Some(mut mount) = Writable::new(test) else { return };
     mount.umount();
-    let at = mount.dir.to_str().unwrap().to_owned();
-    mount.server.pfs(&["mount", "-d", "-r", "data@master+w", "--commit", "on-unmount", &at]);
+    mount.mount("on-unmount");
     fs::write(mount.data().join("file"), "kept").unwrap();
     let server = process(&mount.dir);
     mount.server.kill();
