@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench lint fuzz-smoke examples kill clean
+.PHONY: build demo test bench lint fuzz-smoke examples kill takeover posix clean
 
 CARGO ?= cargo
 # Caches live there; a bare environment may lack it.
@@ -42,6 +42,18 @@ examples: build
 kill: build
 	PFS_KILL_ROUNDS=$${PFS_KILL_ROUNDS:-200} PFS_BINARY=$(CURDIR)/target/release/pfs \
 	  $(CARGO) test --locked --test integration -- --nocapture faults::kill
+
+# The long run of servers killed under readers (1,000 kills); `make test` does a
+# short one.
+takeover: build
+	PFS_TAKEOVER_ROUNDS=$${PFS_TAKEOVER_ROUNDS:-1000} PFS_BINARY=$(CURDIR)/target/release/pfs \
+	  $(CARGO) test --locked --test integration -- --nocapture takeover::
+
+# File-system suites on a writable mount, in full; `make test` runs them short.
+posix: build
+	@scripts/setup.sh test
+	PFS_POSIX_FULL=1 PFS_BINARY=$(CURDIR)/target/release/pfs \
+	  $(CARGO) test --locked --test integration -- --nocapture posix::
 
 # A few seconds of every fuzz target (builds cargo-fuzz once).
 fuzz-smoke:

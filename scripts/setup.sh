@@ -11,7 +11,10 @@ needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermou
 case $purpose in
   demo) ;;
   bench) needs+=(rclone:rclone s3fs:s3fs fio:fio openssl:openssl go:golang-go) ;;
-  test) needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs) ;;
+  test)
+    needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs)
+    needs+=(stress-ng:stress-ng fio:fio dbench:dbench setpriv:util-linux)
+    ;;
   *) echo "usage: $0 [demo|test|bench]" >&2 && exit 2 ;;
 esac
 
@@ -63,6 +66,11 @@ fi
 # rust-toolchain.toml pins the version; rustup fetches it on first use.
 cargo --version >/dev/null
 
+if [[ $purpose == test ]]; then
+  # Without them their tests say that they were not run.
+  "$(dirname "$0")/posix-tools.sh" >/dev/null ||
+    echo "warning: the file-system suites were not built" >&2
+fi
 # The S3 server the mount is measured on; its objects are plain files.
 tools=$(dirname "$0")/../target/bench-tools
 if [[ $purpose == bench && ! -x $tools/versitygw ]]; then

@@ -1,9 +1,13 @@
 //! Which name was called, run, exit code.
 
+// The command line awaits everything there is, one future inside another.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use pfs::cli;
 use pfs::controller::executor::runner;
+use pfs::mount::holder;
 use pfs::store;
 
 fn main() -> ExitCode {
@@ -11,6 +15,9 @@ fn main() -> ExitCode {
     // A program of a pipeline is about to start: nothing may come before.
     if runner::is_called(&args) {
         return ExitCode::from(runner::main());
+    }
+    if holder::is_called() {
+        return ExitCode::from(holder::main());
     }
     share_arenas();
     store::install_crypto();

@@ -31,7 +31,7 @@ use pfs::vfs::{DatumViews, Files};
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Server {
     repos: Repos,

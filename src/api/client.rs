@@ -169,23 +169,48 @@ pub async fn connect(address: &Address) -> Result<Client, ConnectError> {
         address: address.to_string(),
         reason: chain(error),
     };
+    let endpoint = secured(address)?;
     let channel = match address {
-        Address::Plain(place) => endpoint(&format!("http://{place}"), address)?.connect().await,
-        Address::Tls(place) => {
-            let tls = ClientTlsConfig::new().ca_certificate(certificates()?);
-            let endpoint = endpoint(&format!("https://{place}"), address)?.tls_config(tls);
-            endpoint.map_err(|error| unreachable(&error))?.connect().await
-        }
-        Address::Unix(path) => {
-            let path = path.clone();
-            let dial = service_fn(move |_: Uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            });
-            endpoint("http://localhost", address)?.connect_with_connector(dial).await
-        }
+        Address::Plain(_) | Address::Tls(_) => endpoint.connect().await,
+        Address::Unix(path) => endpoint.connect_with_connector(dial(path.clone())).await,
     };
     Ok(Client { channel: channel.map_err(|error| unreachable(&error))?, calls: Calls::default() })
+}
+
+/// The connection to the server at `address`, made when it is first used: the
+/// server may be away.
+pub fn connect_later(address: &Address) -> Result<Client, ConnectError> {
+    let endpoint = secured(address)?;
+    let channel = match address {
+        Address::Plain(_) | Address::Tls(_) => endpoint.connect_lazy(),
+        Address::Unix(path) => endpoint.connect_with_connector_lazy(dial(path.clone())),
+    };
+    Ok(Client { channel, calls: Calls::default() })
+}
+
+/// Reaches a socket in the file system.
+fn dial(
+    path: PathBuf,
+) -> impl tower::Service<Uri, Response = TokioIo<UnixStream>, Error = std::io::Error, Future: Send>
++ Send
++ 'static {
+    service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    })
+}
+
+fn secured(address: &Address) -> Result<Endpoint, ConnectError> {
+    match address {
+        Address::Plain(place) => endpoint(&format!("http://{place}"), address),
+        Address::Tls(place) => {
+            let tls = ClientTlsConfig::new().ca_certificate(certificates()?);
+            endpoint(&format!("https://{place}"), address)?.tls_config(tls).map_err(|error| {
+                ConnectError::Unreachable { address: address.to_string(), reason: chain(&error) }
+            })
+        }
+        Address::Unix(_) => endpoint("http://localhost", address),
+    }
 }
 
 fn endpoint(uri: &str, address: &Address) -> Result<Endpoint, ConnectError> {

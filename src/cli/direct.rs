@@ -15,16 +15,26 @@ const TRY: Duration = Duration::from_secs(2);
 /// The store when this process may read and write it itself; the server's
 /// token object proves that both see the same one.
 pub async fn store(client: &Client) -> Outcome<Option<Store>> {
+    Ok(find(client).await?.map(|(_, store)| store))
+}
+
+/// The same, and the URL at which [`open`] finds it again.
+pub async fn find(client: &Client) -> Outcome<Option<(String, Store)>> {
     let info = client.native().store_info(v1::StoreInfoRequest {}).await?.into_inner();
     let direct = async {
-        let options = StoreOptions { read_only: true, ..StoreOptions::default() };
-        let store = store::open(&info.url, &options).ok()?;
+        let store = open(&info.url)?;
         let token = store.get(&info.token_key).await.ok()?;
         (token == info.token && may_write(&info.url)).then_some(store)
     };
     let found = tokio::time::timeout(TRY, direct).await.ok().flatten();
     tracing::debug!(direct = found.is_some(), url = %info.url, "store");
-    Ok(found)
+    Ok(found.map(|store| (info.url, store)))
+}
+
+/// The store at `url`, which was found before.
+pub fn open(url: &str) -> Option<Store> {
+    let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+    store::open(url, &options).ok()
 }
 
 /// The contents in that store.

@@ -99,6 +99,7 @@ pub enum Native {
     Mount(mount::Args),
     #[command(alias = "unmount")]
     Umount(mount::control::Umount),
+    UpgradeMounts(mount::upgrade::Args),
     Commit(mount::control::Commit),
     Abort(mount::control::Abort),
     Status(mount::control::Status),
@@ -221,6 +222,7 @@ impl Native {
             Self::Serve(args) => args.run(cx).await,
             Self::Mount(args) => args.run(cx).await,
             Self::Umount(args) => args.run(cx).await,
+            Self::UpgradeMounts(args) => args.run(cx).await,
             Self::Commit(args) => args.run(cx).await,
             Self::Abort(args) => args.run(cx).await,
             Self::Status(args) => args.run(cx).await,

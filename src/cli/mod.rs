@@ -59,12 +59,14 @@ use output::{Named, STDOUT};
 /// `serve` and `mount` end in order by themselves.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
-    let outcome = match ends_in_order(&args) {
-        true => dispatch(args).await,
-        false => tokio::select! {
+    let outcome = match mount::held::task() {
+        Ok(Some(preparation)) => mount::held::take_over(preparation).await,
+        Ok(None) if ends_in_order(&args) => dispatch(args).await,
+        Ok(None) => tokio::select! {
             outcome = dispatch(args) => outcome,
             Ok(()) = tokio::signal::ctrl_c() => return Exit::Interrupted,
         },
+        Err(error) => Err(error.into()),
     };
     match outcome {
         Ok(()) => Exit::Success,

@@ -2,22 +2,23 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use tokio::runtime::Handle;
 
 use super::attr::{inode, set_time};
+use super::gate::Gate;
 use super::options::MountOptions;
 use super::push::Pushes;
-use super::reads;
 use super::reply::Counted;
 use super::stats::{Operation, STATS, Stats};
 use super::writes::Removed;
@@ -26,13 +27,16 @@ use crate::vfs::{Files, NewBody, SetAttr};
 /// Serves one mount.
 #[derive(Clone)]
 pub(super) struct Adapter {
-    pub(super) files: Arc<Files>,
+    pub(super) files: Late,
     pub(super) runtime: Handle,
     pub(super) options: Arc<MountOptions>,
     pub(super) pushes: Arc<Pushes>,
     /// Whether anything in the mount can be written.
     pub(super) writable: bool,
+    /// Whether the kernel forgets cached pages that are written around.
+    pub(super) direct: bool,
     pub(super) stats: Arc<Stats>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Adapter {
@@ -42,8 +46,28 @@ impl Adapter {
     }
 }
 
+/// Files that are there by the time the kernel asks for them.
+#[derive(Clone)]
+pub(super) struct Late(Arc<OnceLock<Arc<Files>>>);
+
+impl Late {
+    pub(super) fn new(files: &Arc<OnceLock<Arc<Files>>>) -> Self {
+        Self(Arc::clone(files))
+    }
+}
+
+impl Deref for Late {
+    type Target = Arc<Files>;
+
+    fn deref(&self) -> &Arc<Files> {
+        // Set before the session gets its connection, which requests come over.
+        self.0.wait()
+    }
+}
+
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        self.direct = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
         self.configure(config)
     }
 
@@ -65,8 +89,8 @@ impl fuser::Filesystem for Adapter {
         self.read_link(ino, self.counted(Operation::ReadLink, ino, reply));
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.open_file(self.counted(Operation::Open, ino, reply));
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.open_file(flags.0, self.counted(Operation::Open, ino, reply));
     }
 
     fn read(
@@ -145,8 +169,11 @@ impl fuser::Filesystem for Adapter {
         self.counted(Operation::ReleaseDir, ino, reply).ok();
     }
 
-    fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.stat_fs(ino, self.counted(Operation::StatFs, ino, reply));
+    fn statfs(&self, req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match Gate::is_asked(ino) {
+            true => self.gate.wait(req, reply),
+            false => self.stat_fs(ino, self.counted(Operation::StatFs, ino, reply)),
+        }
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -157,8 +184,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        // Ours are for control; a copy must not carry them along.
-        reads::xattr(self.counted(Operation::ListXattr, ino, reply), Ok(Vec::new()), size);
+        self.list_xattr(ino, size, self.counted(Operation::ListXattr, ino, reply));
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
@@ -248,10 +274,11 @@ impl fuser::Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        self.create_file(req, parent, name, mode, self.counted(Operation::Create, parent, reply));
+        let reply = self.counted(Operation::Create, parent, reply);
+        self.create_file(req, parent, name, (mode, flags), reply);
     }
 
     fn link(
@@ -353,21 +380,41 @@ impl fuser::Filesystem for Adapter {
         self.allocate(ino, offset, length, mode, self.counted(Operation::Allocate, ino, reply));
     }
 
+    fn copy_file_range(
+        &self,
+        req: &Request,
+        ino_in: INodeNo,
+        _fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The kernel leaves the set-id bits to who copies.
+        let unprivileged = req.uid() != 0;
+        let reply = self.counted(Operation::CopyRange, ino_out, reply);
+        self.copy_range((ino_in, offset_in), (ino_out, offset_out), len, unprivileged, reply);
+    }
+
     fn setxattr(
         &self,
         _req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
-        _flags: i32,
+        flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.set_xattr(ino, name, value, self.counted(Operation::SetXattr, ino, reply));
+        let reply = self.counted(Operation::SetXattr, ino, reply);
+        self.set_xattr(ino, name, value, flags, reply);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.counted(Operation::RemoveXattr, ino, reply).error(fuser::Errno::ENODATA);
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.remove_xattr(ino, name, self.counted(Operation::RemoveXattr, ino, reply));
     }
 
     // The kernel does these without us once it knows that we do not.
@@ -382,22 +429,6 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         self.counted(Operation::Seek, ino, reply).error(fuser::Errno::ENOSYS);
-    }
-
-    fn copy_file_range(
-        &self,
-        _req: &Request,
-        ino_in: INodeNo,
-        _fh_in: FileHandle,
-        _offset_in: u64,
-        _ino_out: INodeNo,
-        _fh_out: FileHandle,
-        _offset_out: u64,
-        _len: u64,
-        _flags: CopyFileRangeFlags,
-        reply: ReplyWrite,
-    ) {
-        self.counted(Operation::CopyRange, ino_in, reply).error(fuser::Errno::ENOSYS);
     }
 
     fn ioctl(

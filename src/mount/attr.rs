@@ -53,9 +53,22 @@ fn timestamp(time: SystemTime) -> Timestamp {
     })
 }
 
+/// A time of the kernel as fuser 0.18 passes it on: before 1970 it counts the
+/// nanoseconds away from the seconds, instead of to them.
+fn told_time(time: SystemTime) -> Timestamp {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(_) => timestamp(time),
+        Err(before) => {
+            let told = before.duration();
+            let seconds = i64::try_from(told.as_secs()).unwrap_or(i64::MAX);
+            Timestamp::from_parts(-seconds, told.subsec_nanos())
+        }
+    }
+}
+
 pub(super) fn set_time(time: TimeOrNow) -> SetTime {
     match time {
-        TimeOrNow::SpecificTime(time) => SetTime::To(timestamp(time)),
+        TimeOrNow::SpecificTime(time) => SetTime::To(told_time(time)),
         TimeOrNow::Now => SetTime::Now,
     }
 }

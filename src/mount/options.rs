@@ -20,7 +20,8 @@ pub struct MountOptions {
     /// Put listings and small files into the kernel's caches before they are
     /// asked for. The threads that do so wait for answers of this process: one
     /// that is killed meanwhile leaves a mount that hangs until its connection
-    /// is aborted, so this is for processes that nobody kills.
+    /// is aborted. So this is for processes that have a holder, which starts
+    /// another one, or that nobody kills.
     pub push: bool,
     /// Operations that take as long are logged; none when it is zero.
     pub slow: Duration,

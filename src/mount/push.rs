@@ -50,6 +50,8 @@ struct Shared {
     own: [AtomicU32; THREADS],
     /// Set when the directory is about to be unmounted.
     stopped: AtomicBool,
+    /// Set when nothing is to be pushed ever again.
+    over: AtomicBool,
 }
 
 /// The threads' side, until they are started.
@@ -68,6 +70,11 @@ impl Stop {
     /// begin again.
     pub(super) fn set(&self, stopped: bool) {
         self.0.stopped.store(stopped, Ordering::Relaxed);
+    }
+
+    /// Ends it, and lets nothing begin ever again.
+    pub(super) fn for_good(&self) {
+        self.0.over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -157,7 +164,7 @@ struct Pusher {
 
 impl Pusher {
     fn is_stopped(&self) -> bool {
-        self.shared.stopped.load(Ordering::Relaxed)
+        self.shared.stopped.load(Ordering::Relaxed) || self.shared.over.load(Ordering::Relaxed)
     }
 
     /// Answers what to push next.

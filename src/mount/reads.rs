@@ -11,6 +11,7 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
+use super::gate::REQUEST;
 use super::options::MountOptions;
 use super::reply::{
     ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
@@ -22,9 +23,6 @@ use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
 /// How many directory entries are asked for at once.
 const PAGE: usize = 128;
-
-/// The largest request, in bytes.
-const REQUEST: u32 = 1 << 20;
 
 impl Adapter {
     /// Answers on this thread when nothing has to be waited for; otherwise
@@ -169,11 +167,11 @@ impl Adapter {
         });
     }
 
-    pub(super) fn open_file(&self, reply: ReplyOpen) {
+    pub(super) fn open_file(&self, flags: i32, reply: ReplyOpen) {
         match self.writable {
             // The kernel goes on without asking, and keeps what it has cached.
             false => reply.error(fuser::Errno::ENOSYS),
-            true => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            true => reply.opened(FileHandle(0), self.opened(flags)),
         }
     }
 
@@ -255,9 +253,9 @@ impl Adapter {
                     reply.statfs(
                         s.blocks,
                         s.free,
-                        s.free,
+                        s.available,
                         s.files,
-                        s.free,
+                        s.files_free,
                         s.block_size,
                         255,
                         s.block_size,
@@ -266,6 +264,10 @@ impl Adapter {
                 Err(error) => reply.error(errno::reply(&error)),
             }
         });
+    }
+
+    pub(super) fn list_xattr(&self, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        xattr(reply, self.files.list_xattr(inode(ino)), size);
     }
 
     pub(super) fn get_xattr(&self, ino: INodeNo, key: &OsStr, size: u32, reply: ReplyXattr) {

@@ -3,20 +3,22 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
-use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
+use fuser::{INodeNo, Notifier};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::adapter::Adapter;
 use super::device::{self, MountError};
+use super::holder::Link;
 use super::options::MountOptions;
-use super::push::{Stop, pushes};
+use super::push::Stop;
+use super::standby::{Standby, can_take_over, first_request};
 use super::stats::Stats;
-use crate::vfs::{Files, Invalidation, WAITING};
+use crate::vfs::{Files, Invalidation};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
 const READ_AHEAD: u32 = 1024;
@@ -24,12 +26,12 @@ const READ_AHEAD: u32 = 1024;
 /// A mounted directory. Dropping it leaves it mounted and served.
 #[derive(Debug)]
 pub struct Mounted {
-    dir: PathBuf,
-    served: JoinHandle<io::Result<()>>,
-    ended: oneshot::Receiver<()>,
-    tell: mpsc::Sender<Invalidation>,
-    pushing: Stop,
-    stats: Arc<Stats>,
+    pub(super) dir: PathBuf,
+    pub(super) served: JoinHandle<io::Result<()>>,
+    pub(super) ended: oneshot::Receiver<()>,
+    pub(super) tell: mpsc::Sender<Invalidation>,
+    pub(super) pushing: Stop,
+    pub(super) stats: Arc<Stats>,
 }
 
 impl Mounted {
@@ -41,48 +43,41 @@ impl Mounted {
         options: &MountOptions,
         runtime: &Handle,
     ) -> Result<Self, MountError> {
+        Self::held(dir, files, (options, None), runtime)
+    }
+
+    /// The same, with what a successor needs in the hands of a holder.
+    pub fn held(
+        dir: &Path,
+        files: &Arc<Files>,
+        (options, holder): (&MountOptions, Option<&Link>),
+        runtime: &Handle,
+    ) -> Result<Self, MountError> {
         let dir = dir
             .canonicalize()
             .map_err(|source| MountError::Directory { dir: dir.to_owned(), source })?;
         let writable = files.is_writable();
         let device = device::attach(&dir, options, writable)?;
-        let stats = Arc::new(Stats::of(Arc::clone(files), options.slow));
-        let (pushes, pushing) = pushes();
-        let adapter = Adapter {
-            files: Arc::clone(files),
-            runtime: runtime.clone(),
-            options: Arc::new(options.clone()),
-            pushes: Arc::new(pushes),
-            writable,
-            stats: Arc::clone(&stats),
-        };
-        let session = match start(device, adapter) {
-            Ok(session) => session,
-            Err(error) => {
-                // Nobody would ever answer at this directory.
-                let _ = device::unmount(&dir);
-                return Err(error.into());
+        let begin = || {
+            let init = first_request(&device)?;
+            let memory = files.memory().filter(|_| can_take_over(&init));
+            let held = holder.zip(memory);
+            let mut options = options.clone();
+            // Nobody would see to what waits for a server that was killed.
+            options.push &= holder.is_some() == held.is_some();
+            let standby = Standby::new(&init, &options, writable, runtime)?;
+            // Before anything was shown that a successor would have to know.
+            if let Some((holder, memory)) = held {
+                holder.hold(&init, standby.answer(), [device.as_fd(), memory.as_fd()])?;
             }
+            standby.serve(dir.clone(), files, &device)
         };
-        let (tell, told) = mpsc::channel(WAITING);
-        let notifier = session.notifier();
-        // Never from a thread that serves: the kernel may hold what it needs.
-        thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
-        // From before the first request: nothing that moves is missed.
-        runtime.spawn(files.follow(tell.clone()));
-        let stop = pushing.stop();
-        if let (true, Some(number)) = (options.push, device::number(&dir)) {
-            pushing.start(&dir, number, files, &session.notifier(), runtime)?;
-        }
-        let (end, ended) = oneshot::channel();
-        let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
-            let result = session.run();
-            // Nobody need be waiting.
-            let _ = end.send(());
-            result
+        let mounted = begin().inspect_err(|_| {
+            // Nobody would ever answer at this directory.
+            drop(device::unmount(&dir));
         })?;
         device::set_read_ahead(&dir, READ_AHEAD);
-        Ok(Self { dir, served, ended, tell, pushing: stop, stats })
+        Ok(mounted)
     }
 
     /// The mount point.
@@ -101,6 +96,12 @@ impl Mounted {
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// Has nothing pushed any more: nobody is left who would see to what waits
+    /// for this process when it is killed.
+    pub fn stop_pushing(&self) {
+        self.pushing.for_good();
     }
 
     /// Unmounts; fails with [`MountError::Busy`] while a program uses it.
@@ -123,15 +124,8 @@ impl Mounted {
     }
 }
 
-fn start(device: std::os::fd::OwnedFd, adapter: Adapter) -> io::Result<Session<Adapter>> {
-    let mut config = Config::default();
-    config.n_threads = Some(adapter.options.threads.max(1));
-    // The kernel itself keeps others out unless they are allowed in.
-    Session::from_fd(adapter, device, SessionACL::All, config)
-}
-
 /// Passes invalidations on until nobody can send any more or the mount ends.
-fn forget(mut told: mpsc::Receiver<Invalidation>, notifier: &Notifier) {
+pub(super) fn forget(mut told: mpsc::Receiver<Invalidation>, notifier: &Notifier) {
     while let Some(what) = told.blocking_recv() {
         let done = match &what {
             Invalidation::Entry { parent, name } => {

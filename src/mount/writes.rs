@@ -12,7 +12,7 @@ use super::errno;
 use super::reads::{attributes, empty, entry};
 use super::reply::{ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyWrite};
 use crate::vfs::{
-    Allocate, Attr, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError,
+    Allocate, Attr, Found, NewBody, NewEntry, RenameMode, SetAttr, Validity, VfsError, XattrMode,
 };
 
 /// What an unlink or rmdir takes away.
@@ -88,21 +88,32 @@ impl Adapter {
         req: &Request,
         parent: INodeNo,
         child: &OsStr,
-        mode: u32,
+        (mode, flags): (u32, i32),
         reply: ReplyCreate,
     ) {
         let made = self.clone().create_entry(req, parent, child, NewBody::File, mode);
-        let options = Arc::clone(&self.options);
+        let (options, flags) = (Arc::clone(&self.options), self.opened(flags));
         self.answer(async move {
             match made.await {
                 Ok(attr) => {
                     let (ttl, attr) = (ttl(Validity::Forever), file_attr(&attr, &options));
-                    let flags = FopenFlags::FOPEN_KEEP_CACHE;
                     reply.created(&ttl, &attr, Generation(0), FileHandle(0), flags);
                 }
                 Err(error) => reply.error(errno::reply(&error)),
             }
         });
+    }
+
+    /// How the kernel is to treat a handle opened with `flags` of open(2).
+    pub(super) fn opened(&self, flags: i32) -> FopenFlags {
+        let kept = FopenFlags::FOPEN_KEEP_CACHE;
+        // What only writes needs no cached pages: without them there is one
+        // copy less, and no question for `security.capability` at a new file's
+        // first write.
+        match self.direct && flags & libc::O_ACCMODE == libc::O_WRONLY {
+            true => kept | FopenFlags::FOPEN_DIRECT_IO,
+            false => kept,
+        }
     }
 
     fn create_entry(
@@ -232,11 +243,54 @@ impl Adapter {
         });
     }
 
-    pub(super) fn set_xattr(&self, ino: INodeNo, key: &OsStr, value: &[u8], reply: ReplyEmpty) {
+    pub(super) fn copy_range(
+        &self,
+        (from, at): (INodeNo, u64),
+        (to, into): (INodeNo, u64),
+        count: u64,
+        unprivileged: bool,
+        reply: ReplyWrite,
+    ) {
+        /// The most that a reply can tell of, whole pages.
+        const MOST: u64 = u32::MAX as u64 & !0xfff;
         let files = Arc::clone(&self.files);
-        let (key, value) = (key.to_string_lossy().into_owned(), value.to_vec());
         self.answer(async move {
-            empty(reply, files.set_xattr(inode(ino), &key, &value).await);
+            let (from, to) = ((inode(from), at), (inode(to), into));
+            match files.copy_range(from, to, count.min(MOST), unprivileged).await {
+                Ok(copied) => reply.written(u32::try_from(copied).unwrap_or(u32::MAX)),
+                Err(error) => reply.error(errno::reply(&error)),
+            }
+        });
+    }
+
+    pub(super) fn set_xattr(
+        &self,
+        ino: INodeNo,
+        key: &OsStr,
+        value: &[u8],
+        flags: i32,
+        reply: ReplyEmpty,
+    ) {
+        let mode = match flags {
+            0 => Ok(XattrMode::Set),
+            libc::XATTR_CREATE => Ok(XattrMode::Create),
+            libc::XATTR_REPLACE => Ok(XattrMode::Replace),
+            _ => Err(VfsError::Invalid("unknown flags for an attribute")),
+        };
+        let files = Arc::clone(&self.files);
+        let (key, value) = (name(key).map(str::to_owned), value.to_vec());
+        self.answer(async move {
+            let done = async { files.set_xattr(inode(ino), &key?, &value, mode?).await };
+            empty(reply, done.await);
+        });
+    }
+
+    pub(super) fn remove_xattr(&self, ino: INodeNo, key: &OsStr, reply: ReplyEmpty) {
+        let files = Arc::clone(&self.files);
+        let key = name(key).map(str::to_owned);
+        self.answer(async move {
+            let done = async { files.remove_xattr(inode(ino), &key?).await };
+            empty(reply, done.await);
         });
     }
 }

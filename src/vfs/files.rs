@@ -9,7 +9,7 @@ use super::VfsError;
 use super::contents::Contents;
 use super::cursor::Cursors;
 use super::datum::DatumViews;
-use super::inode::{Identity, InodeTable};
+use super::inode::{self, Identity, InodeTable, Memory};
 use super::place::{Group, Place, Top, transaction_node};
 use super::push::Touches;
 use super::repos::{Repos, Shown};
@@ -18,7 +18,7 @@ use super::transaction::{NodeId, TransactionView};
 use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Listing, Statfs, Validity};
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
-use crate::model::{Timestamp, TreePath};
+use crate::model::{NAME_MAX, Timestamp, TreePath};
 use crate::tree::{Entry, EntryKind, Stat};
 
 /// The file system of one mount.
@@ -29,7 +29,7 @@ pub struct Files {
     pub(super) top: Arc<dyn Top>,
     pub(super) repos: Option<Arc<Repos>>,
     pub(super) datums: Option<DatumViews>,
-    pub(super) inodes: InodeTable<Node>,
+    pub(super) inodes: InodeTable,
     /// Where invalidations go once the mount is served.
     pub(super) tell: Mutex<Option<mpsc::Sender<Invalidation>>>,
     pub(super) touches: Touches,
@@ -49,7 +49,8 @@ pub(super) enum Node {
     Top,
     Group(Arc<Group>),
     Dir(Arc<PlacedView>, TreePath),
-    Leaf(Arc<View>, TreePath, Attr),
+    /// The last is the size of a file.
+    Leaf(Arc<View>, TreePath, u64),
     Transaction(Arc<TransactionView>, NodeId),
 }
 
@@ -59,23 +60,52 @@ impl Files {
     #[must_use]
     pub fn of_repos(source: Arc<dyn Source>, only: Option<Vec<Shown>>, mounted: Timestamp) -> Self {
         let repos = Arc::new(Repos::new(source, only));
-        Self { repos: Some(Arc::clone(&repos)), ..Self::new(repos, mounted) }
+        let inodes = InodeTable::new(Memory::new());
+        inodes.set_time(mounted);
+        Self { repos: Some(Arc::clone(&repos)), ..Self::new(repos, inodes) }
+    }
+
+    /// Repos as [`Files::of_repos`] has shown them in a process that has died,
+    /// whose [`Files::memory`] this is. Nothing is asked of the source.
+    pub fn resumed(
+        source: Arc<dyn Source>,
+        only: Option<Vec<Shown>>,
+        memory: Memory,
+    ) -> Result<Self, VfsError> {
+        let repos = Arc::new(Repos::new(source, only));
+        let inodes = InodeTable::attach(memory)?;
+        inodes.adopt(&repos)?;
+        Ok(Self { repos: Some(Arc::clone(&repos)), ..Self::new(repos, inodes) })
+    }
+
+    /// Whether [`Files::resumed`] will understand what is in `memory`, which
+    /// may still be in use.
+    pub fn can_resume(memory: &Memory) -> Result<(), VfsError> {
+        Ok(InodeTable::check(memory)?)
     }
 
     /// The views that are open in `views`.
     #[must_use]
     pub fn of_datums(views: DatumViews, mounted: Timestamp) -> Self {
-        Self { datums: Some(views.clone()), ..Self::new(Arc::new(views), mounted) }
+        let inodes = InodeTable::new(Memory::new());
+        inodes.set_time(mounted);
+        Self { datums: Some(views.clone()), ..Self::new(Arc::new(views), inodes) }
     }
 
-    fn new(top: Arc<dyn Top>, mounted: Timestamp) -> Self {
-        let (inodes, cursors) = (InodeTable::new(Node::Top), Cursors::default());
-        let contents = Contents::default();
+    pub(super) fn new(top: Arc<dyn Top>, inodes: InodeTable) -> Self {
+        let (cursors, contents) = (Cursors::default(), Contents::default());
+        let mounted = inodes.time();
         let tell = Mutex::default();
         let loading = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let touches = Touches::default();
         let (repos, datums) = (None, None);
         Self { top, repos, datums, tell, touches, inodes, cursors, contents, loading, mounted }
+    }
+
+    /// The memory that another process needs to go on with this mount.
+    #[must_use]
+    pub fn memory(&self) -> Option<&Memory> {
+        self.inodes.memory()
     }
 
     /// Whether anything in this mount can be written.
@@ -93,7 +123,7 @@ impl Files {
     /// Whether `ino` changes only together with an invalidation.
     #[must_use]
     pub fn is_immutable(&self, ino: InodeNo) -> bool {
-        !matches!(self.inodes.get(ino), Some(Node::Transaction(..)) | None)
+        !matches!(self.inodes.get(ino), Ok(Node::Transaction(..)) | Err(_))
     }
 
     /// How many inodes a kernel holds.
@@ -103,67 +133,72 @@ impl Files {
     }
 
     pub(super) fn node(&self, ino: InodeNo) -> Result<Node, VfsError> {
-        self.inodes.get(ino).ok_or(VfsError::Stale)
+        self.inodes.get(ino)
     }
 
     /// The entry `name` of the directory `parent`; counts as a lookup.
     pub async fn lookup(&self, parent: InodeNo, name: &str) -> Result<Found, VfsError> {
+        if name.len() > NAME_MAX {
+            return Err(VfsError::NameTooLong);
+        }
         match self.node(parent)? {
             Node::Top => match self.top.find(name).await? {
-                Some(place) => Ok(Found::forever(Some(self.enter(&place).await?))),
+                Some(place) => Ok(Found::forever(Some(self.enter(parent, &place).await?))),
                 None => Ok(Found::absent_for_now()),
             },
             Node::Group(group) => match group.places.get(name) {
-                Some(place) => Ok(Found::forever(Some(self.enter(place).await?))),
+                Some(place) => Ok(Found::forever(Some(self.enter(parent, place).await?))),
                 None => Ok(Found::forever(None)),
             },
             Node::Dir(placed, path) => {
                 let (view, hold) = placed.current().await;
                 let path = path.join(name)?;
                 let stat = view.stat(&path).await?;
-                let attr = stat.map(|stat| self.remember(&placed, &view, path, &stat));
-                Ok(Found { attr, validity: Validity::Forever, hold })
+                let found = stat.map(|stat| self.remember((&placed, parent), &view, &path, &stat));
+                Ok(Found { attr: found.transpose()?, validity: Validity::Forever, hold })
             }
             Node::Transaction(transaction, dir) => {
                 let found = transaction.lookup(dir, name).await?;
-                let attr = found.map(|(id, attr)| self.remember_node(&transaction, id, attr));
-                Ok(Found::forever(attr))
+                let found = found.map(|(id, attr)| self.remember_node(&transaction, id, attr));
+                Ok(Found::forever(found.transpose()?))
             }
             Node::Leaf(..) => Err(VfsError::NotDirectory),
         }
     }
 
-    /// Looks the directory of a place up.
-    async fn enter(&self, place: &Place) -> Result<Attr, VfsError> {
-        let node = match place {
-            Place::View(view) => Node::Dir(Arc::clone(view), TreePath::root()),
-            Place::Group(group) => Node::Group(Arc::clone(group)),
+    /// Looks the directory of a place up that is in `parent`.
+    async fn enter(&self, parent: InodeNo, place: &Place) -> Result<Attr, VfsError> {
+        let (node, entry) = match place {
+            Place::View(view) => {
+                (Node::Dir(Arc::clone(view), TreePath::root()), inode::Entry::Directory(view, ""))
+            }
+            Place::Group(group) => (Node::Group(Arc::clone(group)), inode::Entry::Group(group)),
             Place::Transaction(view) => {
                 // Unlike other nodes of a transaction its root always stays.
-                Node::Transaction(Arc::clone(view), NodeId::ROOT)
+                let root = NodeId::ROOT;
+                let node = Node::Transaction(Arc::clone(view), root);
+                (node, inode::Entry::Transaction(view, root))
             }
         };
-        let ino = self.inodes.remember(place.identity(), || node.clone());
+        let ino = self.inodes.remember(place.identity(), parent, entry)?;
         self.attr_of(ino, &node).await
     }
 
-    /// Looks an entry of a read-only view up.
+    /// Looks an entry of a read-only view up, in the directory `parent`.
     fn remember(
         &self,
-        placed: &Arc<PlacedView>,
+        (placed, parent): (&Arc<PlacedView>, InodeNo),
         view: &Arc<View>,
-        path: TreePath,
+        path: &TreePath,
         stat: &Stat,
-    ) -> Attr {
-        if stat.is_dir() {
-            let identity = placed.directory(&path);
-            let ino = self.inodes.remember(identity, || Node::Dir(Arc::clone(placed), path));
-            return view.attr(ino, stat);
-        }
-        let attr = view.attr(InodeNo::ROOT, stat);
-        let identity = view.leaf(&path, stat);
-        let leaf = || Node::Leaf(Arc::clone(view), path, attr);
-        attr.at(self.inodes.remember(identity, leaf))
+    ) -> Result<Attr, VfsError> {
+        let name = path.file_name();
+        let (identity, entry) = match stat.is_dir() {
+            true => (placed.directory(path), inode::Entry::Directory(placed, name)),
+            false => (view.leaf(path, stat), inode::Entry::Leaf(view, name, stat.size())),
+        };
+        let ino = self.inodes.remember(identity, parent, entry)?;
+        Ok(view.attr(ino, stat))
     }
 
     /// Passes a lookup by a transaction on under a number of this mount.
@@ -172,15 +207,15 @@ impl Files {
         transaction: &Arc<TransactionView>,
         id: NodeId,
         attr: Attr,
-    ) -> Attr {
+    ) -> Result<Attr, VfsError> {
         let identity = transaction_node(transaction, id);
-        let node = || Node::Transaction(Arc::clone(transaction), id);
-        attr.at(self.inodes.remember(identity, node))
+        let entry = inode::Entry::Transaction(transaction, id);
+        Ok(attr.at(self.inodes.remember(identity, InodeNo::ROOT, entry)?))
     }
 
     /// Takes back `count` lookups of `ino`.
     pub fn forget(&self, ino: InodeNo, count: u64) {
-        if let Some(Node::Transaction(transaction, id)) = self.inodes.forget(ino, count)
+        if let Some((transaction, id)) = self.inodes.forget(ino, count)
             && id != NodeId::ROOT
         {
             transaction.forget(id, count);
@@ -203,7 +238,10 @@ impl Files {
                     None => Err(VfsError::Stale),
                 }
             }
-            Node::Leaf(_, _, attr) => Ok(attr.at(ino)),
+            Node::Leaf(view, path, _) => match view.stat(path).await? {
+                Some(stat) => Ok(view.attr(ino, &stat)),
+                None => Err(VfsError::Stale),
+            },
             Node::Transaction(transaction, id) => Ok(transaction.attr(*id)?.at(ino)),
         }
     }
@@ -218,7 +256,7 @@ impl Files {
                 None => return Ok(Listing::default()),
             },
         };
-        let (entries, hold) = self.page(&node, after.as_deref(), limit).await?;
+        let (entries, hold) = self.page((dir, &node), after.as_deref(), limit).await?;
         let listed = entries.into_iter().zip(cookie + 1..);
         let entries: Vec<Listed> =
             listed.map(|((name, attr), cookie)| Listed { name, attr, cookie }).collect();
@@ -237,7 +275,7 @@ impl Files {
         let (mut seen, mut last) = known.map_or((0, None), |(at, name)| (at, Some(name)));
         while seen < cookie {
             let limit = usize::try_from(cookie - seen).unwrap_or(usize::MAX).min(1024);
-            let (page, _) = self.page(node, last.as_deref(), limit).await?;
+            let (page, _) = self.page((dir, node), last.as_deref(), limit).await?;
             let Some((name, _)) = page.last() else { return Ok(None) };
             last = Some(Arc::clone(name));
             seen += page.len() as u64;
@@ -249,7 +287,7 @@ impl Files {
     /// Entries of a directory after a name, each looked up.
     async fn page(
         &self,
-        node: &Node,
+        (dir, node): (InodeNo, &Node),
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<(Arc<str>, Attr)>, Hold), VfsError> {
@@ -261,7 +299,7 @@ impl Files {
                 let mut failed = None;
                 for name in names.into_iter().skip(start).take(limit) {
                     match self.top.find(&name).await {
-                        Ok(Some(place)) => found.push((name, self.enter(&place).await?)),
+                        Ok(Some(place)) => found.push((name, self.enter(dir, &place).await?)),
                         Ok(None) => {}
                         // The others can be listed all the same.
                         Err(error) => {
@@ -278,20 +316,20 @@ impl Files {
                 let rest =
                     group.places.iter().filter(|(name, _)| after.is_none_or(|a| &***name > a));
                 for (name, place) in rest.take(limit) {
-                    found.push((Arc::clone(name), self.enter(place).await?));
+                    found.push((Arc::clone(name), self.enter(dir, place).await?));
                 }
             }
             Node::Dir(placed, path) => {
                 let (view, hold) = placed.current().await;
                 for (name, stat) in view.list(path, after, limit).await? {
-                    let attr = self.remember(placed, &view, path.join(&name)?, &stat);
+                    let attr = self.remember((placed, dir), &view, &path.join(&name)?, &stat)?;
                     found.push((name.into(), attr));
                 }
                 return Ok((found, hold));
             }
             Node::Transaction(transaction, id) => {
                 for (name, id, attr) in transaction.list(*id, after, limit).await? {
-                    found.push((name, self.remember_node(transaction, id, attr)));
+                    found.push((name, self.remember_node(transaction, id, attr)?));
                 }
             }
             Node::Leaf(..) => return Err(VfsError::NotDirectory),
@@ -354,7 +392,8 @@ impl Files {
             Node::Leaf(view, ..) => used(&view),
             Node::Top | Node::Group(_) => (0, 0),
         };
-        Ok(Statfs { block_size: 4096, blocks, free: 0, files })
+        let (free, available, files_free) = (0, 0, 0);
+        Ok(Statfs { block_size: 4096, blocks, free, available, files, files_free })
     }
 }
 

@@ -172,20 +172,25 @@ impl Files {
         let mut changes =
             diff(next.tree.nodes(), now.tree.root(), next.tree.root(), &TreePath::root());
         while changes.next().await.transpose()?.is_some() {}
+        // Before anything of it is shown, for a process that goes on from here;
+        // after it, for a place that was not known yet.
+        self.inodes.show(placed, &next);
         placed.advance(Arc::clone(&next)).await;
+        self.inodes.show(placed, &next);
         self.tell_of(placed, next, tell).await
     }
 
     /// Tells the kernel of what it was not told yet; `shown` is what is shown.
     async fn tell_of(
         &self,
-        placed: &PlacedView,
+        placed: &Arc<PlacedView>,
         shown: Arc<View>,
         tell: &mpsc::Sender<Invalidation>,
     ) -> Result<(), VfsError> {
         let told = placed.told();
         if !Arc::ptr_eq(&told, &shown) {
             self.invalidate(placed, &told, tell).await?;
+            self.inodes.told(placed, &shown);
             placed.tell(shown);
         }
         Ok(())

@@ -29,6 +29,7 @@ pub use datum::{DatumViews, InputView};
 pub use error::VfsError;
 pub use files::Files;
 pub use follow::WAITING;
+pub use inode::Memory;
 pub use patience::patiently;
 pub use push::{Push, Pushed, What};
 pub use repos::Shown;
@@ -36,7 +37,7 @@ pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
-    SetAttr, SetTime, Statfs, Validity,
+    SetAttr, SetTime, Statfs, Validity, XattrMode,
 };
 pub use usage::Usage;
 pub use view::{Filter, Owner};

@@ -201,7 +201,7 @@ impl Files {
     /// Notes that `ino` was read, and answers what to push.
     pub fn was_read(&self, ino: InodeNo) -> Option<Push> {
         match self.node(ino).ok()? {
-            Node::Leaf(_, path, attr) if attr.size <= SMALL_FILE => {
+            Node::Leaf(_, path, size) if size <= SMALL_FILE => {
                 self.touches.read(&path.parent()?, path.file_name())
             }
             Node::Leaf(..) | Node::Top | Node::Group(_) | Node::Dir(..) | Node::Transaction(..) => {

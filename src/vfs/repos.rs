@@ -195,6 +195,22 @@ impl Repos {
         }
     }
 
+    /// The directory `name` as another process has shown it; `None` when there
+    /// is none of that name.
+    pub(super) fn reopen(
+        &self,
+        name: String,
+        shown: Arc<View>,
+        told: Arc<View>,
+    ) -> Option<Arc<PlacedView>> {
+        let (repo, reference) = self.parse(&name)?;
+        let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
+        let view = Arc::new(PlacedView::found(name.clone(), shown, told));
+        let open = OpenView { repo, reference, view: Arc::clone(&view), follows };
+        self.open().views.insert(name.into(), open);
+        Some(view)
+    }
+
     /// Looks up what is not known yet; waits for a source that is away.
     async fn enter(&self, name: &str) -> Result<Option<Place>, VfsError> {
         let Some((repo, reference)) = self.parse(name) else { return Ok(None) };

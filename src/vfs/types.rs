@@ -195,6 +195,17 @@ pub enum RenameMode {
     Exchange,
 }
 
+/// What setting an extended attribute does with one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum XattrMode {
+    /// Replaces it.
+    Set,
+    /// Fails.
+    Create,
+    /// Replaces it, and fails without one.
+    Replace,
+}
+
 /// What statfs(2) tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statfs {
@@ -204,8 +215,12 @@ pub struct Statfs {
     pub blocks: u64,
     /// Blocks free.
     pub free: u64,
+    /// Blocks free for others than root.
+    pub available: u64,
     /// Files in all.
     pub files: u64,
+    /// How many more there may be.
+    pub files_free: u64,
 }
 
 /// What a kernel must forget because a head has moved.

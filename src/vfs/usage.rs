@@ -42,7 +42,7 @@ impl Files {
     /// several may show it.
     #[must_use]
     pub fn path_of(&self, ino: InodeNo) -> Option<String> {
-        Some(match self.inodes.get(ino)? {
+        Some(match self.inodes.get(ino).ok()? {
             Node::Top => "/".to_owned(),
             Node::Group(group) => format!("/{}", group.name),
             Node::Dir(placed, path) => format!("/{}/{}", placed.place, path.as_str()),
@@ -58,7 +58,7 @@ impl Files {
     /// one of them.
     #[must_use]
     pub fn is_top_or_repo(&self, ino: InodeNo) -> bool {
-        let found = self.repos.as_ref().and_then(|_| self.inodes.get(ino));
+        let found = self.repos.as_ref().and_then(|_| self.inodes.get(ino).ok());
         found.is_some_and(|node| match node {
             Node::Top | Node::Transaction(_, NodeId::ROOT) => true,
             Node::Dir(_, path) => path.is_root(),

@@ -30,6 +30,12 @@ impl Filter {
         Self(paths.into())
     }
 
+    /// Whether everything is shown.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.covers(&TreePath::root())
+    }
+
     /// Whether `path` and everything below it are shown.
     #[must_use]
     pub fn covers(&self, path: &TreePath) -> bool {
@@ -160,6 +166,13 @@ impl PlacedView {
     /// A view that [`PlacedView::advance`] moves.
     pub(super) fn following(place: String, view: View) -> Self {
         Self { gate: Some(Arc::default()), ..Self::pinned(place, view) }
+    }
+
+    /// The place of a process that has died: it shows `shown`, and had told
+    /// the kernel of `told`.
+    pub(super) fn found(place: String, shown: Arc<View>, told: Arc<View>) -> Self {
+        let (current, told) = (Mutex::new(shown), Mutex::new(told));
+        Self { place, current, told, gate: Some(Arc::default()) }
     }
 
     /// The view as it is now, and what keeps it from moving.

@@ -5,8 +5,14 @@ use std::sync::Arc;
 
 use super::VfsError;
 use super::files::{Files, Node};
-use super::transaction::{Allocate, NodeId, TransactionView};
+use super::transaction::{Allocate, NodeId, Origin, Original, TransactionView};
 use super::types::{Attr, InodeNo, NewEntry, RenameMode, SetAttr};
+
+/// Bytes that a copy holds in memory.
+const PIECE: u64 = 1 << 20;
+
+/// Bytes that one request copies at most, so that a kernel waits for none long.
+const AT_ONCE: u64 = 32 << 20;
 
 impl Files {
     /// The transaction that `ino` is in.
@@ -26,7 +32,7 @@ impl Files {
     ) -> Result<Attr, VfsError> {
         let (transaction, dir) = self.writable(parent)?;
         let (id, attr) = transaction.create(dir, name, new).await?;
-        Ok(self.remember_node(&transaction, id, attr))
+        self.remember_node(&transaction, id, attr)
     }
 
     /// Gives the file `ino` one more name; counts as a lookup.
@@ -34,7 +40,7 @@ impl Files {
         let ((transaction, id), (other, dir)) = (self.writable(ino)?, self.writable(parent)?);
         same(&transaction, &other)?;
         let attr = transaction.link(id, dir, name).await?;
-        Ok(self.remember_node(&transaction, id, attr))
+        self.remember_node(&transaction, id, attr)
     }
 
     /// Removes the file or symlink `name` from `parent`.
@@ -87,6 +93,69 @@ impl Files {
             true => transaction.drop_privileges(id).await,
             false => Ok(()),
         }
+    }
+
+    /// Copies up to `count` bytes between files of the mount, from and to where
+    /// the pairs say; answers how many. What is in the store is not moved where
+    /// the target is empty, or ends in what was copied before.
+    pub async fn copy_range(
+        &self,
+        (from, at): (InodeNo, u64),
+        (to, into): (InodeNo, u64),
+        count: u64,
+        unprivileged: bool,
+    ) -> Result<u64, VfsError> {
+        let (transaction, id) = self.writable(to)?;
+        let copied = match self.original(from).await?.filter(|_| at == into) {
+            Some(original) => {
+                let end = at.saturating_add(count).min(original.content.size());
+                let adopted = at < end && transaction.adopt(id, at..end, &original).await?;
+                adopted.then_some(end - at)
+            }
+            None => None,
+        };
+        let copied = match copied {
+            Some(copied) => copied,
+            None => self.copy_bytes((from, at), (&transaction, id, into), count).await?,
+        };
+        if unprivileged {
+            transaction.drop_privileges(id).await?;
+        }
+        Ok(copied)
+    }
+
+    /// What `ino` holds, when all of it is in the store.
+    async fn original(&self, ino: InodeNo) -> Result<Option<Original>, VfsError> {
+        match self.node(ino)? {
+            Node::Leaf(view, path, _) => {
+                let content = self.content(ino, &view, &path).await?;
+                let origin = Origin { root: *view.tree.root(), path };
+                Ok(Some(Original { content, origin }))
+            }
+            Node::Transaction(transaction, id) => transaction.original(id).await,
+            Node::Top | Node::Group(_) | Node::Dir(..) => Err(VfsError::IsDirectory),
+        }
+    }
+
+    async fn copy_bytes(
+        &self,
+        (from, at): (InodeNo, u64),
+        (transaction, id, into): (&TransactionView, NodeId, u64),
+        count: u64,
+    ) -> Result<u64, VfsError> {
+        let (mut copied, count) = (0, count.min(AT_ONCE));
+        while copied < count {
+            let bytes = self.read(from, at + copied, PIECE.min(count - copied)).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            match transaction.write(id, into + copied, &bytes).await {
+                Ok(()) => copied += bytes.len() as u64,
+                Err(_) if copied > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(copied)
     }
 
     /// Makes room or zeros in a file.

@@ -8,10 +8,15 @@ use serde_json::json;
 use super::VfsError;
 use super::files::{Files, Node};
 use super::transaction::{NodeId, Then, TransactionView};
-use super::types::InodeNo;
+use super::types::{InodeNo, XattrMode};
 use super::view::View;
 use crate::model::TreePath;
 use crate::store::waits::{self, WaitFor};
+
+/// What all names of attributes begin with that programs may set.
+const USERS: &str = "user.";
+/// What those for control begin with.
+const OURS: &str = "user.pfs.";
 
 /// The commit a directory shows or is based on; writing it to the root of a
 /// writable repo commits with the value as message.
@@ -31,8 +36,13 @@ impl Files {
         if self.repos.is_none() {
             return Err(VfsError::Never);
         }
-        if !name.starts_with("user.pfs.") {
-            return Err(VfsError::NoAttribute);
+        if !name.starts_with(OURS) {
+            return match self.node(ino)? {
+                Node::Transaction(transaction, id) => transaction.attribute(id, name),
+                Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) => {
+                    Err(VfsError::NoAttribute)
+                }
+            };
         }
         let value = match (name, self.node(ino)?) {
             (STATUS, Node::Top) => self.all_status()?,
@@ -67,11 +77,44 @@ impl Files {
         Ok(serde_json::Value::Object(all).to_string())
     }
 
-    /// Sets an extended attribute; only those that control a transaction
-    /// exist.
-    pub async fn set_xattr(&self, ino: InodeNo, name: &str, value: &[u8]) -> Result<(), VfsError> {
-        let unsupported = Err(VfsError::Unsupported("extended attributes are not kept"));
+    /// The names of the extended attributes that programs have set, each with
+    /// a NUL behind it. Those for control are left out: a copy must not carry
+    /// them along.
+    pub fn list_xattr(&self, ino: InodeNo) -> Result<Vec<u8>, VfsError> {
+        let Node::Transaction(transaction, id) = self.node(ino)? else { return Ok(Vec::new()) };
+        let names = transaction.attribute_names(id)?;
+        Ok(names.iter().flat_map(|name| name.bytes().chain([0])).collect())
+    }
+
+    /// Removes an extended attribute that a program has set.
+    pub async fn remove_xattr(&self, ino: InodeNo, name: &str) -> Result<(), VfsError> {
+        match self.node(ino)? {
+            Node::Transaction(transaction, id) => transaction.remove_attribute(id, name).await,
+            Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) => Err(VfsError::ReadOnly),
+        }
+    }
+
+    /// Sets an extended attribute: one that controls a transaction, or one of a
+    /// program's own.
+    pub async fn set_xattr(
+        &self,
+        ino: InodeNo,
+        name: &str,
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<(), VfsError> {
+        let unsupported = Err(VfsError::Unsupported("only attributes of users are kept"));
         let Some(repos) = &self.repos else { return unsupported };
+        if name.starts_with(USERS) && !name.starts_with(OURS) {
+            return match self.node(ino)? {
+                Node::Transaction(transaction, id) => {
+                    transaction.set_attribute(id, name, value, mode).await
+                }
+                Node::Top | Node::Group(_) | Node::Dir(..) | Node::Leaf(..) => {
+                    Err(VfsError::ReadOnly)
+                }
+            };
+        }
         let value = String::from_utf8_lossy(value);
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {

@@ -1,7 +1,8 @@
 //! A mount that goes on in the background.
 //!
-//! The command starts itself again; the child says on its standard output
-//! that the mount is ready, or why there is none on its standard error.
+//! The command starts itself again as the holder of the mount, which starts the
+//! process that serves it; that one says on its standard output that the mount
+//! is ready, or why there is none on its standard error.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -11,16 +12,14 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::cli::failure::{Failure, Outcome};
-
-/// Set for the child, which must not start another one.
-const CHILD: &str = "PFS_MOUNT_IN_BACKGROUND";
+use crate::mount::holder;
 
 /// What the child says when the directory is mounted.
 const READY: &str = "mounted";
 
 /// Whether this process is the one in the background.
 pub fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
+    holder::is_held()
 }
 
 /// Starts the background process and waits until it has mounted, or not.
@@ -28,7 +27,8 @@ pub async fn start() -> Outcome {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg0(name).args(args).env(CHILD, "1").kill_on_drop(false);
+    let (variable, value) = holder::environment();
+    command.arg0(name).args(args).env(variable, value).kill_on_drop(false);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let missing = || Failure::new("the background process has no output");

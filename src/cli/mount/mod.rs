@@ -6,6 +6,7 @@ pub mod control;
 mod daemon;
 pub mod fstab;
 mod heads;
+pub mod held;
 mod left;
 mod observed;
 mod plan;
@@ -15,6 +16,7 @@ mod remote;
 mod serving;
 mod source;
 mod staging;
+pub mod upgrade;
 pub(super) mod wire;
 
 use std::path::PathBuf;

@@ -12,15 +12,25 @@ use crate::model::Clock;
 use crate::store::{RetryPolicy, Store};
 use crate::tree::{NodeCache, Nodes};
 
-/// What reads trees and contents with `memory` bytes; `cache` is a directory
-/// that keeps them, and how many bytes of them.
+/// What reads trees and contents of a server with `memory` bytes; `cache` is a
+/// directory that keeps them, and how many bytes of them.
 pub async fn server_nodes(
     client: &Client,
     cache: Option<(&Path, u64)>,
     memory: u64,
     clock: Arc<dyn Clock>,
 ) -> Outcome<Nodes> {
-    let store = reach(client).await?;
+    let (_, store) = reach(client).await?;
+    Ok(nodes(store, cache, memory, clock))
+}
+
+/// The same for a store that is known.
+pub fn nodes(
+    store: Store,
+    cache: Option<(&Path, u64)>,
+    memory: u64,
+    clock: Arc<dyn Clock>,
+) -> Nodes {
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let config = BlobConfig {
         memory: memory / 2,
@@ -29,13 +39,21 @@ pub async fn server_nodes(
         ..BlobConfig::default()
     };
     let blobs = Blobs::new(store, clock, config);
-    Ok(Nodes::new(blobs, NodeCache::new(memory / 4)))
+    Nodes::new(blobs, NodeCache::new(memory / 4))
 }
 
-/// The object store itself when it can be reached, else through the server.
-async fn reach(client: &Client) -> Outcome<Store> {
+/// The object store itself, and its URL, when it can be reached, else through
+/// the server.
+pub async fn reach(client: &Client) -> Outcome<(Option<String>, Store)> {
+    Ok(match direct::find(client).await? {
+        Some((url, store)) => (Some(url), store),
+        None => (None, through(client)),
+    })
+}
+
+/// The object store by way of the server.
+pub fn through(client: &Client) -> Store {
     // About as long as a file operation waits for the server.
     let retry = RetryPolicy { attempts: 9, ..RetryPolicy::default() };
-    let through = || Store::new(Arc::new(ServerStore(client.clone())), retry);
-    Ok(direct::store(client).await?.unwrap_or_else(through))
+    Store::new(Arc::new(ServerStore(client.clone())), retry)
 }

@@ -1,17 +1,19 @@
 //! The process behind a mount, from connecting to the last commit.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::begin::Beginning;
 use super::daemon;
+use super::held;
 use super::left::{clear, dead_mount, kept, remedy, say};
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::prefetch;
-use super::reader::server_nodes;
+use super::reader::{nodes, reach};
 use super::source::{Following, ServerSource};
 use crate::api::client::connect;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
@@ -23,7 +25,7 @@ use crate::vfs::{Files, Shown, Source, Then, TransactionView, VfsError};
 use crate::web::Listening;
 
 /// A mount and what ends with it.
-struct Serving {
+pub(super) struct Serving {
     mounted: Mounted,
     _metrics: Option<Listening>,
     source: Following,
@@ -34,13 +36,22 @@ struct Serving {
 /// Mounts as planned and serves until unmounted; commits what is to be
 /// committed then.
 pub async fn serve(plan: MountPlan) -> Outcome {
-    let mut serving = start(plan).await?;
+    let serving = start(plan).await?;
     if daemon::is_child() {
         daemon::settle();
         daemon::ready()?;
     }
-    until_unmounted(&mut serving.mounted).await?;
-    serving.finish().await
+    serving.until_the_end().await
+}
+
+/// A mount that a predecessor has served.
+pub(super) async fn resumed(plan: &MountPlan, mounted: Mounted, source: Following) -> Serving {
+    let metrics = observed::metrics(plan, &mounted).await.unwrap_or_else(|failure| {
+        tracing::warn!(failure.message, "the mount goes on without metrics");
+        None
+    });
+    let (transactions, commit) = (Vec::new(), CommitWhen::Explicit);
+    Serving { mounted, _metrics: metrics, source, transactions, commit }
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
@@ -53,7 +64,8 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         .map_err(|error| Failure::new(error.to_string()).hint(UNREACHABLE))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
-    let nodes = server_nodes(&client, cache, plan.memory, Arc::clone(&clock)).await?;
+    let (url, store) = reach(&client).await?;
+    let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
     let host = nix::unistd::gethostname().unwrap_or_default();
     let owner = format!("{}:{}", host.to_string_lossy(), dir.display());
     let source = ServerSource::new(client, nodes, Arc::clone(&clock), owner).await?;
@@ -70,9 +82,14 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let only = (!shown.is_empty()).then_some(shown);
     prefetch::begin(&plan, &source);
     let files = Files::of_repos(Arc::new(Following(source)), only, clock.now());
-    let options = options(&plan);
     let runtime = tokio::runtime::Handle::current();
-    let mounted = Mounted::new(&dir, &Arc::new(files), &options, &runtime);
+    // A transaction does not go on in another process yet.
+    let holder = if files.is_writable() { None } else { held::link() };
+    let options = MountOptions { push: holder.is_some(), ..options(&plan) };
+    if let Some(holder) = holder {
+        holder.note(&held::Note::of(&plan, &dir, url).value())?;
+    }
+    let mounted = Mounted::held(&dir, &Arc::new(files), (&options, holder), &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
     let metrics = match observed::metrics(&plan, &mounted).await {
         Ok(metrics) => metrics,
@@ -108,7 +125,7 @@ fn mount_point(dir: &Path) -> Outcome<PathBuf> {
     }
 }
 
-fn options(plan: &MountPlan) -> MountOptions {
+pub(super) fn options(plan: &MountPlan) -> MountOptions {
     let base = MountOptions::default();
     MountOptions {
         source: plan.address.to_string(),
@@ -160,10 +177,17 @@ async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
         true => None,
         false => Some(signal(SignalKind::hangup())?),
     };
+    held::serving();
     let mut asked = daemon::is_child();
+    let (mut alone, mut is_alone) = (pin!(held::alone()), false);
     loop {
         tokio::select! {
             () = mounted.ended() => return Ok(()),
+            () = &mut alone, if !is_alone => {
+                is_alone = true;
+                mounted.stop_pushing();
+                continue;
+            }
             _ = interrupt.recv() => {}
             _ = terminate.recv() => asked = true,
             Some(_) = async { hangup.as_mut()?.recv().await } => asked = true,
@@ -191,6 +215,16 @@ fn ignores_hangup() -> bool {
 }
 
 impl Serving {
+    /// Serves until unmounted; commits what is to be committed then.
+    pub(super) async fn until_the_end(mut self) -> Outcome {
+        let outcome = match until_unmounted(&mut self.mounted).await {
+            Ok(()) => self.finish().await,
+            Err(error) => Err(error),
+        };
+        held::done();
+        outcome
+    }
+
     /// Ends every transaction as planned.
     async fn finish(self) -> Outcome {
         self.source.0.close();

@@ -52,12 +52,22 @@ impl ServerSource {
         let info = client.native().store_info(v1::StoreInfoRequest {}).await?.into_inner();
         // The token itself is nobody's business who only looks at staging directories.
         let identity = blake3::derive_key("pfs server identity v1", &info.token);
+        Ok(Self::of(client, nodes, clock, (owner, hex::encode(&identity[..16]))))
+    }
+
+    /// The same for a server whose identity is known; asks it nothing yet.
+    pub fn of(
+        client: Client,
+        nodes: Nodes,
+        clock: Arc<dyn Clock>,
+        (owner, identity): (String, String),
+    ) -> Arc<Self> {
         let source = Arc::new(Self {
             client,
             nodes,
             clock,
             owner,
-            identity: hex::encode(&identity[..16]),
+            identity,
             moved: broadcast::channel(256).0,
             watched: Mutex::default(),
             heads: Mutex::default(),
@@ -66,7 +76,7 @@ impl ServerSource {
         });
         source.follow(&BranchName::master());
         source.keep_alive();
-        Ok(source)
+        source
     }
 
     /// Fails as the server says when there is no such repo or ref. `None`

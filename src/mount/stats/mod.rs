@@ -10,8 +10,8 @@ mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use operation::Operation;
@@ -33,7 +33,8 @@ pub struct Stats {
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     slow: SlowLog,
-    files: Option<Arc<Files>>,
+    /// Set before anything is counted.
+    files: OnceLock<Arc<Files>>,
 }
 
 #[derive(Default)]
@@ -53,17 +54,23 @@ impl Default for Stats {
             bytes_read: AtomicU64::default(),
             bytes_written: AtomicU64::default(),
             slow: SlowLog::new(Duration::ZERO),
-            files: None,
+            files: OnceLock::new(),
         }
     }
 }
 
 impl Stats {
-    /// The counters of a mount of `files`, which logs operations that take
-    /// `slow` or longer; none when that is zero.
+    /// The counters of a mount which logs operations that take `slow` or
+    /// longer; none when that is zero.
     #[must_use]
-    pub fn of(files: Arc<Files>, slow: Duration) -> Self {
-        Self { slow: SlowLog::new(slow), files: Some(files), ..Self::default() }
+    pub fn logging(slow: Duration) -> Self {
+        Self { slow: SlowLog::new(slow), ..Self::default() }
+    }
+
+    /// Says what is mounted.
+    pub(super) fn set_files(&self, files: &Arc<Files>) {
+        // A session serves one mount.
+        drop(self.files.set(Arc::clone(files)));
     }
 
     /// Counts a request that has come; its time ends with what it answers.
@@ -89,7 +96,7 @@ impl Stats {
             bytes_read: read(&self.bytes_read),
             bytes_written: read(&self.bytes_written),
             slow: self.slow.read(),
-            usage: self.files.as_ref().map(|files| files.usage()).unwrap_or_default(),
+            usage: self.files.get().map(|files| files.usage()).unwrap_or_default(),
         }
     }
 }
@@ -136,7 +143,7 @@ impl Drop for Pending {
         let Self { stats, operation, ino, began } = self;
         let took = began.elapsed();
         stats.operations[*operation as usize].latency.add(took);
-        let path = || stats.files.as_ref()?.path_of(*ino);
+        let path = || stats.files.get()?.path_of(*ino);
         stats.slow.ended(*operation, took, path);
     }
 }

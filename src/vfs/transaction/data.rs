@@ -71,6 +71,9 @@ impl TransactionView {
         let staged = self.stage(id, u64::MAX).await?;
         self.change(&staged, offset..end, |file| file.write_all_at(data, offset)).await?;
         staged.size.fetch_max(end, Ordering::AcqRel);
+        if staged.behind.wrote(data.len() as u64) {
+            staged.behind.send(staged.open()?);
+        }
         self.lock().modified(id, self.clock.now())
     }
 
@@ -241,8 +244,10 @@ impl TransactionView {
         Ok(Statfs {
             block_size: u32::try_from(found.fragment_size()).unwrap_or(4096),
             blocks: found.blocks(),
-            free: found.blocks_available(),
+            free: found.blocks_free(),
+            available: found.blocks_available(),
             files: found.files(),
+            files_free: found.files_available(),
         })
     }
 }

@@ -12,6 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,14 @@ use crate::model::{Timestamp, TreePath};
 const MAGIC: &[u8; 8] = b"pfs txn\n";
 
 /// The version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// The longest record body: two paths and what is around them.
-const RECORD_MAX: usize = 64 * 1024;
+/// The first version, in which a file was neither a copy nor had attributes.
+const WITHOUT_COPIES: u8 = 1;
+
+/// The longest record body: two paths, or an extended attribute, and what is
+/// around them.
+const RECORD_MAX: usize = 256 * 1024;
 
 /// One step of a transaction. Paths are those of that moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +66,12 @@ pub enum Record {
     Blocks { file: u64, first: u64, count: u64 },
     /// Only so many bytes of what the file held show through.
     Clip { file: u64, base: u64 },
+    /// So many bytes of what the file is a copy of show through.
+    Show { file: u64, base: u64 },
+    /// The file at `path` holds what `from` holds in the tree `root`.
+    Copy { path: TreePath, root: String, from: TreePath },
+    /// An extended attribute, its value in hex; without one it is gone.
+    Xattr { path: TreePath, name: String, value: Option<String> },
     /// Everything before is durable; what follows is written during the run of
     /// the machine that is called `boot`.
     Opened { boot: String },
@@ -104,6 +115,9 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let found = entries(&bytes)?;
+        if bytes.get(MAGIC.len()) == Some(&WITHOUT_COPIES) {
+            file.write_all_at(&[VERSION], MAGIC.len() as u64)?;
+        }
         let cut = durable(&found, boot).unwrap_or(u64::MAX);
         let kept = found.iter().take_while(|(_, end)| *end <= cut);
         let end = kept.last().map_or(MAGIC.len() as u64 + 1, |(_, end)| *end);
@@ -201,7 +215,7 @@ fn entries(bytes: &[u8]) -> io::Result<Vec<(Record, u64)>> {
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| invalid("not a transaction journal"))?;
     match rest.first() {
-        Some(&VERSION) => {}
+        Some(&(VERSION | WITHOUT_COPIES)) => {}
         Some(_) => return Err(invalid("a transaction journal of a newer version")),
         None => return Err(invalid("a transaction journal without version")),
     }
@@ -299,7 +313,7 @@ mod tests {
     #[test]
     fn foreign_and_newer_files_are_refused() {
         assert!(decode(b"something else").is_err());
-        assert!(decode(b"pfs txn\n\x02").is_err());
+        assert!(decode(b"pfs txn\n\x03").is_err());
         assert!(decode(b"pfs txn\n").is_err());
     }
 }

@@ -6,8 +6,11 @@
 //! point ([`TransactionView::recover`]); what was synced survives that of the
 //! machine. Nobody else sees any of it before the commit.
 
+mod ahead;
+mod attributes;
 mod changes;
 mod commit;
+mod copies;
 mod data;
 mod depth;
 pub mod directory;
@@ -35,9 +38,10 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 pub use changes::{Change, Held, StagedFile, What};
 pub use commit::Then;
+pub use copies::Original;
 pub use data::Allocate;
 pub use directory::{Area, Left};
-pub use node::NodeId;
+pub use node::{NodeId, Origin};
 pub use noted::{Started, inspect};
 pub(super) use refresh::Refreshed;
 pub use resume::{Resumed, resume};

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::attributes::Attributes;
 use super::staged::Staged;
 use crate::chunk::Content;
 use crate::model::{Timestamp, TreePath};
-use crate::tree::{Entry, EntryKind};
+use crate::tree::{Entry, EntryKind, Root};
 use crate::vfs::VfsError;
 use crate::vfs::types::{Attr, InodeNo, Kind};
 
@@ -17,6 +18,15 @@ pub struct NodeId(pub(crate) u64);
 impl NodeId {
     /// The root directory.
     pub const ROOT: Self = Self(1);
+}
+
+/// Where a tree holds something.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The tree.
+    pub root: Root,
+    /// The path in it.
+    pub path: TreePath,
 }
 
 /// A name in a directory.
@@ -33,6 +43,10 @@ pub(super) struct Node {
     pub(super) atime: Timestamp,
     /// Where in the base the node comes from.
     pub(super) origin: Option<TreePath>,
+    /// Where a file took its content from that is not the base's.
+    pub(super) copied: Option<Arc<Origin>>,
+    /// Extended attributes that programs have set.
+    pub(super) attributes: Attributes,
     /// Every name of the node; none for the root and for what was removed.
     pub(super) places: Vec<Place>,
     /// Whether attributes or content differ from the base.
@@ -100,6 +114,8 @@ impl Node {
             ctime: at,
             atime: at,
             origin: None,
+            copied: None,
+            attributes: Attributes::new(),
             places: vec![place],
             changed: true,
             lookups: 0,

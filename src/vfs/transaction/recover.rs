@@ -153,20 +153,15 @@ impl TransactionView {
                 files.insert(file, self.restage(&node, file, base)?);
                 Ok(())
             }
-            // A file without a name is in no journal, but its blocks are.
             Record::Blocks { file, first, count } => {
-                if let Some(staged) = files.get(&file) {
-                    staged.under.write().await.mark(first, count);
-                }
-                Ok(())
+                under(files, file, |under| under.mark(first, count)).await
             }
             Record::Clip { file, base } => {
-                if let Some(staged) = files.get(&file) {
-                    let mut under = staged.under.write().await;
-                    under.len = under.len.min(base);
-                }
-                Ok(())
+                under(files, file, |under| under.len = under.len.min(base)).await
             }
+            Record::Show { file, base } => under(files, file, |under| under.len = base).await,
+            Record::Copy { path, root, from } => self.recopy(&path, &root, from).await,
+            Record::Xattr { path, name, value } => self.reattribute(&path, &name, value).await,
             Record::Opened { .. } | Record::Synced { .. } => Ok(()),
         }
     }
@@ -257,6 +252,19 @@ impl TransactionView {
         let parent = path.parent().ok_or(VfsError::Invalid("the root has no name"))?;
         Ok((self.at(&parent).await?, path.file_name()))
     }
+}
+
+/// Changes what shows through the staged file `file`. One without a name is in
+/// no journal, but its blocks are.
+async fn under(
+    files: &HashMap<u64, Arc<Staged>>,
+    file: u64,
+    change: impl FnOnce(&mut Under),
+) -> Result<(), VfsError> {
+    if let Some(staged) = files.get(&file) {
+        change(&mut *staged.under.write().await);
+    }
+    Ok(())
 }
 
 /// Makes `dir` the staging directory of a new transaction and holds it.

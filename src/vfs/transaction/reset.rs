@@ -174,6 +174,7 @@ impl State {
         for (dir, path) in &in_place {
             let node = self.node_mut(*dir)?;
             node.changed = false;
+            node.attributes.clear();
             for (name, over) in std::mem::take(&mut node.dir_mut()?.overrides) {
                 let told = Refreshed { parent: *dir, name: Arc::clone(&name), node: None };
                 forgotten.push(told);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 use tokio::sync::RwLock;
 
+use super::ahead::{Ahead, Behind};
 use crate::chunk::Content;
 
 /// The unit in which a large file is copied up, in bytes.
@@ -30,12 +31,17 @@ pub(super) struct Staging {
     /// Set when nothing is to be removed any more.
     kept: AtomicBool,
     open: Mutex<LruCache<u64, Arc<File>>>,
+    ahead: Ahead,
+    /// Whether there may be names that are not durable.
+    named: AtomicBool,
 }
 
 impl Staging {
     /// Uses `dir`, which exists.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, kept: AtomicBool::new(false), open: Mutex::new(LruCache::new(OPEN)) }
+        let (open, named) = (Mutex::new(LruCache::new(OPEN)), AtomicBool::new(true));
+        let kept = AtomicBool::new(false);
+        Self { dir, kept, open, ahead: Ahead::default(), named }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -47,12 +53,40 @@ impl Staging {
     }
 
     /// Creates staged file `file`, empty, in place of a left-over one.
-    pub(super) fn create(&self, file: u64) -> io::Result<Arc<File>> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(true);
-        let opened = Arc::new(options.open(self.path(file))?);
+    pub(super) fn create(self: &Arc<Self>, file: u64) -> io::Result<Arc<File>> {
+        self.named.store(true, Ordering::Release);
+        let opened = match self.ahead.take(self, file) {
+            Some(made) => made,
+            None => {
+                let mut options = OpenOptions::new();
+                let options = options.read(true).write(true).create(true).truncate(true);
+                Arc::new(options.open(self.path(file))?)
+            }
+        };
         self.lock().put(file, Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Creates staged file `file` unless it is there.
+    pub(super) fn create_new(&self, file: u64) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).open(self.path(file))
+    }
+
+    /// Makes the names of all files durable.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        if !self.named.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        if synced.is_err() {
+            self.named.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Staged file `file`, open for reading and writing.
@@ -97,6 +131,8 @@ pub(super) struct Staged {
     pub(super) size: AtomicU64,
     /// Whether anything was written since the last sync; it is listed then.
     pub(super) unsynced: AtomicBool,
+    /// What was written and not yet sent to the disk.
+    pub(super) behind: Behind,
     /// What shows through from the base. Held for writing while blocks are
     /// copied up and sizes change.
     pub(super) under: RwLock<Under>,
@@ -105,7 +141,8 @@ pub(super) struct Staged {
 impl Staged {
     pub(super) fn new(staging: Arc<Staging>, file: u64, size: u64, under: Under) -> Arc<Self> {
         let (size, unsynced) = (AtomicU64::new(size), AtomicBool::new(true));
-        Arc::new(Self { staging, file, size, unsynced, under: RwLock::new(under) })
+        let behind = Behind::default();
+        Arc::new(Self { staging, file, size, unsynced, behind, under: RwLock::new(under) })
     }
 
     /// The file, open for reading and writing.
@@ -153,6 +190,11 @@ impl Under {
         let marked =
             usize::try_from(word).ok().and_then(|at| self.present.get(at)).is_some_and(set);
         self.content.is_none() || block.saturating_mul(BLOCK) >= self.len || marked
+    }
+
+    /// Whether everything shows that can.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.present.iter().all(|word| *word == 0)
     }
 
     /// The ranges of a file of `size` bytes that do not show the base, in

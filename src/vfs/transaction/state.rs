@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use super::copies::Original;
 use super::journal::{Journal, Record};
 use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
 use super::refresh::Refreshed;
@@ -136,7 +137,8 @@ impl State {
         path: TreePath,
     ) -> Result<Vec<(Arc<str>, NodeId)>, VfsError> {
         let node = self.node_mut(id)?;
-        (node.changed, node.origin) = (false, Some(path.clone()));
+        (node.changed, node.origin, node.copied) = (false, Some(path.clone()), None);
+        node.attributes.clear();
         let Body::Dir(dir) = &mut node.body else { return Ok(Vec::new()) };
         // What is known of a directory that moved has moved with it.
         let moved = dir.base.as_ref() != Some(&path);
@@ -365,6 +367,24 @@ impl State {
         self.prune(id);
     }
 
+    /// Gives up a staged file that nothing needs any more.
+    pub(super) fn discard(&mut self, staged: &Arc<Staged>) {
+        match staged.file < self.durable_files {
+            // A journal that still speaks of it may be all that is left after
+            // the loss of power.
+            true => self.removed.push(Arc::clone(staged)),
+            false => staged.remove(),
+        }
+    }
+
+    /// Makes the file `id` a copy of `original`.
+    pub(super) fn copied(&mut self, id: NodeId, original: &Original) -> Result<(), VfsError> {
+        let node = self.node_mut(id)?;
+        node.body = Body::File(Data::Base(original.content.clone()));
+        node.copied = Some(Arc::new(original.origin.clone()));
+        Ok(())
+    }
+
     /// Drops `id` when no kernel knows it and the base tells all about it, or
     /// nothing leads to it; then its parent likewise.
     pub(super) fn prune(&mut self, id: NodeId) {
@@ -378,12 +398,8 @@ impl State {
         let node = self.nodes.get(&id).filter(|node| node.lookups == 0 && id != NodeId::ROOT)?;
         let Some((parent, name)) = node.places.first().cloned() else {
             if let Body::File(Data::Staged(staged)) = &node.body {
-                match staged.file < self.durable_files {
-                    // A journal that still speaks of it may be all that is left
-                    // after the loss of power.
-                    true => self.removed.push(Arc::clone(staged)),
-                    false => staged.remove(),
-                }
+                let staged = Arc::clone(staged);
+                self.discard(&staged);
             }
             self.nodes.remove(&id);
             return None;

@@ -43,6 +43,8 @@ struct Pending {
     files: Vec<Arc<Staged>>,
     /// Where the journal ended when the files were gathered.
     until: u64,
+    /// Whether it has told of anything since it was vouched for.
+    told: bool,
     next_file: u64,
     removed: Vec<Arc<Staged>>,
 }
@@ -64,7 +66,7 @@ impl TransactionView {
         let synced = self.make_durable(&gathered.pending).await?;
         let pending = std::mem::take(&mut gathered.pending);
         let mut state = self.lock();
-        if state.generation == pending.generation {
+        if state.generation == pending.generation && pending.told {
             state.synced = synced;
             state.durable_files = state.durable_files.max(pending.next_file);
         }
@@ -78,6 +80,9 @@ impl TransactionView {
         let (staging, files) = (self.staging(), pending.files.clone());
         let synced = tokio::task::spawn_blocking(move || sync_files(&staging, &files));
         synced.await.map_err(io::Error::other)??;
+        if !pending.told {
+            return Ok(pending.until);
+        }
         let (journal, synced) = {
             let mut state = self.lock();
             let same = state.generation == pending.generation;
@@ -102,7 +107,8 @@ impl TransactionView {
 /// Takes what is to be made durable; `None` when everything is.
 fn gather(state: &mut State) -> Option<Pending> {
     let until = state.journal.as_ref().map(Journal::end)?;
-    if state.unsynced.is_empty() && until == state.synced {
+    let told = until != state.synced;
+    if state.unsynced.is_empty() && !told {
         return None;
     }
     let files = std::mem::take(&mut state.unsynced);
@@ -111,15 +117,15 @@ fn gather(state: &mut State) -> Option<Pending> {
     }
     let removed = std::mem::take(&mut state.removed);
     let (generation, next_file) = (state.generation, state.next_file());
-    Some(Pending { generation, files, until, next_file, removed })
+    Some(Pending { generation, files, until, told, next_file, removed })
 }
 
 fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let dir = File::open(staging.dir())?;
     if files.len() > ONE_BY_ONE {
+        let dir = File::open(staging.dir())?;
         return nix::unistd::syncfs(dir).map_err(io::Error::from);
     }
     for staged in files {
@@ -130,5 +136,5 @@ fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    dir.sync_all()
+    staging.sync_names()
 }

@@ -1,6 +1,8 @@
 //! Random operations against a model, with crashes in between.
 
+mod copies;
 mod endings;
+mod naming;
 mod power;
 
 use std::collections::{BTreeMap, HashMap};

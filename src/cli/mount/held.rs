@@ -1,0 +1,233 @@
+//! Mounts that outlive the process that serves them: what it notes for a
+//! successor, and how that one goes on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::observed;
+use super::plan::{CommitWhen, MountPlan, MountedRepo};
+use super::prefetch::Prefetch;
+use super::reader::{nodes, through};
+use super::serving::{options, resumed};
+use super::source::{Following, ServerSource};
+use crate::api::client::connect_later;
+use crate::cli::direct;
+use crate::cli::failure::{Failure, Outcome};
+use crate::model::{Clock, Repo, SystemClock};
+use crate::mount::holder::{Link, Preparation, Task};
+use crate::mount::{MountOptions, Standby};
+use crate::vfs::{Files, Memory, Shown};
+use crate::web::InvalidHttpAddress;
+
+/// The version of [`Note`].
+const VERSION: u32 = 1;
+
+/// The connection to the holder that has started this process.
+static LINK: OnceLock<Link> = OnceLock::new();
+
+/// What this process is to take over, if a holder has started it for that. Ask
+/// once.
+pub fn task() -> io::Result<Option<Preparation>> {
+    let Some((link, task)) = Link::of_server()? else { return Ok(None) };
+    drop(LINK.set(link));
+    match task {
+        Task::Mount => Ok(None),
+        Task::TakeOver(preparation) => Ok(Some(preparation)),
+    }
+}
+
+/// The connection to the holder, if there is one.
+pub fn link() -> Option<&'static Link> {
+    LINK.get()
+}
+
+/// Says that signals are heeded.
+pub fn serving() {
+    if let Some(Err(error)) = link().map(Link::serving) {
+        tracing::warn!(%error, "the holder is gone; the mount ends with this process");
+    }
+}
+
+/// Ends when the holder that was there is no more.
+pub async fn alone() {
+    if let Some(link) = link() {
+        let (tell, told) = oneshot::channel();
+        let watch = move || {
+            link.await_end();
+            // Nobody need be waiting.
+            let _ = tell.send(());
+        };
+        let watched = thread::Builder::new().name("pfs-alone".into()).spawn(watch);
+        if watched.is_ok() && told.await.is_ok() {
+            tracing::warn!("the holder is gone; the mount ends with this process");
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Says that there is nothing left to do.
+pub fn done() {
+    if let Some(link) = link() {
+        link.done();
+    }
+}
+
+/// What a successor has to know of a mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    version: u32,
+    dir: PathBuf,
+    address: String,
+    repos: Vec<NotedRepo>,
+    cache: Option<PathBuf>,
+    cache_size: u64,
+    memory: u64,
+    allow_other: bool,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    umask: Option<u32>,
+    metrics: Option<String>,
+    slow_op: Duration,
+    log: Option<PathBuf>,
+    /// Where objects are read, unless through the server.
+    store: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct NotedRepo {
+    repo: Repo,
+    reference: Option<String>,
+}
+
+impl Note {
+    /// What there is to know of `plan`, mounted at `dir`.
+    pub fn of(plan: &MountPlan, dir: &Path, store: Option<String>) -> Self {
+        let repos = plan.repos.iter().map(|MountedRepo { repo, reference, .. }| NotedRepo {
+            repo: repo.clone(),
+            reference: reference.as_ref().map(ToString::to_string),
+        });
+        Self {
+            version: VERSION,
+            dir: dir.to_owned(),
+            address: plan.address.to_string(),
+            repos: repos.collect(),
+            cache: plan.cache.clone(),
+            cache_size: plan.cache_size,
+            memory: plan.memory,
+            allow_other: plan.allow_other,
+            uid: plan.uid,
+            gid: plan.gid,
+            umask: plan.umask,
+            metrics: plan.metrics.as_ref().map(ToString::to_string),
+            slow_op: plan.slow_op,
+            log: plan.log.clone(),
+            store,
+        }
+    }
+
+    /// As a holder keeps it.
+    pub fn value(&self) -> serde_json::Value {
+        // A value of this type always has a text.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn read(value: serde_json::Value) -> Outcome<Self> {
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        if version != Some(u64::from(VERSION)) {
+            return Err(Failure::new("it was mounted by a version that notes other things"));
+        }
+        serde_json::from_value(value).map_err(|error| Failure::new(error.to_string()))
+    }
+
+    fn plan(&self) -> Outcome<MountPlan> {
+        let repos = self.repos.iter().map(|NotedRepo { repo, reference }| {
+            let reference = reference.as_ref().map(|text| text.parse()).transpose()?;
+            Ok(MountedRepo { repo: repo.clone(), reference, writable: false })
+        });
+        let address = self.address.parse();
+        let metrics = self.metrics.as_ref().map(|text| text.parse()).transpose();
+        Ok(MountPlan {
+            dir: self.dir.clone(),
+            repos: repos.collect::<Outcome<_>>()?,
+            daemon: true,
+            commit: CommitWhen::Explicit,
+            resume: Vec::new(),
+            cache: self.cache.clone(),
+            cache_size: self.cache_size,
+            memory: self.memory,
+            allow_other: self.allow_other,
+            uid: self.uid,
+            gid: self.gid,
+            umask: self.umask,
+            // What was to be fetched has been, or is read when it is wanted.
+            prefetch: Prefetch::None,
+            metrics: metrics
+                .map_err(|error: InvalidHttpAddress| Failure::usage(error.to_string()))?,
+            slow_op: self.slow_op,
+            log: self.log.clone(),
+            address: address.map_err(|error| Failure::usage(format!("{error}")))?,
+        })
+    }
+}
+
+/// Goes on with a mount whose server has died or makes way.
+///
+/// Serves from what is known; the server of the repos may be away.
+pub async fn take_over(preparation: Preparation) -> Outcome {
+    let Some(link) = link() else { return Err(Failure::new("there is no holder")) };
+    let ready = Ready::new(preparation).inspect_err(|error| link.refuse(&error.message))?;
+    let estate = tokio::task::block_in_place(|| link.prepared(ready.standby.answer()))?;
+    let failed = |error| Failure::new(format!("the mount cannot be gone on with: {error}"));
+    let source = ready.source;
+    let (memory, following) = (Memory::of(estate.table)?, Following(Arc::clone(&source)));
+    let files = Files::resumed(Arc::new(Following(source)), ready.only, memory).map_err(failed)?;
+    let dir = ready.plan.dir.clone();
+    let mounted = ready.standby.serve(dir, &Arc::new(files), &estate.device)?;
+    drop(estate.device);
+    resumed(&ready.plan, mounted, following).await.until_the_end().await
+}
+
+/// All that can be made before the predecessor has ended.
+struct Ready {
+    plan: MountPlan,
+    only: Option<Vec<Shown>>,
+    source: Arc<ServerSource>,
+    standby: Standby,
+}
+
+impl Ready {
+    fn new(preparation: Preparation) -> Outcome<Self> {
+        let Preparation { init, note, table } = preparation;
+        let memory = Memory::of(table)?;
+        Files::can_resume(&memory).map_err(|error| Failure::new(error.to_string()))?;
+        let note = Note::read(note)?;
+        let mut plan = note.plan()?;
+        observed::log(&mut plan)?;
+        let client = connect_later(&plan.address).map_err(|e| Failure::new(e.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = note.store.as_deref().and_then(direct::open);
+        let store = store.unwrap_or_else(|| through(&client));
+        let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
+        let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
+        // Only transactions ask who writes, and to which server.
+        let source = ServerSource::of(client, nodes, clock, Default::default());
+        let shown = plan.repos.iter().map(|MountedRepo { repo, reference, .. }| Shown {
+            repo: repo.clone(),
+            reference: reference.clone(),
+            transaction: None,
+        });
+        let shown: Vec<_> = shown.collect();
+        let only = (!shown.is_empty()).then_some(shown);
+        let runtime = tokio::runtime::Handle::current();
+        let options = MountOptions { push: true, ..options(&plan) };
+        let standby = Standby::new(&init, &options, false, &runtime)?;
+        Ok(Self { plan, only, source, standby })
+    }
+}
