@@ -67,10 +67,29 @@ impl Inner {
         }
         let mut segments = Vec::with_capacity(1);
         for number in numbers(place) {
-            let (flight, part) = self.join_segments(place, number);
-            segments.push(waits::on(WaitFor::Content, flight).await?[part].clone());
+            segments.push(self.segment(place, number).await?);
         }
         Ok(cut(place, &segments))
+    }
+
+    async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
+        let extent = segment_extent(place.pack, number);
+        let kept = lock(&self.fetcher.memory).segment(&extent);
+        if let Some(bytes) = kept {
+            return Ok(bytes);
+        }
+        // Whoever fetches it has looked on disk.
+        let under_way = lock(&self.fetcher.flights).contains_key(&extent);
+        if !under_way && let Some(bytes) = self.read_disk(&[extent]).await.pop().flatten() {
+            // Another process has put it there.
+            lock(&self.fetcher.memory).put_segment(extent, bytes.clone());
+            return Ok(bytes);
+        }
+        let (flight, part) = match self.join_segments(place, number) {
+            Joined::Kept(bytes) => return Ok(bytes),
+            Joined::Flight(flight, part) => (flight, part),
+        };
+        Ok(waits::on(WaitFor::Content, flight).await?[part].clone())
     }
 
     /// A frame whose segments are in memory.
@@ -93,24 +112,25 @@ impl Inner {
             *count += 1;
             *count
         };
-        let most = (lock(&self.fetcher.memory).budget() / SHARE) as u32 / SEGMENT;
-        let count = AFAR[touches.min(AFAR.len()) - 1].min(most.max(1));
+        let most = lock(&self.fetcher.memory).budget() / SHARE / SEGMENT as usize;
+        let count = AFAR[touches.min(AFAR.len()) - 1].min(most.max(1) as u32);
         let first = number / count * count;
         first..first + count
     }
 
     /// Joins the flight that fetches a segment, or starts one that fetches it
     /// and those around it that are not here.
-    fn join_segments(self: &Arc<Self>, place: &ChunkRef, number: u32) -> (Flight, usize) {
+    fn join_segments(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Joined {
         let wanted = segment_extent(place.pack, number);
-        if let Some(flight) = lock(&self.fetcher.flights).get(&wanted) {
-            return flight.clone();
+        let mut flights = lock(&self.fetcher.flights);
+        if let Some((flight, part)) = flights.get(&wanted) {
+            return Joined::Flight(flight.clone(), *part);
+        }
+        // What has arrived just now is in memory before its flight ends.
+        if let Some(bytes) = lock(&self.fetcher.memory).segment(&wanted) {
+            return Joined::Kept(bytes);
         }
         let window = self.window(place.pack, number);
-        let mut flights = lock(&self.fetcher.flights);
-        if let Some(flight) = flights.get(&wanted) {
-            return flight.clone();
-        }
         let memory = lock(&self.fetcher.memory);
         let extent = |number: u32| segment_extent(place.pack, number);
         let disk = self.fetcher.disk.as_ref();
@@ -121,7 +141,6 @@ impl Inner {
             !kept && !flights.contains_key(&extent)
         };
         let first = (window.start..number).rev().take_while(fresh).last().unwrap_or(number);
-        // Not the wanted one itself: it may have arrived just now.
         let last = (number + 1..window.end).take_while(fresh).last().unwrap_or(number);
         drop(memory);
         let extents: Vec<Extent> = (first..=last).map(extent).collect();
@@ -129,7 +148,7 @@ impl Inner {
         for (part, extent) in extents.into_iter().enumerate() {
             flights.insert(extent, (flight.clone(), part));
         }
-        (flight, (number - first) as usize)
+        Joined::Flight(flight, (number - first) as usize)
     }
 
     async fn fetch_segments(
@@ -138,22 +157,17 @@ impl Inner {
         extents: Vec<Extent>,
     ) -> Result<Arc<[Bytes]>, ChunkError> {
         let _landing = Landing { inner: &self, extents: &extents };
-        let mut parts = self.read_disk(&extents).await;
-        if parts.iter().any(Option::is_none) {
-            let start = u64::from(extents[0].start);
-            let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
-            let bytes = self.fetch(&place, place.pack, span).await?;
-            let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
-            // Each part is a copy, so that one does not keep the others.
-            parts = match extents.len() {
-                1 => vec![Some(bytes)],
-                many => (0..many)
-                    .map(|n| Some(Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])))
-                    .collect(),
-            };
-            self.keep_on_disk(&extents, &parts);
-        }
-        let parts: Arc<[Bytes]> = parts.into_iter().map(Option::unwrap_or_default).collect();
+        let start = u64::from(extents[0].start);
+        let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
+        let bytes = self.fetch(&place, place.pack, span).await?;
+        let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
+        // Each part is a copy, so that one does not keep the others.
+        let parts: Arc<[Bytes]> = match extents.len() {
+            1 => [bytes].into(),
+            many => (0..many).map(|n| Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])).collect(),
+        };
+        let kept: Vec<_> = parts.iter().cloned().map(Some).collect();
+        self.keep_on_disk(&extents, &kept);
         let mut memory = lock(&self.fetcher.memory);
         for (extent, bytes) in extents.iter().zip(parts.iter()) {
             if !bytes.is_empty() {
@@ -171,6 +185,12 @@ impl Inner {
             self.drop_cached(&extent);
         }
     }
+}
+
+/// A segment, or where it comes from: the flight, and which part of it.
+enum Joined {
+    Kept(Bytes),
+    Flight(Flight, usize),
 }
 
 /// The segments that a frame lies in.
