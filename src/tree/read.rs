@@ -83,7 +83,7 @@ impl Tree {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Stat)>, TreeError> {
-        self.children(dir, after, limit, |record| Stat::from(record)).await
+        self.children(dir, after, limit, stat).await
     }
 
     /// What `take` makes of the records directly in `dir`.
@@ -256,6 +256,10 @@ impl Tree {
         }
         Ok(found.then(|| hasher.finish()))
     }
+}
+
+fn stat(record: &Record) -> Stat {
+    record.into()
 }
 
 /// The entry a record stands for.
