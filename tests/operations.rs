@@ -195,6 +195,11 @@ fn a_mount_fetches_ahead_in_the_background() {
     read_all(&mount.join("data"));
     let after = stats(&server, at);
     assert_eq!(number(&after, "/store/bytes_in"), number(&before, "/store/bytes_in"));
+    // A head that moves is followed.
+    let (had, new) = (held(), server.dir("new").join("new"));
+    fs::write(&new, noise(77, 2 << 20)).unwrap();
+    server.pfs(&["put", "file", "data@master:/new", "-f", new.to_str().unwrap()]);
+    eventually("what is new is on disk", || held() >= had + (2 << 20));
     server.pfs(&["umount", at]);
 }
 

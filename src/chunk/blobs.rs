@@ -191,6 +191,15 @@ impl Blobs {
         }
     }
 
+    /// How many bytes may be fetched now ahead of readers: what was and has not
+    /// been read yet takes up at most half of the memory.
+    #[must_use]
+    pub fn ahead(&self) -> u64 {
+        let fetcher = &self.inner.fetcher;
+        let under_way = fetcher.ahead.load(std::sync::atomic::Ordering::Relaxed);
+        lock(&fetcher.memory).ahead().saturating_sub(under_way) as u64
+    }
+
     /// Begins to fetch what will be read soon.
     pub fn prefetch(&self, places: &[ChunkRef]) {
         let durable = places.iter().filter(|place| self.live_frame(place).is_none());
@@ -201,7 +210,7 @@ impl Blobs {
     /// together. Holds all of them in memory.
     pub async fn read_many(&self, places: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let mut out = Vec::with_capacity(places.len());
-        for group in super::large::groups(places) {
+        for group in super::large::groups(places, super::large::RUN) {
             out.extend(self.read_group(&places[group]).await?);
         }
         Ok(out)

@@ -24,10 +24,6 @@ impl<K: Hash + Eq> ByteLru<K> {
         self.entries.get(key).cloned()
     }
 
-    pub fn contains(&self, key: &K) -> bool {
-        self.entries.contains(key)
-    }
-
     /// Keeps `bytes`, dropping what was not used for longest. Bytes beyond the
     /// whole budget are not kept.
     pub fn put(&mut self, key: K, bytes: Bytes) {
@@ -47,13 +43,8 @@ impl<K: Hash + Eq> ByteLru<K> {
         }
     }
 
-    pub fn remove(&mut self, key: &K) {
-        if let Some(old) = self.entries.pop(key) {
-            self.used -= old.len() + OVERHEAD;
-        }
-    }
-
     /// Bytes that count against the budget.
+    #[cfg(test)]
     pub fn used(&self) -> usize {
         self.used
     }

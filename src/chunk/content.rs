@@ -152,7 +152,7 @@ impl Content {
             Self::Chunks(_) => {
                 let blobs = blobs.clone();
                 let (places, parts): (Vec<_>, Vec<_>) = self.pieces(range).into_iter().unzip();
-                let groups = super::large::groups(&places);
+                let groups = super::large::groups(&places, super::large::RUN);
                 let group = move |group: Range<usize>| {
                     let (blobs, places) = (blobs.clone(), places[group.clone()].to_vec());
                     let parts = parts[group].to_vec();

@@ -1,7 +1,7 @@
 //! Fetched parts of packs kept in a local directory across restarts.
 //!
-//! A file holds the bytes and a checksum, so that one torn by a crash or
-//! damaged later is a miss and never data. Files are written under another
+//! A file holds the bytes alone: whoever uses a frame of them compares it with
+//! its hash, and has what does not match removed. Files are written under another
 //! name and renamed; nothing is synced, for a loss costs a fetch only. Several
 //! processes may share a directory: each keeps to its budget by what it knows.
 
@@ -15,8 +15,6 @@ use lru::LruCache;
 
 use super::lock;
 use crate::model::PackId;
-
-const CHECK_LEN: usize = 16;
 
 /// A part of a pack: where it starts and how long it should be. The end of a
 /// pack may make the last part shorter.
@@ -88,18 +86,21 @@ impl DiskCache {
         Ok(cache)
     }
 
-    /// The bytes of `extent`, if they are here and whole.
+    /// The bytes of `extent`, if they are here. Nobody has compared them with
+    /// anything.
     pub fn get(&self, extent: &Extent) -> Option<Bytes> {
         let name = extent.file_name();
         let known = lock(&self.known).files.get(&name).is_some();
         // What is not known another process may have put here.
-        let whole = fs::read(self.dir.join(&name)).ok().and_then(|file| checked(extent, file));
-        match (&whole, known) {
+        let found = fs::read(self.dir.join(&name)).ok();
+        match (&found, known) {
             (None, true) => self.remove(extent),
-            (Some(bytes), false) => self.note(name, (bytes.len() + CHECK_LEN) as u64),
+            (Some(bytes), false) => self.note(name, bytes.len() as u64),
             (Some(_), true) | (None, false) => {}
         }
-        whole
+        let mut bytes = Bytes::from(found?);
+        bytes.truncate(extent.len as usize);
+        Some(bytes)
     }
 
     /// The file that holds `extent` from its first byte on, if it is here.
@@ -142,11 +143,11 @@ impl DiskCache {
     /// the bytes are just not kept.
     pub fn put(&self, extent: &Extent, bytes: &Bytes) {
         let name = extent.file_name();
-        let size = (bytes.len() + CHECK_LEN) as u64;
+        let size = bytes.len() as u64;
         if size > self.budget {
             return;
         }
-        if let Err(error) = self.write(&name, extent, bytes) {
+        if let Err(error) = self.write(&name, bytes) {
             tracing::debug!(dir = %self.dir.display(), %error, "cannot keep fetched data");
             return;
         }
@@ -154,12 +155,11 @@ impl DiskCache {
         self.shrink();
     }
 
-    fn write(&self, name: &str, extent: &Extent, bytes: &Bytes) -> io::Result<()> {
+    fn write(&self, name: &str, bytes: &Bytes) -> io::Result<()> {
         use std::io::Write as _;
         let fresh = self.dir.join(format!("{name}.{}.new", std::process::id()));
         let written = fs::File::create(&fresh).and_then(|mut file| {
             file.write_all(bytes)?;
-            file.write_all(&checksum(extent, bytes))?;
             fs::rename(&fresh, self.dir.join(name))
         });
         if written.is_err() {
@@ -197,18 +197,4 @@ impl DiskCache {
     pub fn used(&self) -> u64 {
         lock(&self.known).used
     }
-}
-
-fn checksum(extent: &Extent, bytes: &[u8]) -> [u8; CHECK_LEN] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(extent.pack.as_bytes()).update(&extent.start.to_le_bytes()).update(bytes);
-    let mut sum = [0; CHECK_LEN];
-    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
-    sum
-}
-
-fn checked(extent: &Extent, file: Vec<u8>) -> Option<Bytes> {
-    let (bytes, sum) = file.split_last_chunk::<CHECK_LEN>()?;
-    let (len, good) = (bytes.len(), checksum(extent, bytes) == *sum);
-    good.then(|| Bytes::from(file).slice(..len))
 }

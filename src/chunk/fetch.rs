@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,9 +17,9 @@ use lru::LruCache;
 use tokio::sync::Semaphore;
 
 use super::blobs::Inner;
-use super::cache::ByteLru;
 use super::counts::{CacheStats, Lookups};
 use super::disk::{DiskCache, Extent};
+use super::memory::Memory;
 use super::pack::pack_key;
 use super::parts::Parts;
 use super::reference::chunk_id;
@@ -30,20 +31,23 @@ use crate::store::StoreError;
 const TOUCHED: NonZeroUsize = NonZeroUsize::new(1024).expect("is not zero");
 /// Frames from here on are fetched by themselves.
 pub(super) const LARGE: u32 = 256 << 10;
-/// How many bytes are being fetched at a time, all readers together.
+/// How many bytes are being fetched at a time, all readers together: so many
+/// where there is memory for them.
 const IN_FLIGHT: usize = 48 << 20;
-/// How many fetched bytes wait at a time to be written to the disk cache; what
-/// comes when there is no room is not kept.
-pub(super) const KEEPING_KIB: u32 = 16 << 10;
+const IN_FLIGHT_LEAST: usize = 24 << 20;
+/// How many fetched bytes wait at a time to be written to the disk cache: so
+/// many, or half of it where there is little memory. What comes when there is
+/// no room is not kept.
+const KEEPING: usize = 32 << 20;
 
 pub(super) type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkError>>>;
 
 /// Caches of fetched parts, and fetches under way.
 pub(super) struct Fetcher {
-    /// Segments as they are stored.
-    pub(super) segments: Mutex<ByteLru<Extent>>,
-    /// Large chunks, decoded; by the place of their frame.
-    pub(super) chunks: Mutex<ByteLru<Extent>>,
+    /// Segments, and large chunks by the place of their frame.
+    pub(super) memory: Mutex<Memory>,
+    /// Bytes of large chunks that are on their way ahead of readers.
+    pub(super) ahead: AtomicUsize,
     pub(super) disk: Option<Arc<DiskCache>>,
     pub(super) parts: Parts,
     /// How often segments of a pack were fetched.
@@ -51,23 +55,31 @@ pub(super) struct Fetcher {
     /// Who wants an extent takes the given part of the flight's result.
     pub(super) flights: Mutex<HashMap<Extent, (Flight, usize)>>,
     pub(super) window: Arc<Semaphore>,
+    /// How many bytes are being fetched at a time.
+    in_flight: usize,
     /// Room for what waits for the disk, in KiB.
     pub(super) keeping: Arc<Semaphore>,
+    /// All of that room.
+    pub(super) keeping_kib: u32,
     /// Looks into memory, and into the cache directory.
     pub(super) lookups: (Lookups, Lookups),
 }
 
 impl Fetcher {
     pub fn new(memory: usize, disk: Option<DiskCache>) -> Self {
+        let in_flight = (memory / 4).clamp(IN_FLIGHT_LEAST, IN_FLIGHT);
+        let keeping_kib = ((memory / 8).clamp(KEEPING / 2, KEEPING) >> 10) as u32;
         Self {
-            segments: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
-            chunks: Mutex::new(ByteLru::new(memory / 2 - memory / 32)),
+            memory: Mutex::new(Memory::new(memory - memory / 16)),
+            ahead: AtomicUsize::new(0),
             parts: Parts::new(memory / 16),
             disk: disk.map(Arc::new),
             touched: Mutex::new(LruCache::new(TOUCHED)),
             flights: Mutex::default(),
-            window: Arc::new(Semaphore::new(IN_FLIGHT >> 10)),
-            keeping: Arc::new(Semaphore::new(KEEPING_KIB as usize)),
+            window: Arc::new(Semaphore::new(in_flight >> 10)),
+            in_flight,
+            keeping: Arc::new(Semaphore::new(keeping_kib as usize)),
+            keeping_kib,
             lookups: Default::default(),
         }
     }
@@ -81,7 +93,7 @@ impl Fetcher {
     pub fn stats(&self) -> CacheStats {
         let ((memory_hits, memory_misses), (disk_hits, disk_misses)) =
             (self.lookups.0.read(), self.lookups.1.read());
-        let memory_bytes = (lock(&self.segments).used() + lock(&self.chunks).used()) as u64;
+        let memory_bytes = lock(&self.memory).used() as u64;
         let disk_bytes = self.disk.as_ref().map_or(0, |disk| disk.used());
         CacheStats { memory_hits, memory_misses, memory_bytes, disk_hits, disk_misses, disk_bytes }
     }
@@ -149,7 +161,8 @@ impl Inner {
         pack: PackId,
         span: Range<u64>,
     ) -> Result<Bytes, ChunkError> {
-        let kib = (((span.end - span.start) >> 10) as u32).min((IN_FLIGHT >> 10) as u32);
+        let most = self.fetcher.in_flight >> 10;
+        let kib = (((span.end - span.start) >> 10) as usize).min(most) as u32;
         let _window = self.fetcher.window.acquire_many(kib.max(1)).await;
         let key = pack_key(pack);
         let error = match self.store.get_range(&key, span).await {

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -15,17 +16,20 @@ use super::{ChunkError, ChunkRef, lock};
 use crate::store::waits::{self, WaitFor};
 
 /// How much of a pack one request fetches for neighbouring large chunks.
-const RUN: u32 = 4 << 20;
+pub(super) const RUN: u32 = 4 << 20;
+/// The same ahead of a reader, who does not wait for it.
+const RUN_AHEAD: u32 = 12 << 20;
 
-/// Cuts a list of chunks into runs that one request each can fetch.
-pub(super) fn groups(places: &[ChunkRef]) -> Vec<Range<usize>> {
+/// Cuts a list of chunks into runs of up to `most` bytes that one request each
+/// can fetch.
+pub(super) fn groups(places: &[ChunkRef], most: u32) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     for (at, place) in places.iter().enumerate() {
         if let Some(group) = groups.last_mut() {
             let (first, last) = (&places[group.start], &places[at - 1]);
             let adjoining = last.pack == place.pack && last.offset + last.stored == place.offset;
             let large = last.stored >= LARGE && place.stored >= LARGE;
-            if adjoining && large && place.offset + place.stored - first.offset <= RUN {
+            if adjoining && large && place.offset + place.stored - first.offset <= most {
                 group.end = at + 1;
                 continue;
             }
@@ -54,7 +58,7 @@ impl Inner {
         part: Range<usize>,
     ) -> Result<Bytes, ChunkError> {
         if place.stored >= LARGE {
-            let kept = lock(&self.fetcher.chunks).get(&frame_extent(place));
+            let kept = lock(&self.fetcher.memory).chunk(&frame_extent(place));
             if let Some(plain) = kept {
                 return Ok(plain.slice(part));
             }
@@ -70,23 +74,26 @@ impl Inner {
         place: &ChunkRef,
     ) -> Result<Bytes, ChunkError> {
         let extent = frame_extent(place);
-        let found = lock(&self.fetcher.chunks).get(&extent);
+        let found = lock(&self.fetcher.memory).chunk(&extent);
         self.fetcher.lookups.0.count(found.is_some());
         if let Some(plain) = found {
             return Ok(plain);
         }
-        let flight = {
+        let (flight, part) = {
             let mut flights = lock(&self.fetcher.flights);
             match flights.get(&extent) {
-                Some((flight, _)) => flight.clone(),
+                Some(under_way) => under_way.clone(),
                 None => {
                     let flight = launch(Arc::clone(self).fetch_large(*place));
                     flights.insert(extent, (flight.clone(), 0));
-                    flight
+                    (flight, 0)
                 }
             }
         };
-        Ok(waits::on(WaitFor::Content, flight).await?[0].clone())
+        let plain = waits::on(WaitFor::Content, flight).await?[part].clone();
+        // It counts as read now.
+        lock(&self.fetcher.memory).chunk(&extent);
+        Ok(plain)
     }
 
     async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
@@ -94,30 +101,46 @@ impl Inner {
         let _landing = Landing { inner: &self, extents: &extents };
         let cached = self.read_disk(&extents).await.pop().flatten();
         let plain = match cached {
-            Some(frame) => self.decode_large(&place, frame).await,
+            Some(frame) => self.decode_one(&place, frame).await,
             None => self.fetch_frame(&place).await,
         };
         let plain = match plain {
             Err(ChunkError::Corrupt { .. }) => self.fetch_frame(&place).await?,
             outcome => outcome?,
         };
-        lock(&self.fetcher.chunks).put(extents[0], plain.clone());
+        lock(&self.fetcher.memory).put_run([(extents[0], plain.clone())]);
         Ok([plain].into())
     }
 
-    /// Decodes a large chunk on another thread and notes what parts of it can
+    /// Decodes large chunks on another thread and notes what parts of them can
     /// be compared with.
-    async fn decode_large(&self, place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
-        let it = *place;
-        let decoded = tokio::task::spawn_blocking(move || decode_large(&it, &frame)).await;
-        let (plain, values) = decoded.map_err(|_| ChunkError::Interrupted)??;
-        self.fetcher.parts.learn(place, values);
-        Ok(plain)
+    async fn decode_all(
+        &self,
+        frames: Vec<(ChunkRef, Bytes)>,
+    ) -> Result<Vec<Result<Bytes, ChunkError>>, ChunkError> {
+        let decode = move || {
+            let decode = |(place, frame): (ChunkRef, Bytes)| (place, decode_large(&place, &frame));
+            frames.into_iter().map(decode).collect::<Vec<_>>()
+        };
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        let known = decoded.map_err(|_| ChunkError::Interrupted)?.into_iter();
+        let learn = |(place, decoded): (ChunkRef, Result<(Bytes, Bytes), ChunkError>)| {
+            let (plain, values) = decoded?;
+            self.fetcher.parts.learn(&place, values);
+            Ok(plain)
+        };
+        Ok(known.map(learn).collect())
+    }
+
+    async fn decode_one(&self, place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
+        let decoded = self.decode_all(vec![(*place, frame)]).await?.pop();
+        decoded.unwrap_or(Err(ChunkError::Interrupted))
     }
 
     async fn fetch_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
+        self.drop_cached(&frame_extent(place));
         let frame = self.fetch(place, place.pack, place.span()).await?;
-        let plain = self.decode_large(place, frame.clone()).await?;
+        let plain = self.decode_one(place, frame.clone()).await?;
         self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
         Ok(plain)
     }
@@ -125,27 +148,44 @@ impl Inner {
     /// Begins to fetch chunks that will be read soon; those that lie one behind
     /// the other by one request.
     pub fn prefetch(self: &Arc<Self>, places: &[ChunkRef]) {
-        for group in groups(places) {
+        for group in groups(places, RUN_AHEAD) {
             let run = &places[group];
             // On this machine a request costs nothing, and runs a copy.
             let far = self.store.local_path(&pack_key(run[0].pack)).is_none();
             match far && run.len() > 1 {
                 true => self.prefetch_run(run),
-                false => run.iter().for_each(|place| {
-                    let (inner, place) = (Arc::clone(self), *place);
-                    // Whoever asks for it later hears what went wrong.
-                    drop(tokio::spawn(async move { drop(inner.read(&place).await) }));
-                }),
+                false => run.iter().for_each(|place| self.prefetch_one(*place)),
             }
         }
     }
 
+    fn prefetch_one(self: &Arc<Self>, place: ChunkRef) {
+        if place.stored < LARGE {
+            let inner = Arc::clone(self);
+            // Whoever asks for it later hears what went wrong.
+            drop(tokio::spawn(async move { drop(inner.read(&place).await) }));
+            return;
+        }
+        let extent = frame_extent(&place);
+        let mut flights = lock(&self.fetcher.flights);
+        if flights.contains_key(&extent) || lock(&self.fetcher.memory).has_chunk(&extent) {
+            return;
+        }
+        let ahead = Ahead::begin(self, &[place]);
+        let fetch = Arc::clone(self).fetch_large(place);
+        let flight = launch(async move {
+            let _ahead = ahead;
+            fetch.await
+        });
+        flights.insert(extent, (flight, 0));
+    }
+
     fn prefetch_run(self: &Arc<Self>, run: &[ChunkRef]) {
         let mut flights = lock(&self.fetcher.flights);
-        let kept = lock(&self.fetcher.chunks);
+        let kept = lock(&self.fetcher.memory);
         let fresh = |place: &&ChunkRef| {
             let extent = frame_extent(place);
-            !flights.contains_key(&extent) && !kept.contains(&extent)
+            !flights.contains_key(&extent) && !kept.has_chunk(&extent)
         };
         let run: Vec<ChunkRef> =
             run.iter().skip_while(|p| !fresh(p)).take_while(fresh).copied().collect();
@@ -153,23 +193,23 @@ impl Inner {
         if run.is_empty() {
             return;
         }
-        let flight = launch(Arc::clone(self).fetch_ahead(run.clone()));
+        let ahead = Ahead::begin(self, &run);
+        let flight = launch(Arc::clone(self).fetch_ahead(run.clone(), ahead));
         for (part, place) in run.iter().enumerate() {
             flights.insert(frame_extent(place), (flight.clone(), part));
         }
     }
 
-    async fn fetch_ahead(self: Arc<Self>, run: Vec<ChunkRef>) -> Result<Arc<[Bytes]>, ChunkError> {
+    async fn fetch_ahead(
+        self: Arc<Self>,
+        run: Vec<ChunkRef>,
+        _ahead: Ahead,
+    ) -> Result<Arc<[Bytes]>, ChunkError> {
         let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
         let _landing = Landing { inner: &self, extents: &extents };
         let plain = self.fetch_run(&run).await?;
-        // Copies, so that one does not keep the others.
-        let plain: Arc<[Bytes]> = plain.iter().map(|plain| Bytes::copy_from_slice(plain)).collect();
-        let mut chunks = lock(&self.fetcher.chunks);
-        for (extent, plain) in extents.iter().zip(plain.iter()) {
-            chunks.put(*extent, plain.clone());
-        }
-        Ok(Arc::clone(&plain))
+        lock(&self.fetcher.memory).put_run(extents.iter().copied().zip(plain.iter().cloned()));
+        Ok(plain.into())
     }
 
     /// Reads large chunks that lie one behind the other. They are not kept in
@@ -195,12 +235,35 @@ impl Inner {
                 .collect();
             self.keep_on_disk(&extents, &frames);
         }
-        let decoded = run.iter().zip(frames).map(|(place, frame)| async move {
-            match self.decode_large(place, frame.unwrap_or_default()).await {
-                Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await,
-                outcome => outcome,
-            }
-        });
-        futures::future::try_join_all(decoded).await
+        let frames = frames.into_iter().map(Option::unwrap_or_default);
+        let decoded = self.decode_all(run.iter().copied().zip(frames).collect()).await?;
+        let mut plain = Vec::with_capacity(run.len());
+        for (place, decoded) in run.iter().zip(decoded) {
+            plain.push(match decoded {
+                Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await?,
+                outcome => outcome?,
+            });
+        }
+        Ok(plain)
+    }
+}
+
+/// Bytes on their way ahead of readers; counted until they are there.
+struct Ahead {
+    inner: Arc<Inner>,
+    bytes: usize,
+}
+
+impl Ahead {
+    fn begin(inner: &Arc<Inner>, run: &[ChunkRef]) -> Self {
+        let bytes = run.iter().map(|place| place.len as usize).sum();
+        inner.fetcher.ahead.fetch_add(bytes, Ordering::Relaxed);
+        Self { inner: Arc::clone(inner), bytes }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.inner.fetcher.ahead.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -19,6 +19,7 @@ mod fetch;
 mod file;
 mod large;
 mod list;
+mod memory;
 mod near;
 mod pack;
 mod parts;

@@ -7,13 +7,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::blobs::Inner;
 use super::parts::read_cached;
-use super::segments::SEGMENT;
+use super::segments::{SEGMENT, numbers, segment_extent};
 use super::{Blobs, ChunkRef, codec, reference};
 
 /// How far apart chunks may lie to be read together, in bytes.
@@ -69,6 +70,44 @@ impl Inner {
         }
         Some(frame.into())
     }
+
+    /// The frame of a small chunk, not verified, out of the cache directory:
+    /// not the whole of the segments it lies in.
+    pub(super) async fn disk_frame(&self, place: &ChunkRef) -> Option<Bytes> {
+        let files = numbers(place).map(|number| self.cached(segment_extent(place.pack, number)));
+        let files = files.collect::<Option<Vec<_>>>()?;
+        let (mut frame, at) = (vec![0; place.stored as usize], place.offset % SEGMENT);
+        let here =
+            |file: &File, part: &mut [u8], at| matches!(read_cached(file, part, at), Ok(true));
+        if read_parts(&files, &mut frame, at, here) {
+            return Some(frame.into());
+        }
+        let read = move || {
+            let read = |file: &File, part: &mut [u8], at| {
+                fetch_around(file, at);
+                file.read_exact_at(part, at).is_ok()
+            };
+            read_parts(&files, &mut frame, at, read).then_some(frame)
+        };
+        tokio::task::spawn_blocking(read).await.ok()?.map(Bytes::from)
+    }
+}
+
+/// Reads a frame that begins at `at` of the first segment and goes on in those
+/// behind it; tells whether `read` did for each.
+fn read_parts(
+    segments: &[Arc<File>],
+    frame: &mut [u8],
+    at: u32,
+    read: impl Fn(&File, &mut [u8], u64) -> bool,
+) -> bool {
+    let (mut rest, mut at) = (frame, at);
+    segments.iter().all(|segment| {
+        let len = rest.len().min((SEGMENT - at) as usize);
+        let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
+        rest = behind;
+        read(segment, part, u64::from(std::mem::take(&mut at)))
+    })
 }
 
 /// Has the kernel begin to read the segment around `at`; nothing but speed

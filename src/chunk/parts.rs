@@ -33,7 +33,7 @@ const GROUP: usize = 16 << 10;
 const SHARE: usize = 4;
 
 /// How many files are held open.
-const OPEN: NonZeroUsize = NonZeroUsize::new(64).expect("is not zero");
+const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
 
 type Value = [u8; 32];
 
@@ -135,15 +135,28 @@ impl Inner {
         if let Some(pack) = self.local_pack(place.pack) {
             return Some((pack, u64::from(place.offset)));
         }
-        let extent = frame_extent(place);
+        Some((self.cached(frame_extent(place))?, 0))
+    }
+
+    /// The file of the cache directory that holds `extent`.
+    pub(super) fn cached(&self, extent: Extent) -> Option<Arc<File>> {
+        // Asked for each time, so that it counts as used.
+        let path = self.fetcher.disk.as_ref()?.path(&extent)?;
         let mut files = lock(&self.fetcher.parts.files);
         if let Some(file) = files.get(&Local::Cached(extent)) {
-            return Some((Arc::clone(file), 0));
+            return Some(Arc::clone(file));
         }
-        let path = self.fetcher.disk.as_ref()?.path(&extent)?;
         let file = Arc::new(File::open(path).ok()?);
         files.put(Local::Cached(extent), Arc::clone(&file));
-        Some((file, 0))
+        Some(file)
+    }
+
+    /// Removes from the cache directory what turned out to be damaged.
+    pub(super) fn drop_cached(&self, extent: &Extent) {
+        if let Some(disk) = &self.fetcher.disk {
+            lock(&self.fetcher.parts.files).pop(&Local::Cached(*extent));
+            disk.remove(extent);
+        }
     }
 }
 

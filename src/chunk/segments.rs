@@ -1,5 +1,6 @@
 //! Small frames: they come with the part of the pack around them.
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,11 +15,13 @@ use crate::store::waits::{self, WaitFor};
 
 /// The part of a pack fetched around a small frame.
 pub(super) const SEGMENT: u32 = 1 << 20;
-/// How many segments come at once when the one before was read, too.
-const AHEAD: u32 = 4;
-/// The same from a store that is not on this machine, where a request costs as
-/// much as some MiB: for the first, the second and later touches of a pack.
-const AFAR: [u32; 3] = [1, 4, 8];
+/// How many come by one request from a store that is not on this machine, where
+/// a request costs as much as some MiB: for the first, the second and later
+/// touches of a pack. A pack whose small chunks are read in any order is soon
+/// here whole.
+const AFAR: [u32; 3] = [1, 8, 16];
+/// One request brings at most such a share of what fits into memory.
+const SHARE: usize = 8;
 
 pub(super) fn segment_extent(pack: PackId, number: u32) -> Extent {
     Extent { pack, start: number * SEGMENT, len: SEGMENT }
@@ -46,65 +49,106 @@ impl Inner {
         }
     }
 
-    /// Copies a small frame out of its segments, so that it does not keep them.
+    /// A small frame, out of the nearest place that has it.
     async fn small_frame(self: &Arc<Self>, place: &ChunkRef) -> Result<Bytes, ChunkError> {
-        let end = place.offset + place.stored;
-        let mut frame = BytesMut::with_capacity(place.stored as usize);
-        for number in place.offset / SEGMENT..=(end - 1) / SEGMENT {
-            let bytes = self.segment(place, number).await?;
-            let start = number * SEGMENT;
-            let cut = |at: u32| (at.max(start) - start).min(bytes.len() as u32) as usize;
-            frame.extend_from_slice(&bytes[cut(place.offset)..cut(end)]);
+        let kept = self.kept_frame(place);
+        self.fetcher.lookups.0.count(kept.is_some());
+        if let Some(frame) = kept {
+            return Ok(frame);
         }
-        Ok(frame.freeze())
+        if let Some(frame) = self.disk_frame(place).await {
+            self.fetcher.lookups.1.count(true);
+            return Ok(frame);
+        }
+        let far = self.store.local_path(&pack_key(place.pack)).is_none();
+        let alone = far && self.fetcher.disk.is_none() && lock(&self.fetcher.memory).is_futile();
+        if alone {
+            return self.fetch(place, place.pack, place.span()).await;
+        }
+        let mut segments = Vec::with_capacity(1);
+        for number in numbers(place) {
+            segments.push(self.segment(place, number).await?);
+        }
+        Ok(cut(place, &segments))
     }
 
     async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
         let extent = segment_extent(place.pack, number);
-        let kept = lock(&self.fetcher.segments).get(&extent);
-        self.fetcher.lookups.0.count(kept.is_some());
+        let kept = lock(&self.fetcher.memory).segment(&extent);
         if let Some(bytes) = kept {
             return Ok(bytes);
         }
-        let (flight, part) = self.join_segments(place, number);
+        // Whoever fetches it has looked on disk.
+        let under_way = lock(&self.fetcher.flights).contains_key(&extent);
+        if !under_way && let Some(bytes) = self.read_disk(&[extent]).await.pop().flatten() {
+            // Another process has put it there.
+            lock(&self.fetcher.memory).put_segment(extent, bytes.clone());
+            return Ok(bytes);
+        }
+        let (flight, part) = match self.join_segments(place, number) {
+            Joined::Kept(bytes) => return Ok(bytes),
+            Joined::Flight(flight, part) => (flight, part),
+        };
         Ok(waits::on(WaitFor::Content, flight).await?[part].clone())
     }
 
-    /// How many segments are worth a request from `number` on.
-    fn worth(&self, pack: PackId, number: u32) -> u32 {
-        if self.store.local_path(&pack_key(pack)).is_none() {
+    /// A frame whose segments are in memory.
+    fn kept_frame(&self, place: &ChunkRef) -> Option<Bytes> {
+        let mut memory = lock(&self.fetcher.memory);
+        let segment = |number| memory.segment(&segment_extent(place.pack, number));
+        let segments: Option<Vec<Bytes>> = numbers(place).map(segment).collect();
+        drop(memory);
+        segments.map(|segments| cut(place, &segments))
+    }
+
+    /// Which segments one request brings when `number` is wanted.
+    fn window(&self, pack: PackId, number: u32) -> Range<u32> {
+        if self.store.local_path(&pack_key(pack)).is_some() {
+            return number..number + 1;
+        }
+        let touches = {
             let mut touched = lock(&self.fetcher.touched);
             let count = touched.get_or_insert_mut(pack, || 0);
             *count += 1;
-            return AFAR[(*count - 1).min(AFAR.len() - 1)];
-        }
-        let before = number.checked_sub(1).map(|before| segment_extent(pack, before));
-        let follows = before.is_some_and(|before| lock(&self.fetcher.segments).contains(&before));
-        if follows { AHEAD } else { 1 }
+            *count
+        };
+        let most = lock(&self.fetcher.memory).budget() / SHARE / SEGMENT as usize;
+        let count = AFAR[touches.min(AFAR.len()) - 1].min(most.max(1) as u32);
+        let first = number / count * count;
+        first..first + count
     }
 
     /// Joins the flight that fetches a segment, or starts one that fetches it
-    /// and some that follow.
-    fn join_segments(self: &Arc<Self>, place: &ChunkRef, number: u32) -> (Flight, usize) {
-        let count = self.worth(place.pack, number);
+    /// and those around it that are not here.
+    fn join_segments(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Joined {
+        let wanted = segment_extent(place.pack, number);
         let mut flights = lock(&self.fetcher.flights);
-        let first = segment_extent(place.pack, number);
-        if let Some(flight) = flights.get(&first) {
-            return flight.clone();
+        if let Some((flight, part)) = flights.get(&wanted) {
+            return Joined::Flight(flight.clone(), *part);
         }
-        let kept = lock(&self.fetcher.segments);
-        let fresh = |extent: &Extent| !flights.contains_key(extent) && !kept.contains(extent);
-        let rest = (number + 1..).map(|n| segment_extent(place.pack, n)).take_while(fresh);
-        // Not the kept one itself: it may have arrived just now.
-        let extents: Vec<Extent> =
-            std::iter::once(first).chain(rest.take(count as usize - 1)).collect();
-        drop(kept);
-        let task = Arc::clone(self).fetch_segments(*place, extents.clone());
-        let flight = launch(task);
+        // What has arrived just now is in memory before its flight ends.
+        if let Some(bytes) = lock(&self.fetcher.memory).segment(&wanted) {
+            return Joined::Kept(bytes);
+        }
+        let window = self.window(place.pack, number);
+        let memory = lock(&self.fetcher.memory);
+        let extent = |number: u32| segment_extent(place.pack, number);
+        let disk = self.fetcher.disk.as_ref();
+        let fresh = |n: &u32| {
+            let extent = extent(*n);
+            let kept = memory.has_segment(&extent)
+                || disk.is_some_and(|disk| disk.path(&extent).is_some());
+            !kept && !flights.contains_key(&extent)
+        };
+        let first = (window.start..number).rev().take_while(fresh).last().unwrap_or(number);
+        let last = (number + 1..window.end).take_while(fresh).last().unwrap_or(number);
+        drop(memory);
+        let extents: Vec<Extent> = (first..=last).map(extent).collect();
+        let flight = launch(Arc::clone(self).fetch_segments(*place, extents.clone()));
         for (part, extent) in extents.into_iter().enumerate() {
             flights.insert(extent, (flight.clone(), part));
         }
-        (flight, 0)
+        Joined::Flight(flight, (number - first) as usize)
     }
 
     async fn fetch_segments(
@@ -113,39 +157,57 @@ impl Inner {
         extents: Vec<Extent>,
     ) -> Result<Arc<[Bytes]>, ChunkError> {
         let _landing = Landing { inner: &self, extents: &extents };
-        let mut parts = self.read_disk(&extents).await;
-        if parts.first().is_none_or(Option::is_none) {
-            let start = u64::from(extents[0].start);
-            let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
-            let bytes = self.fetch(&place, place.pack, span).await?;
-            let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
-            // Each part is a copy, so that one does not keep the others.
-            parts = match extents.len() {
-                1 => vec![Some(bytes)],
-                many => (0..many)
-                    .map(|n| Some(Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])))
-                    .collect(),
-            };
-            self.keep_on_disk(&extents, &parts);
-        }
-        let mut segments = lock(&self.fetcher.segments);
-        let parts: Arc<[Bytes]> = parts.into_iter().map(Option::unwrap_or_default).collect();
+        let start = u64::from(extents[0].start);
+        let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
+        let bytes = self.fetch(&place, place.pack, span).await?;
+        let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
+        // Each part is a copy, so that one does not keep the others.
+        let parts: Arc<[Bytes]> = match extents.len() {
+            1 => [bytes].into(),
+            many => (0..many).map(|n| Bytes::copy_from_slice(&bytes[cut(n)..cut(n + 1)])).collect(),
+        };
+        let kept: Vec<_> = parts.iter().cloned().map(Some).collect();
+        self.keep_on_disk(&extents, &kept);
+        let mut memory = lock(&self.fetcher.memory);
         for (extent, bytes) in extents.iter().zip(parts.iter()) {
             if !bytes.is_empty() {
-                segments.put(*extent, bytes.clone());
+                memory.put_segment(*extent, bytes.clone());
             }
         }
+        drop(memory);
         Ok(parts)
     }
 
     fn drop_segments(&self, place: &ChunkRef) {
-        let last = (place.offset + place.stored - 1) / SEGMENT;
-        for number in place.offset / SEGMENT..=last {
+        for number in numbers(place) {
             let extent = segment_extent(place.pack, number);
-            lock(&self.fetcher.segments).remove(&extent);
-            if let Some(disk) = &self.fetcher.disk {
-                disk.remove(&extent);
-            }
+            lock(&self.fetcher.memory).remove_segment(&extent);
+            self.drop_cached(&extent);
         }
     }
+}
+
+/// A segment, or where it comes from: the flight, and which part of it.
+enum Joined {
+    Kept(Bytes),
+    Flight(Flight, usize),
+}
+
+/// The segments that a frame lies in.
+pub(super) fn numbers(place: &ChunkRef) -> RangeInclusive<u32> {
+    let last = place.offset.saturating_add(place.stored.max(1) - 1);
+    place.offset / SEGMENT..=last / SEGMENT
+}
+
+/// Copies a frame out of its segments, so that it does not keep them; shorter
+/// where they end earlier.
+fn cut(place: &ChunkRef, segments: &[Bytes]) -> Bytes {
+    let end = place.offset + place.stored;
+    let mut frame = BytesMut::with_capacity(place.stored as usize);
+    for (number, bytes) in numbers(place).zip(segments) {
+        let start = number * SEGMENT;
+        let cut = |at: u32| (at.max(start) - start).min(bytes.len() as u32) as usize;
+        frame.extend_from_slice(&bytes[cut(place.offset)..cut(end)]);
+    }
+    frame.freeze()
 }

@@ -13,8 +13,8 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::blobs::Inner;
 use super::disk::{DiskCache, Extent};
-use super::fetch::{KEEPING_KIB, LARGE, frame_extent};
-use super::segments::{SEGMENT, segment_extent};
+use super::fetch::{Fetcher, LARGE, frame_extent};
+use super::segments::{numbers, segment_extent};
 use super::{Blobs, ChunkError, ChunkRef};
 use crate::model::PackId;
 
@@ -101,7 +101,8 @@ impl Blobs {
     /// it was to be kept there.
     pub async fn settle(&self) {
         // An error would mean that nothing is kept any more.
-        drop(self.inner.fetcher.keeping.acquire_many(KEEPING_KIB).await);
+        let Fetcher { keeping, keeping_kib, .. } = &self.inner.fetcher;
+        drop(keeping.acquire_many(*keeping_kib).await);
     }
 }
 
@@ -113,8 +114,7 @@ fn extents(places: &[ChunkRef]) -> Vec<(Extent, ChunkRef)> {
             found.push((frame_extent(place), *place));
             continue;
         }
-        let last = (place.offset + place.stored.max(1) - 1) / SEGMENT;
-        for number in place.offset / SEGMENT..=last {
+        for number in numbers(place) {
             let segment = segment_extent(place.pack, number);
             if found.last().is_none_or(|(last, _)| *last != segment) {
                 found.push((segment, *place));

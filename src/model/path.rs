@@ -85,6 +85,11 @@ impl TreePath {
         self.0.split('/').filter(|c| !c.is_empty())
     }
 
+    /// Whether `name` can be a component of a path.
+    pub fn check_name(name: &str) -> Result<(), InvalidPath> {
+        check_component(name).map_err(|rule| invalid(name, rule))
+    }
+
     /// This path with one more component.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
         check_component(name).map_err(|rule| invalid(name, rule))?;

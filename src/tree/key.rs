@@ -71,6 +71,18 @@ impl Key {
         Self(self.0.iter().copied().chain([byte]).collect())
     }
 
+    /// The first position after this and everything below it.
+    pub fn after_all(&self) -> Self {
+        self.extended(1)
+    }
+
+    /// The component that follows the first `prefix` bytes and is the last;
+    /// `None` where there is more, or less.
+    pub fn last_after(&self, prefix: usize) -> Option<&str> {
+        let name = self.0.get(prefix..).filter(|name| !name.contains(&0))?;
+        std::str::from_utf8(name).ok()
+    }
+
     /// The path this is the key of.
     pub fn to_path(&self) -> Result<TreePath, InvalidPath> {
         path_of(&self.0)

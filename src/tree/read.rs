@@ -1,10 +1,12 @@
 //! Reading a tree.
 
+use std::ops::Range;
+
 use async_stream::try_stream;
 use futures::stream::BoxStream;
 
 use super::cursor::Records;
-use super::key::{Key, path_of};
+use super::key::Key;
 use super::long::load_content;
 use super::node::{Item, Record, RecordHasher, RecordKind};
 use super::nodes::{Nodes, record_of};
@@ -68,7 +70,7 @@ impl Tree {
         limit: usize,
     ) -> Result<Vec<(String, Entry)>, TreeError> {
         let mut entries = Vec::new();
-        for (name, record) in self.children(dir, after, limit).await? {
+        for (name, record) in self.children(dir, after, limit, Record::clone).await? {
             entries.push((name, resolve(&self.nodes, &record).await?));
         }
         Ok(entries)
@@ -81,16 +83,17 @@ impl Tree {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Stat)>, TreeError> {
-        let found = self.children(dir, after, limit).await?;
-        Ok(found.into_iter().map(|(name, record)| (name, Stat::from(&record))).collect())
+        self.children(dir, after, limit, stat).await
     }
 
-    async fn children(
+    /// What `take` makes of the records directly in `dir`.
+    async fn children<T>(
         &self,
         dir: &TreePath,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<(String, Record)>, TreeError> {
+        take: fn(&Record) -> T,
+    ) -> Result<Vec<(String, T)>, TreeError> {
         self.check_dir(dir).await?;
         let Some(top) = &self.root.0 else { return Ok(Vec::new()) };
         let below = Key::below(dir);
@@ -98,7 +101,8 @@ impl Tree {
             Some(name) => Key::after_child(&below, name),
             None => below.clone(),
         };
-        self.children_from(top, below.len(), start, &Key::after_subtree(dir), limit).await
+        let span = start..Key::after_subtree(dir);
+        self.children_from(top, below.len(), span, limit, take).await
     }
 
     async fn check_dir(&self, dir: &TreePath) -> Result<(), TreeError> {
@@ -112,32 +116,34 @@ impl Tree {
         }
     }
 
-    /// Items from `start` on whose keys have one component from byte `prefix`.
-    async fn children_from(
+    /// Items of `span` whose keys have one component from byte `prefix`.
+    async fn children_from<T>(
         &self,
         top: &Top,
         prefix: usize,
-        mut start: Key,
-        end: &Key,
+        span: Range<Key>,
         limit: usize,
-    ) -> Result<Vec<(String, Record)>, TreeError> {
+        take: fn(&Record) -> T,
+    ) -> Result<Vec<(String, T)>, TreeError> {
+        let Range { mut start, end } = span;
         let mut found = Vec::new();
-        while found.len() < limit && start < *end {
+        while found.len() < limit && start < end {
             let leaf = self.nodes.locate(top, 0, &start).await?;
             let items = &leaf.node.items;
             let mut at = leaf.node.lower_bound(&start);
-            while let Some(item) = items.get(at).filter(|i| i.key < *end && found.len() < limit) {
+            while let Some(item) = items.get(at).filter(|i| i.key < end && found.len() < limit) {
                 let record = record_of(&item.value);
-                let path = path_of(&item.key)?;
-                let name = &path.as_str()[prefix..];
-                if name.contains('/') {
+                let Some(name) = item.key.last_after(prefix) else {
                     let what = "an entry lies in no directory";
                     return Err(TreeError::Corrupt { blob: leaf.blob.id, what });
+                };
+                TreePath::check_name(name)?;
+                found.push((name.to_owned(), take(record)));
+                at += 1;
+                if record.is_dir() {
+                    start = item.key.after_all();
+                    at += items[at..].partition_point(|i| i.key < start);
                 }
-                found.push((name.to_owned(), record.clone()));
-                start =
-                    if record.is_dir() { Key::after_subtree(&path) } else { item.key.successor() };
-                at += 1 + items[at + 1..].partition_point(|i| i.key < start);
             }
             // Another leaf is needed only when this one is used up.
             let Some(upper) = leaf.upper.filter(|_| at == items.len()) else { break };
@@ -250,6 +256,10 @@ impl Tree {
         }
         Ok(found.then(|| hasher.finish()))
     }
+}
+
+fn stat(record: &Record) -> Stat {
+    record.into()
 }
 
 /// The entry a record stands for.

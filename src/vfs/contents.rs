@@ -21,8 +21,12 @@ const FEW: usize = 4;
 
 /// How far ahead of a sequential reader chunks are fetched at most, in bytes;
 /// a reader that has only begun gets less.
-const AHEAD: u64 = 16 << 20;
+const AHEAD: u64 = 32 << 20;
 const AHEAD_FIRST: u64 = 2 << 20;
+
+/// What is fetched ahead comes in pieces of such a share of how far it goes,
+/// so that few requests are made.
+const PIECES: u64 = 4;
 
 /// How many readers of one file are told apart.
 const CURSORS: usize = 8;
@@ -116,12 +120,16 @@ impl Contents {
     }
 
     /// Notes a read of `range` and answers the chunks to fetch now: some that
-    /// follow when it goes on where an earlier one ended, else none.
-    pub(super) fn ahead(&self, ino: InodeNo, range: &Range<u64>) -> Vec<ChunkRef> {
+    /// follow when it goes on where an earlier one ended, else none; about
+    /// `room` bytes of them.
+    pub(super) fn ahead(&self, ino: InodeNo, range: &Range<u64>, room: u64) -> Vec<ChunkRef> {
         let mut kept = self.lock();
         let Some(reading) = kept.readings.get_mut(&ino) else { return Vec::new() };
         let Cursor { next, asked, window } = reading.cursor(range);
-        let until = next.saturating_add(window);
+        let until = next.saturating_add(window).min(asked.saturating_add(room));
+        if until < asked.saturating_add(window / PIECES).min(reading.content.size()) {
+            return Vec::new();
+        }
         let mut wanted = Vec::new();
         for (start, chunk) in reading.content.chunks_from(asked) {
             if start >= until {
@@ -152,7 +160,7 @@ mod tests {
         let chunks: Vec<_> = (0..40).map(chunk).collect();
         contents.put(ino, Content::Chunks(chunks.clone().into()));
         const MIB: u64 = 1 << 20;
-        let read = |at: u64| contents.ahead(ino, &(at * MIB..(at + 1) * MIB));
+        let read = |at: u64| contents.ahead(ino, &(at * MIB..(at + 1) * MIB), u64::MAX);
         assert_eq!(read(0), []);
         assert_eq!(read(1), chunks[2..4]);
         assert_eq!(read(2), chunks[4..7]);
@@ -161,8 +169,26 @@ mod tests {
         assert_eq!(read(4), chunks[12..21], "the first goes on");
         assert_eq!(read(21), chunks[22..24]);
         assert_eq!(read(30), [], "a third");
-        assert_eq!(read(5), [chunks[21]]);
-        assert_eq!(contents.ahead(InodeNo(8), &(0..1)), []);
+        assert_eq!(read(5), chunks[21..38]);
+        assert_eq!(read(6), [], "too little for a request");
+        for at in 7..13 {
+            read(at);
+        }
+        assert_eq!(read(13), [], "all is asked for");
+        assert_eq!(contents.ahead(InodeNo(8), &(0..1), u64::MAX), []);
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_there_is_room() {
+        let (contents, ino) = (Contents::default(), InodeNo(7));
+        let chunks: Vec<_> = (0..40).map(chunk).collect();
+        contents.put(ino, Content::Chunks(chunks.clone().into()));
+        const MIB: u64 = 1 << 20;
+        let read = |at: u64, room| contents.ahead(ino, &(at * MIB..(at + 1) * MIB), room);
+        assert_eq!((read(0, 0), read(1, 0), read(2, MIB / 2)), (vec![], vec![], vec![]));
+        assert_eq!(read(3, 3 * MIB), chunks[4..7]);
+        assert_eq!(read(4, 0), []);
+        assert_eq!(read(5, u64::MAX), chunks[7..38]);
     }
 
     #[test]

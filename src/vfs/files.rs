@@ -356,7 +356,7 @@ impl Files {
                 let content = self.content(ino, &view, &path).await?;
                 let end = offset.saturating_add(count).min(content.size());
                 let (blobs, range) = (view.tree.nodes().blobs(), offset.min(end)..end);
-                blobs.prefetch(&self.contents.ahead(ino, &range));
+                blobs.prefetch(&self.contents.ahead(ino, &range, blobs.ahead()));
                 Ok(content.read_range(blobs, range).await?)
             }
             Node::Transaction(transaction, id) => transaction.read(id, offset, count).await,

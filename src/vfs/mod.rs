@@ -42,7 +42,7 @@ pub use types::{
 };
 pub use usage::Usage;
 pub use view::{Filter, Owner};
-pub use warm::{Warmed, Warmth, warm};
+pub use warm::{Warmed, Warmth, warm, warm_changes};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::view::content;
 use crate::chunk::{ChunkRef, Pace, WarmStats};
 use crate::model::TreePath;
 use crate::pipeline::glob::Glob;
-use crate::tree::{Entry, Tree};
+use crate::tree::{Change, Entry, Root, Tree, diff, diff_stats};
 
 /// How many chunks, and how many of their bytes, are looked at together.
 const CHUNKS: usize = 64 << 10;
@@ -63,8 +63,7 @@ pub async fn warm(
             }
         }
         Warmth::Content(glob) => {
-            let gathered = Vec::new();
-            let mut batch = Batch { tree, glob, pace, told, inside: None, gathered, weight: 0 };
+            let mut batch = Batch::new(tree, glob, pace, told);
             if let Some(entry) = tree.get(path).await?.filter(|entry| !entry.is_dir()) {
                 batch.add(&mut warmed, path.clone(), entry).await?;
             }
@@ -85,6 +84,40 @@ pub async fn warm(
     Ok(warmed)
 }
 
+/// Warms what is another in `tree` than in `old`; see [`warm`]. Costs what the
+/// change does.
+pub async fn warm_changes(
+    old: &Root,
+    tree: &Tree,
+    warmth: &Warmth,
+    pace: Pace,
+) -> Result<Warmed, VfsError> {
+    let (mut warmed, all) = (Warmed::default(), TreePath::root());
+    match warmth {
+        Warmth::Metadata => {
+            let mut changes = diff_stats(tree.nodes(), old, tree.root(), &all);
+            while let Some(change) = changes.next().await {
+                warmed.entries += u64::from(change?.new.is_some());
+            }
+        }
+        Warmth::Content(glob) => {
+            let mut batch = Batch::new(tree, glob, pace, &|_| {});
+            let mut changes = diff(tree.nodes(), old, tree.root(), &all);
+            while let Some(change) = changes.next().await {
+                let Change { path, new: Some(entry), .. } = change? else { continue };
+                batch.inside = path.ancestors().find(|dir| glob.matches(dir));
+                batch.add(&mut warmed, path, entry).await?;
+                if warmed.stats.full {
+                    break;
+                }
+            }
+            batch.fetch(&mut warmed).await?;
+        }
+    }
+    tree.nodes().blobs().settle().await;
+    Ok(warmed)
+}
+
 /// Chunks that are wanted and not looked at yet.
 struct Batch<'a> {
     tree: &'a Tree,
@@ -97,7 +130,11 @@ struct Batch<'a> {
     weight: u64,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(tree: &'a Tree, glob: &'a Glob, pace: Pace, told: &'a (dyn Fn(&Warmed) + Sync)) -> Self {
+        Self { tree, glob, pace, told, inside: None, gathered: Vec::new(), weight: 0 }
+    }
+
     async fn add(
         &mut self,
         warmed: &mut Warmed,

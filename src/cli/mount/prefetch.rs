@@ -1,8 +1,11 @@
 //! What a mount fetches before anybody asks for it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use futures::StreamExt as _;
 
 use super::plan::MountPlan;
 use super::source::{Following, ServerSource};
@@ -10,8 +13,8 @@ use crate::chunk::Pace;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Ref, Repo, TreePath};
 use crate::pipeline::glob::{Glob, InvalidGlob};
-use crate::tree::Tree;
-use crate::vfs::{Source as _, VfsError, Warmth, warm};
+use crate::tree::{Root, Tree};
+use crate::vfs::{Moved, Source as _, VfsError, Warmth, warm, warm_changes};
 
 /// What is fetched ahead: `none`, `meta`, `all`, or what matches a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub fn check(plan: &MountPlan) -> Outcome {
     }
 }
 
-/// Begins to fetch what `plan` wants of the heads as they are now. Reads of
+/// Begins to fetch what `plan` wants, and goes on when heads move. Reads of
 /// programs go first; what goes wrong is logged, and met again by whoever
 /// reads.
 pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
@@ -67,30 +70,70 @@ pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
         plan.repos.iter().map(|repo| (repo.repo.clone(), repo.reference.clone())).collect();
     let source = Following(Arc::clone(source));
     tokio::spawn(async move {
-        if let Err(error) = fetch(&source, named, &warmth).await {
-            tracing::warn!(%error, "not everything could be fetched ahead");
+        let mut fetching = Fetching { source, named, warmth, done: HashMap::new() };
+        // From before the first look on, so that nothing moves unnoticed.
+        let mut moves = fetching.source.watch();
+        let mut moved = Some(Moved::Everything);
+        while let Some(what) = moved {
+            match fetching.fetch(&what).await {
+                Ok(Room::Left) => {}
+                Ok(Room::None) => return,
+                Err(error) => tracing::warn!(%error, "not everything could be fetched ahead"),
+            }
+            moved = moves.next().await;
         }
     });
 }
 
-async fn fetch(
-    source: &Following,
-    mut repos: Vec<(Repo, Option<Ref>)>,
-    warmth: &Warmth,
-) -> Result<(), VfsError> {
-    if repos.is_empty() {
-        repos = source.heads().await?.into_iter().map(|(repo, _)| (repo, None)).collect();
-    }
-    for (repo, reference) in repos {
-        let Some(commit) = source.resolve(&repo, reference.as_ref()).await? else { continue };
-        let tree = Tree::new(source.nodes(), commit.root);
-        let root = TreePath::root();
-        let warmed = warm(&tree, &root, warmth, Pace::Background, &|_| {}).await?;
-        tracing::info!(%repo, ?warmed, "fetched ahead");
-        if warmed.stats.full {
-            tracing::warn!("the cache directory is full: no more is fetched ahead");
-            break;
+/// Whether the cache directory takes more.
+enum Room {
+    Left,
+    None,
+}
+
+/// What is to be fetched ahead, and what has been.
+struct Fetching {
+    source: Following,
+    /// The repos to fetch, all heads of `master` when there is none.
+    named: Vec<(Repo, Option<Ref>)>,
+    warmth: Warmth,
+    /// The trees that are here.
+    done: HashMap<(Repo, Option<String>), Root>,
+}
+
+impl Fetching {
+    /// Fetches what is new in the repos that `moved` names.
+    async fn fetch(&mut self, moved: &Moved) -> Result<Room, VfsError> {
+        let mut repos = self.named.clone();
+        if repos.is_empty() {
+            let heads = self.source.heads().await?;
+            repos = heads.into_iter().map(|(repo, _)| (repo, None)).collect();
         }
+        repos.retain(|(repo, _)| match moved {
+            Moved::Head(moved) => moved == repo,
+            Moved::Everything => true,
+        });
+        for (repo, reference) in repos {
+            let Some(commit) = self.source.resolve(&repo, reference.as_ref()).await? else {
+                continue;
+            };
+            let tree = Tree::new(self.source.nodes(), commit.root);
+            let key = (repo.clone(), reference.map(|reference| reference.to_string()));
+            let warmed = match self.done.get(&key) {
+                Some(old) if old == tree.root() => continue,
+                Some(old) => warm_changes(old, &tree, &self.warmth, Pace::Background).await?,
+                None => {
+                    let all = TreePath::root();
+                    warm(&tree, &all, &self.warmth, Pace::Background, &|_| {}).await?
+                }
+            };
+            tracing::info!(%repo, ?warmed, "fetched ahead");
+            if warmed.stats.full {
+                tracing::warn!("the cache directory is full: no more is fetched ahead");
+                return Ok(Room::None);
+            }
+            self.done.insert(key, tree.root().clone());
+        }
+        Ok(Room::Left)
     }
-    Ok(())
 }
