@@ -7,9 +7,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -229,6 +229,67 @@ fn write_mapped(path: &Path, over: &AtomicBool, mut random: Random) -> Result<()
     outcome
 }
 
+/// Programs that write until it is over.
+#[derive(Default)]
+struct Programs {
+    over: AtomicBool,
+    wrong: Mutex<Vec<String>>,
+    /// The longest write since this was last reset, in microseconds.
+    slowest: AtomicU64,
+}
+
+impl Programs {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn take(&self, outcome: Result<(), String>) {
+        self.wrong.lock().unwrap().extend(outcome.err());
+    }
+
+    fn is_wrong(&self) -> bool {
+        !self.wrong.lock().unwrap().is_empty()
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        while !self.is_over() && !self.is_wrong() {
+            self.take(writer.step());
+        }
+    }
+
+    /// One write after the other, each timed.
+    fn write_timed(&self, path: &Path) {
+        let file = File::create(path).unwrap();
+        while !self.is_over() && !self.is_wrong() {
+            let start = Instant::now();
+            self.take(file.write_all_at(b"x", 0).map_err(|error| format!("timed: {error}")));
+            let took = u64::try_from(start.elapsed().as_micros()).unwrap();
+            self.slowest.fetch_max(took, Ordering::AcqRel);
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Kills the server under them; answers how long they waited each time.
+    fn kill(&self, mount: &Writable, rounds: u64, random: &mut Random) -> Vec<u64> {
+        let mut pauses = Vec::new();
+        for round in 0..rounds {
+            thread::sleep(Duration::from_micros(3000 + random.below(12_000)));
+            self.slowest.store(0, Ordering::Release);
+            mount.kill();
+            thread::sleep(Duration::from_millis(1));
+            pauses.push(self.slowest.load(Ordering::Acquire));
+            if self.is_wrong() {
+                break;
+            }
+            if round % 5 == 4 {
+                mount.server.pfs(&["commit", mount.data().to_str().unwrap()]);
+            }
+        }
+        self.over.store(true, Ordering::Release);
+        pauses
+    }
+}
+
 #[test]
 fn writers_notice_nothing_of_a_killed_server() {
     let test = "writers_notice_nothing_of_a_killed_server";
@@ -236,69 +297,35 @@ fn writers_notice_nothing_of_a_killed_server() {
     let rounds = number("PFS_TAKEOVER_ROUNDS").unwrap_or(20);
     let seed = number("PFS_TAKEOVER_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("writers: {rounds} rounds, seed {seed}");
-    let (over, wrong, mut random) =
-        (AtomicBool::new(false), Mutex::new(Vec::new()), Random::new(seed));
-    let (slowest, mut pauses) = (std::sync::atomic::AtomicU64::new(0), Vec::new());
-    let mut writers: Vec<Writer> = (0..2)
-        .map(|number| Writer::new(mount.data().join(format!("w{number}")), seed + number))
-        .collect();
-    let lock = File::create(mount.data().join("lock")).unwrap();
+    let (programs, mut random) = (Programs::default(), Random::new(seed));
+    let data = mount.data();
+    let mut writers: Vec<Writer> =
+        (0..2).map(|number| Writer::new(data.join(format!("w{number}")), seed + number)).collect();
+    let lock = File::create(data.join("lock")).unwrap();
     let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
-    thread::scope(|scope| {
-        let (over, wrong, slowest) = (&over, &wrong, &slowest);
+    let pauses = thread::scope(|scope| {
+        let programs = &programs;
         for writer in &mut writers {
-            scope.spawn(move || {
-                while !over.load(Ordering::Acquire) {
-                    let start = std::time::Instant::now();
-                    if let Err(what) = writer.step() {
-                        wrong.lock().unwrap().push(what);
-                        return;
-                    }
-                    let took = u64::try_from(start.elapsed().as_micros()).unwrap();
-                    slowest.fetch_max(took, Ordering::AcqRel);
-                }
-            });
+            scope.spawn(|| programs.write(writer));
         }
-        let mapped = mount.data().join("mapped");
-        scope.spawn(move || {
-            if let Err(what) = write_mapped(&mapped, over, Random::new(seed + 7)) {
-                wrong.lock().unwrap().push(what);
-            }
-        });
-        let mut commits = 0;
-        for round in 0..rounds {
-            thread::sleep(Duration::from_micros(3000 + random.below(12_000)));
-            slowest.store(0, Ordering::Release);
-            mount.kill();
-            thread::sleep(Duration::from_millis(1));
-            pauses.push(slowest.load(Ordering::Acquire));
-            if !wrong.lock().unwrap().is_empty() {
-                break;
-            }
-            if round % 5 == 4 {
-                mount.server.pfs(&["commit", mount.data().to_str().unwrap()]);
-                commits += 1;
-            }
-        }
-        println!("{commits} commits");
-        over.store(true, Ordering::Release);
+        let mapped = || write_mapped(&data.join("mapped"), &programs.over, Random::new(seed + 7));
+        scope.spawn(move || programs.take(mapped()));
+        scope.spawn(|| programs.write_timed(&data.join("timed")));
+        programs.kill(&mount, rounds, &mut random)
     });
-    let wrong = wrong.into_inner().unwrap();
+    let wrong = programs.wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{wrong:?}");
-    let other = File::open(mount.data().join("lock")).unwrap();
+    let other = File::open(data.join("lock")).unwrap();
     let refused = Flock::lock(other, FlockArg::LockExclusiveNonblock);
     assert_eq!(refused.map_err(|(_, error)| error).err(), Some(Errno::EWOULDBLOCK));
     drop(lock);
-    for writer in &writers {
-        writer.compare_all(&writer.dir);
-    }
+    writers.iter().for_each(|writer| writer.compare_all(&writer.dir));
     report("writers, killed", pauses);
-    mount.server.pfs(&["commit", mount.data().to_str().unwrap()]);
+    mount.server.pfs(&["commit", data.to_str().unwrap()]);
     mount.umount();
-    let at = mount.dir.to_str().unwrap();
-    mount.server.pfs(&["mount", "-d", "-r", "data", at]);
+    mount.server.pfs(&["mount", "-d", "-r", "data", mount.dir.to_str().unwrap()]);
     for writer in &writers {
-        writer.compare_all(&mount.data().join(writer.dir.file_name().unwrap()));
+        writer.compare_all(&data.join(writer.dir.file_name().unwrap()));
     }
     mount.umount();
 }

@@ -82,7 +82,7 @@ async fn check_steps(steps: Vec<Step>, dir: &Path) {
     for (number, step) in (1..).zip(steps) {
         match step {
             Step::Do(op) => {
-                assert_eq!(model.run(&op), served.view.run(&op).await.is_ok(), "{op:?}")
+                assert_eq!(model.run(&op), served.view.run(&op).await.is_ok(), "{op:?}");
             }
             Step::LookUp(path) => served.look_up(&path).await,
             Step::Write(which, at, data) => {
