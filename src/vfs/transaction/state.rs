@@ -155,15 +155,21 @@ impl State {
     }
 
     /// Leaves every file one name that it is known by: once committed, hard
-    /// links are files of their own.
+    /// links are files of their own, also where the base has had the same.
     fn split_links(&mut self, settled: &[NodeId]) -> Result<(), VfsError> {
-        let mut others: Vec<Place> = Vec::new();
         for id in settled {
             let places = &mut self.node_mut(*id)?.places;
-            others.extend(places.drain(1.min(places.len())..));
-        }
-        for (dir, name) in others {
-            self.node_mut(dir)?.dir_mut()?.clean.remove(&name);
+            if places.len() < 2 {
+                continue;
+            }
+            let others = places.split_off(1);
+            let kept = places.first().cloned();
+            let kept = kept.map(|(parent, name)| Refreshed { parent, name, node: Some(*id) });
+            self.refreshed.extend(kept);
+            for (parent, name) in others {
+                self.node_mut(parent)?.dir_mut()?.clean.remove(&name);
+                self.refreshed.push(Refreshed { parent, name, node: None });
+            }
         }
         Ok(())
     }
