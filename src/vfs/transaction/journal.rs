@@ -69,7 +69,10 @@ pub enum Record {
     /// So many bytes of what the file is a copy of show through.
     Show { file: u64, base: u64 },
     /// The file at `path` holds what `from` holds in the tree `root`.
-    Copy { path: TreePath, root: String, from: TreePath },
+    Copy { path: TreePath, root: String, from: TreePath, at: Timestamp },
+    /// The file at `path` is staged file `file`, through which the first `base`
+    /// bytes show of what `from` holds in the tree `root`.
+    CopyPart { path: TreePath, root: String, from: TreePath, file: u64, base: u64 },
     /// An extended attribute, its value in hex; without one it is gone.
     Xattr { path: TreePath, name: String, value: Option<String> },
     /// Everything before is durable; what follows is written during the run of

@@ -160,7 +160,15 @@ impl TransactionView {
                 under(files, file, |under| under.len = under.len.min(base)).await
             }
             Record::Show { file, base } => under(files, file, |under| under.len = base).await,
-            Record::Copy { path, root, from } => self.recopy(&path, &root, from).await,
+            Record::Copy { path, root, from, at } => {
+                let node = self.recopy(&path, &root, from).await?;
+                self.lock().modified(node.id, at)
+            }
+            Record::CopyPart { path, root, from, file, base } => {
+                let node = self.recopy(&path, &root, from).await?;
+                files.insert(file, self.restage(&node, file, base)?);
+                Ok(())
+            }
             Record::Xattr { path, name, value } => self.reattribute(&path, &name, value).await,
             Record::Opened { .. } | Record::Synced { .. } => Ok(()),
         }
