@@ -88,6 +88,8 @@ pub enum Record {
 pub(super) struct Journal {
     file: File,
     end: u64,
+    /// Whether the machine was started since it was written.
+    cut: bool,
 }
 
 /// The run of the machine since it was last started.
@@ -104,7 +106,7 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.write_all(MAGIC)?;
         file.write_all(&[VERSION])?;
-        let mut journal = Self { file, end: MAGIC.len() as u64 + 1 };
+        let mut journal = Self { file, end: MAGIC.len() as u64 + 1, cut: false };
         journal.append(&Record::Opened { boot: boot.to_owned() })?;
         journal.file.sync_all()?;
         Ok(journal)
@@ -126,8 +128,8 @@ impl Journal {
         let end = kept.last().map_or(MAGIC.len() as u64 + 1, |(_, end)| *end);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
-        let mut journal = Self { file, end };
-        if cut < u64::MAX {
+        let mut journal = Self { file, end, cut: cut < u64::MAX };
+        if journal.cut {
             let lost = found.iter().filter(|(_, at)| *at > end).count();
             tracing::warn!(lost, "the machine was started anew: changes never synced are gone");
             journal.file.sync_all()?;
@@ -154,6 +156,12 @@ impl Journal {
             }
         }
         written
+    }
+
+    /// Whether the machine was started since it was written, and it was cut off
+    /// where it was durable.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Bytes in the journal.

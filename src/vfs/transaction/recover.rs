@@ -74,6 +74,9 @@ impl TransactionView {
         let at = started.at;
         let state = State::new(base, started.clone(), staging(dir), at);
         let view = Self::assemble(clock, lock, state);
+        // The loss of power may undo the removals that are replayed here.
+        view.lock().durable_files = u64::MAX;
+        view.lock().lost_power = journal.is_cut();
         view.replay_all(records, dir).await?;
         for clip in view.take_sizes()? {
             journal.append(&clip)?;

@@ -26,6 +26,9 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// `None` while a journal is replayed.
     pub(super) journal: Option<Journal>,
+    /// Whether the power was lost: the times of staged files may be others than
+    /// the journal that is replayed says.
+    pub(super) lost_power: bool,
     pub(super) staging: Arc<Staging>,
     /// Staged files written to since they were last synced.
     pub(super) unsynced: Vec<Arc<Staged>>,
@@ -66,6 +69,7 @@ impl State {
             standing: Standing::Open,
             generation: 0,
             journal: None,
+            lost_power: false,
             staging,
             unsynced: Vec::new(),
             synced: 0,
@@ -294,6 +298,12 @@ impl State {
 
     /// Notes that the content of `id` changes at `at`.
     pub(super) fn modified(&mut self, id: NodeId, at: Timestamp) -> Result<(), VfsError> {
+        if std::mem::take(&mut self.node_mut(id)?.timed)
+            && let Some(path) = self.path(id)?
+        {
+            let (mode, uid, gid, mtime) = (None, None, None, Some(at));
+            self.log(&Record::Attributes { path, mode, uid, gid, mtime })?;
+        }
         let node = self.node_mut(id)?;
         (node.mtime, node.ctime, node.changed) = (at, at, true);
         self.touch(id)
