@@ -54,7 +54,6 @@ impl Staging {
 
     /// Creates staged file `file`, empty, in place of a left-over one.
     pub(super) fn create(self: &Arc<Self>, file: u64) -> io::Result<Arc<File>> {
-        self.named.store(true, Ordering::Release);
         let opened = match self.ahead.take(self, file) {
             Some(made) => made,
             None => {
@@ -63,6 +62,8 @@ impl Staging {
                 Arc::new(options.open(self.path(file))?)
             }
         };
+        // After: a sync that is under way may not have found the name.
+        self.named.store(true, Ordering::Release);
         self.lock().put(file, Arc::clone(&opened));
         Ok(opened)
     }
