@@ -14,12 +14,12 @@ use tokio::sync::RwLock;
 use super::ahead::{Ahead, Behind};
 use crate::chunk::Content;
 
-/// The unit in which a large file is copied up, in bytes.
-pub(super) const BLOCK: u64 = 1 << 20;
+/// The unit in which a large file is copied up, in bytes. Tests must not wait
+/// for large files.
+pub(super) const BLOCK: u64 = if cfg!(test) { 16 << 10 } else { 1 << 20 };
 
-/// A base file up to this size is copied up whole. Tests must not wait for
-/// large files.
-pub(super) const WHOLE: u64 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
+/// A base file up to this size is copied up whole.
+pub(super) const WHOLE: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 
 /// How many staged files are kept open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
