@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench lint fuzz-smoke examples kill takeover posix clean
+.PHONY: build demo test bench lint fuzz-smoke examples kill model takeover posix clean
 
 CARGO ?= cargo
 # Caches live there; a bare environment may lack it.
@@ -54,6 +54,13 @@ posix: build
 	@scripts/setup.sh test
 	PFS_POSIX_FULL=1 PFS_BINARY=$(CURDIR)/target/release/pfs \
 	  $(CARGO) test --locked --test integration -- --nocapture posix::
+
+# Long histories of views and of mounts against a model (`make test` tries short
+# ones).
+model: build
+	PFS_MODEL_CASES=$${PFS_MODEL_CASES:-30000} $(CARGO) test --locked --lib -- vfs::transaction::tests::model
+	PFS_MODEL_STEPS=$${PFS_MODEL_STEPS:-20000} PFS_BINARY=$(CURDIR)/target/release/pfs \
+	  $(CARGO) test --locked --test integration -- --nocapture model::
 
 # A few seconds of every fuzz target (builds cargo-fuzz once).
 fuzz-smoke:

@@ -15,6 +15,7 @@ mod faults;
 mod generated;
 mod in_process;
 mod machine;
+mod model;
 mod mount;
 mod mounting;
 mod operations;

@@ -16,7 +16,7 @@ use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::prefetch::Prefetch;
 use super::reader::{nodes, through};
-use super::serving::{options, resumed};
+use super::serving::{Signals, options, resumed};
 use super::source::{Following, ServerSource};
 use crate::api::client::connect_later;
 use crate::cli::direct;
@@ -216,9 +216,10 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
         settle(view, &following).await;
     }
     let dir = ready.plan.dir.clone();
+    let signals = Signals::heed()?;
     let mounted = ready.standby.serve(dir, &Arc::new(files), &estate.device)?;
     drop(estate.device);
-    resumed(&ready.plan, mounted, following, transactions).await.until_the_end().await
+    resumed(&ready.plan, (mounted, signals), following, transactions).await.until_the_end().await
 }
 
 /// All that can be made before the predecessor has ended.

@@ -1,10 +1,11 @@
 //! The process behind a mount, from connecting to the last commit.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::begin::Beginning;
 use super::daemon;
@@ -27,6 +28,7 @@ use crate::web::Listening;
 /// A mount and what ends with it.
 pub(super) struct Serving {
     mounted: Mounted,
+    signals: Signals,
     _metrics: Option<Listening>,
     source: Following,
     transactions: Vec<Arc<TransactionView>>,
@@ -47,7 +49,7 @@ pub async fn serve(plan: MountPlan) -> Outcome {
 /// A mount that a predecessor has served.
 pub(super) async fn resumed(
     plan: &MountPlan,
-    mounted: Mounted,
+    (mounted, signals): (Mounted, Signals),
     source: Following,
     transactions: Vec<Arc<TransactionView>>,
 ) -> Serving {
@@ -56,7 +58,7 @@ pub(super) async fn resumed(
         None
     });
     let commit = plan.commit;
-    Serving { mounted, _metrics: metrics, source, transactions, commit }
+    Serving { mounted, signals, _metrics: metrics, source, transactions, commit }
 }
 
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
@@ -95,6 +97,7 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         let writer = following.0.writer();
         holder.note(&held::Note::of(&plan, (&dir, url), (writer, &keys)).value())?;
     }
+    let signals = Signals::heed()?;
     let mounted = Mounted::held(&dir, &Arc::new(files), (&options, holder), &runtime);
     let mounted = mounted.map_err(|error| failed(&error))?;
     let metrics = match observed::metrics(&plan, &mounted).await {
@@ -106,7 +109,7 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
         }
     };
     let commit = plan.commit;
-    Ok(Serving { _metrics: metrics, mounted, source: following, transactions, commit })
+    Ok(Serving { _metrics: metrics, mounted, signals, source: following, transactions, commit })
 }
 
 /// The directory to mount on, as the kernel will name it.
@@ -173,16 +176,31 @@ async fn show(begin: &Beginning<'_>, repo: &MountedRepo) -> Outcome<Shown> {
     Ok(Shown { repo, reference, transaction })
 }
 
+/// What a user or the system asks for.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Heeds them from now on: before anybody can see the mount.
+    pub(super) fn heed() -> io::Result<Self> {
+        // Who started it with nohup(1) wants it to go on.
+        let hangup = match ignores_hangup() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)?, hangup })
+    }
+}
+
 /// Waits for the unmount, or for a signal and then unmounts.
-async fn until_unmounted(mounted: &mut Mounted) -> Outcome {
+async fn until_unmounted(mounted: &mut Mounted, signals: &mut Signals) -> Outcome {
     let dir: PathBuf = mounted.dir().to_owned();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Who started it with nohup(1) wants it to go on.
-    let mut hangup = match ignores_hangup() {
-        true => None,
-        false => Some(signal(SignalKind::hangup())?),
-    };
+    let Signals { interrupt, terminate, hangup } = signals;
     held::serving();
     let mut asked = daemon::is_child();
     let (mut alone, mut is_alone) = (pin!(held::alone()), false);
@@ -223,7 +241,7 @@ fn ignores_hangup() -> bool {
 impl Serving {
     /// Serves until unmounted; commits what is to be committed then.
     pub(super) async fn until_the_end(mut self) -> Outcome {
-        let outcome = match until_unmounted(&mut self.mounted).await {
+        let outcome = match until_unmounted(&mut self.mounted, &mut self.signals).await {
             Ok(()) => self.finish().await,
             Err(error) => Err(error),
         };

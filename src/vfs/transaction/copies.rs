@@ -8,7 +8,7 @@ use super::journal::Record;
 use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId, Origin};
 use super::staged::{Staged, Under};
-use super::{COPIES, TransactionView};
+use super::{COPIES, Pin, TransactionView};
 use crate::chunk::Content;
 use crate::model::TreePath;
 use crate::tree::{EntryKind, Root, Tree};
@@ -100,7 +100,8 @@ impl TransactionView {
     ) -> Result<(), VfsError> {
         let mut state = self.lock();
         if let Some(path) = state.path(id)? {
-            state.log(&original.record(path))?;
+            let (root, from) = original.place();
+            state.log(&Record::Copy { path, root, from, at: self.clock.now() })?;
         }
         state.copied(id, original)?;
         if let Some(old) = old {
@@ -124,8 +125,8 @@ impl TransactionView {
         let mut state = self.lock();
         state.unsynced.push(Arc::clone(&staged));
         if let Some(path) = state.path(id)? {
-            state.log(&original.record(path.clone()))?;
-            state.log(&Record::Stage { path, file, base: end })?;
+            let (root, from) = original.place();
+            state.log(&Record::CopyPart { path, root, from, file, base: end })?;
         }
         state.copied(id, original)?;
         state.note(Mirrored::Staged { file, len: end });
@@ -152,7 +153,7 @@ impl TransactionView {
         path: &TreePath,
         root: &str,
         from: TreePath,
-    ) -> Result<(), VfsError> {
+    ) -> Result<Pin<'_>, VfsError> {
         let (node, root) = (self.at(path).await?, recorded(root)?);
         let tree = Tree::new(self.base().nodes(), root);
         let entry = tree.get(&from).await?.map(|entry| entry.kind);
@@ -163,14 +164,17 @@ impl TransactionView {
         let mut state = self.lock();
         state.copied(id, &Original { content, origin })?;
         state.node_mut(id)?.changed = true;
-        state.touch(id)
+        state.touch(id)?;
+        drop(state);
+        Ok(node)
     }
 }
 
 impl Original {
-    fn record(&self, path: TreePath) -> Record {
-        let Origin { root, path: from } = self.origin.clone();
-        Record::Copy { path, root: hex::encode(root.encode()), from }
+    /// As the journal tells it.
+    fn place(&self) -> (String, TreePath) {
+        let Origin { root, path } = self.origin.clone();
+        (hex::encode(root.encode()), path)
     }
 }
 

@@ -41,15 +41,30 @@ pub enum Allocate {
 impl TransactionView {
     /// Up to `count` bytes from `offset`; fewer at the end of the file only.
     pub async fn read(&self, id: NodeId, offset: u64, count: u64) -> Result<Bytes, VfsError> {
-        let (base, data) = {
-            let state = self.lock();
-            (state.base.clone(), state.node(id)?.data()?.clone())
-        };
-        match data {
-            Data::Base(content) => read_base(&base, &content, offset, count).await,
-            Data::Small(small) => Ok(small.read(offset, count)?),
-            Data::Staged(staged) => self.read_staged(&base, &staged, offset, count).await,
+        loop {
+            let (base, data) = {
+                let state = self.lock();
+                (state.base.clone(), state.node(id)?.data()?.clone())
+            };
+            let staged = match &data {
+                Data::Base(content) => return read_base(&base, content, offset, count).await,
+                Data::Small(small) => return Ok(small.read(offset, count)?),
+                Data::Staged(staged) => staged,
+            };
+            match self.read_staged(&base, staged, offset, count).await {
+                // Committed since, and removed: the base has it now.
+                Err(VfsError::Staging(error))
+                    if error.kind() == io::ErrorKind::NotFound && !self.holds(id, staged)? => {}
+                read => return read,
+            }
         }
+    }
+
+    /// Whether `staged` is the content of `id`.
+    fn holds(&self, id: NodeId, staged: &Arc<Staged>) -> Result<bool, VfsError> {
+        let state = self.lock();
+        let now = state.node(id)?.data()?;
+        Ok(matches!(now, Data::Staged(now) if Arc::ptr_eq(now, staged)))
     }
 
     async fn read_staged(

@@ -73,7 +73,10 @@ pub enum Record {
     /// So many bytes of what the file is a copy of show through.
     Show { file: u64, base: u64 },
     /// The file at `path` holds what `from` holds in the tree `root`.
-    Copy { path: TreePath, root: String, from: TreePath },
+    Copy { path: TreePath, root: String, from: TreePath, at: Timestamp },
+    /// The file at `path` is staged file `file`, through which the first `base`
+    /// bytes show of what `from` holds in the tree `root`.
+    CopyPart { path: TreePath, root: String, from: TreePath, file: u64, base: u64 },
     /// An extended attribute, its value in hex; without one it is gone.
     Xattr { path: TreePath, name: String, value: Option<String> },
     /// Everything before is durable; what follows is written during the run of
@@ -89,6 +92,8 @@ pub enum Record {
 pub(super) struct Journal {
     file: File,
     end: u64,
+    /// Whether the machine was started since it was written.
+    cut: bool,
 }
 
 /// The run of the machine since it was last started.
@@ -105,7 +110,7 @@ impl Journal {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         file.write_all(MAGIC)?;
         file.write_all(&[VERSION])?;
-        let mut journal = Self { file, end: MAGIC.len() as u64 + 1 };
+        let mut journal = Self { file, end: MAGIC.len() as u64 + 1, cut: false };
         journal.append(&Record::Opened { boot: boot.to_owned() })?;
         journal.file.sync_all()?;
         Ok(journal)
@@ -127,8 +132,8 @@ impl Journal {
         let end = kept.last().map_or(MAGIC.len() as u64 + 1, |(_, end)| *end);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
-        let mut journal = Self { file, end };
-        if cut < u64::MAX {
+        let mut journal = Self { file, end, cut: cut < u64::MAX };
+        if journal.cut {
             let lost = found.iter().filter(|(_, at)| *at > end).count();
             tracing::warn!(lost, "the machine was started anew: changes never synced are gone");
             journal.file.sync_all()?;
@@ -147,7 +152,7 @@ impl Journal {
         let end = file.metadata()?.len().min(until);
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
-        Ok(Self { file, end })
+        Ok(Self { file, end, cut: false })
     }
 
     /// Adds a record; it survives the death of the process, and once a handle
@@ -165,6 +170,12 @@ impl Journal {
             }
         }
         written
+    }
+
+    /// Whether the machine was started since it was written, and it was cut off
+    /// where it was durable.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Bytes in the journal.

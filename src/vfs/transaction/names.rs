@@ -305,6 +305,8 @@ pub(super) fn apply_attributes(
     at: Timestamp,
 ) -> Result<(), VfsError> {
     let replayed = state.journal.is_none();
+    // What was written since has set the time of the file, which is still there.
+    let holds = replayed && !state.lost_power;
     let node = state.node_mut(id)?;
     node.mode = set.mode.map_or(node.mode, |mode| mode & 0o7777);
     node.uid = set.uid.or(node.uid);
@@ -313,7 +315,9 @@ pub(super) fn apply_attributes(
     node.ctime = at;
     node.changed = true;
     if let (Some(mtime), Body::File(Data::Staged(staged))) = (mtime, &node.body) {
+        node.timed = true;
         match staged.open() {
+            Ok(_) if holds => {}
             Ok(file) => super::data::set_modified(&file, mtime)?,
             // The file was removed later, and its content with it.
             Err(error) if replayed && error.kind() == io::ErrorKind::NotFound => {}

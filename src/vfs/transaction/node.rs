@@ -50,6 +50,9 @@ pub(super) struct Node {
     pub(super) attributes: Attributes,
     /// Every name of the node; none for the root and for what was removed.
     pub(super) places: Vec<Place>,
+    /// Whether the journal says when a staged file was changed, and nothing
+    /// was written since.
+    pub(super) timed: bool,
     /// Whether attributes or content differ from the base.
     pub(super) changed: bool,
     /// How often the kernel has looked the node up.
@@ -130,6 +133,7 @@ impl Node {
             copied: None,
             attributes: Attributes::new(),
             places: vec![place],
+            timed: false,
             changed: true,
             lookups: 0,
             body,

@@ -74,6 +74,9 @@ impl TransactionView {
         let at = started.at;
         let state = State::new(base, started.clone(), staging(dir), at);
         let view = Self::assemble(clock, lock, state);
+        // The loss of power may undo the removals that are replayed here.
+        view.lock().durable_files = u64::MAX;
+        view.lock().lost_power = journal.is_cut();
         view.replay_all(records, dir).await?;
         for clip in view.take_sizes()? {
             journal.append(&clip)?;
@@ -120,16 +123,7 @@ impl TransactionView {
                 self.recreate(&path, NewBody::Symlink(target), 0o777, at).await
             }
             Record::Link { path, new } => self.relink(&path, &new).await,
-            Record::Remove { path } => {
-                let node = self.at(&path).await?;
-                let is_dir = self.lock().node(node.id)?.is_dir();
-                drop(node);
-                let (dir, name) = self.above(&path).await?;
-                match is_dir {
-                    true => self.rmdir(dir.id, name).await,
-                    false => self.unlink(dir.id, name).await,
-                }
-            }
+            Record::Remove { path } => self.remove_again(&path).await,
             Record::Rename { from, to } => {
                 self.replay_rename(&from, &to, RenameMode::Replace).await
             }
@@ -159,9 +153,28 @@ impl TransactionView {
                 under(files, file, |under| under.len = under.len.min(base)).await
             }
             Record::Show { file, base } => under(files, file, |under| under.len = base).await,
-            Record::Copy { path, root, from } => self.recopy(&path, &root, from).await,
+            Record::Copy { path, root, from, at } => {
+                let node = self.recopy(&path, &root, from).await?;
+                self.lock().modified(node.id, at)
+            }
+            Record::CopyPart { path, root, from, file, base } => {
+                let node = self.recopy(&path, &root, from).await?;
+                files.insert(file, self.restage(&node, file, base)?);
+                Ok(())
+            }
             Record::Xattr { path, name, value } => self.reattribute(&path, &name, value).await,
             Record::Opened { .. } | Record::Synced { .. } => Ok(()),
+        }
+    }
+
+    async fn remove_again(&self, path: &TreePath) -> Result<(), VfsError> {
+        let node = self.at(path).await?;
+        let is_dir = self.lock().node(node.id)?.is_dir();
+        drop(node);
+        let (dir, name) = self.above(path).await?;
+        match is_dir {
+            true => self.rmdir(dir.id, name).await,
+            false => self.unlink(dir.id, name).await,
         }
     }
 

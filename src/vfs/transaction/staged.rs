@@ -15,12 +15,12 @@ use super::ahead::{Ahead, Behind};
 use super::small::Heap;
 use crate::chunk::Content;
 
-/// The unit in which a large file is copied up, in bytes.
-pub(super) const BLOCK: u64 = 1 << 20;
+/// The unit in which a large file is copied up, in bytes. Tests must not wait
+/// for large files.
+pub(super) const BLOCK: u64 = if cfg!(test) { 16 << 10 } else { 1 << 20 };
 
-/// A base file up to this size is copied up whole. Tests must not wait for
-/// large files.
-pub(super) const WHOLE: u64 = if cfg!(test) { 2 << 20 } else { 64 << 20 };
+/// A base file up to this size is copied up whole.
+pub(super) const WHOLE: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 
 /// How many staged files are kept open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
@@ -56,7 +56,6 @@ impl Staging {
 
     /// Creates staged file `file`, empty, in place of a left-over one.
     pub(super) fn create(self: &Arc<Self>, file: u64) -> io::Result<Arc<File>> {
-        self.note_name();
         let opened = match self.ahead.take(self, file) {
             Some(made) => made,
             None => {
@@ -65,6 +64,8 @@ impl Staging {
                 Arc::new(options.open(self.path(file))?)
             }
         };
+        // After: a sync that is under way may not have found the name.
+        self.named.store(true, Ordering::Release);
         self.lock().put(file, Arc::clone(&opened));
         Ok(opened)
     }

@@ -28,6 +28,9 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// `None` while a journal is replayed.
     pub(super) journal: Option<Journal>,
+    /// Whether the power was lost: the times of staged files may be others than
+    /// the journal that is replayed says.
+    pub(super) lost_power: bool,
     pub(super) staging: Arc<Staging>,
     /// Staged files written to since they were last synced.
     pub(super) unsynced: Vec<Arc<Staged>>,
@@ -77,6 +80,7 @@ impl State {
             standing: Standing::Open,
             generation: 0,
             journal: None,
+            lost_power: false,
             staging,
             unsynced: Vec::new(),
             synced: 0,
@@ -180,15 +184,21 @@ impl State {
     }
 
     /// Leaves every file one name that it is known by: once committed, hard
-    /// links are files of their own.
+    /// links are files of their own, also where the base has had the same.
     fn split_links(&mut self, settled: &[NodeId]) -> Result<(), VfsError> {
-        let mut others: Vec<Place> = Vec::new();
         for id in settled {
             let places = &mut self.node_mut(*id)?.places;
-            others.extend(places.drain(1.min(places.len())..));
-        }
-        for (dir, name) in others {
-            self.node_mut(dir)?.dir_mut()?.clean.remove(&name);
+            if places.len() < 2 {
+                continue;
+            }
+            let others = places.split_off(1);
+            let kept = places.first().cloned();
+            let kept = kept.map(|(parent, name)| Refreshed { parent, name, node: Some(*id) });
+            self.refreshed.extend(kept);
+            for (parent, name) in others {
+                self.node_mut(parent)?.dir_mut()?.clean.remove(&name);
+                self.refreshed.push(Refreshed { parent, name, node: None });
+            }
         }
         Ok(())
     }
@@ -317,6 +327,12 @@ impl State {
 
     /// Notes that the content of `id` changes at `at`.
     pub(super) fn modified(&mut self, id: NodeId, at: Timestamp) -> Result<(), VfsError> {
+        if std::mem::take(&mut self.node_mut(id)?.timed)
+            && let Some(path) = self.path(id)?
+        {
+            let (mode, uid, gid, mtime) = (None, None, None, Some(at));
+            self.log(&Record::Attributes { path, mode, uid, gid, mtime })?;
+        }
         let node = self.node_mut(id)?;
         (node.mtime, node.ctime, node.changed) = (at, at, true);
         self.touch(id)

@@ -2,6 +2,7 @@
 
 mod copies;
 mod endings;
+mod model;
 mod naming;
 mod power;
 mod small;

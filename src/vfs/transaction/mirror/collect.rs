@@ -122,6 +122,7 @@ impl State {
             | Record::Stage { .. }
             | Record::Small { .. }
             | Record::Copy { .. }
+            | Record::CopyPart { .. }
             | Record::Opened { .. }
             | Record::Synced { .. } => {}
         }
@@ -280,6 +281,7 @@ impl State {
                 .collect(),
             places: node.places.iter().map(place).collect::<Result<_, VfsError>>()?,
             changed: node.changed,
+            timed: node.timed,
             body,
         })
     }

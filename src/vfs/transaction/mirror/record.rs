@@ -98,6 +98,7 @@ pub(in crate::vfs::transaction) struct Shown {
     /// where the node is as in the base.
     pub(super) places: Vec<(u64, String, Option<bool>)>,
     pub(super) changed: bool,
+    pub(super) timed: bool,
     pub(super) body: Body,
 }
 

@@ -319,6 +319,7 @@ async fn restored(
             .map(|(d, name, _)| (NodeId(*d), name.as_str().into()))
             .collect(),
         changed: shown.changed,
+        timed: shown.timed,
         // Until it is known which of them a kernel knows.
         lookups: 1,
         body,
