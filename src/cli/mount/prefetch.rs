@@ -132,7 +132,7 @@ impl Fetching {
                 tracing::warn!("the cache directory is full: no more is fetched ahead");
                 return Ok(Room::None);
             }
-            self.done.insert(key, tree.root().clone());
+            self.done.insert(key, *tree.root());
         }
         Ok(Room::Left)
     }
