@@ -31,7 +31,17 @@ impl World {
     /// Commits, as often as it takes.
     pub(super) fn commit(&mut self) {
         self.note("commit".into());
+        self.stir();
         self.commit_at_last();
+    }
+
+    /// Changes something: extended attributes alone make no commit, and stay.
+    fn stir(&mut self) {
+        let op = match self.memory.id("n") {
+            Some(_) => Op::Remove("n".into()),
+            None => Op::Create("n".into(), 0o600),
+        };
+        self.run(&op);
     }
 
     fn commit_at_last(&mut self) {
@@ -156,12 +166,8 @@ impl World {
         let text = format!("by others {}", self.random.next());
         self.note(format!("others put {path} {text}"));
         // What is committed then is both.
-        self.commit_at_last();
-        let op = match self.memory.id("n") {
-            Some(_) => Op::Remove("n".into()),
-            None => Op::Create("n".into(), 0o600),
-        };
-        self.run(&op);
+        self.commit();
+        self.stir();
         self.put(&path, &text);
         let committed = self.committed();
         let mut both = self.memory.seen();
@@ -189,7 +195,7 @@ impl World {
         let mut files =
             files.filter(|(_, seen)| matches!(seen.body, Body::File(_)) && seen.links == 1);
         let Some((path, _)) = files.next() else { return };
-        self.commit_at_last();
+        self.commit();
         self.note(format!("a conflict about {path}"));
         let op = Op::Append(Target::Path(path.clone()), b"ours".to_vec());
         self.run(&op);
@@ -302,6 +308,7 @@ impl World {
 
     pub(super) fn kill_mount_in_commit(&mut self) {
         self.note("kill -9 of the mount while it commits".into());
+        self.stir();
         let mut commits = self.committing();
         wait(self.random.below(30_000));
         self.daemon.kill().unwrap();
@@ -327,6 +334,7 @@ impl World {
 
     pub(super) fn kill_server_in_commit(&mut self) {
         self.note("kill -9 of the server during a commit".into());
+        self.stir();
         let mut commits = self.committing();
         wait(self.random.below(30_000));
         self.server.kill();
@@ -347,6 +355,7 @@ impl World {
     /// Unmounts, which commits, and mounts again.
     pub(super) fn remount(&mut self) {
         self.note("unmount and mount".into());
+        self.stir();
         self.mounted.move_to(self.data());
         self.memory.crash();
         self.server.pfs(&["umount", self.at().to_str().unwrap()]);

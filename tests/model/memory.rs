@@ -126,7 +126,10 @@ impl Inode {
             (Body::Symlink(old), Body::Symlink(new)) if old == new => {}
             (Body::Dir | Body::File(_) | Body::Symlink(_), _) => return false,
         }
-        (self.mode, self.mtime) = (seen.mode, seen.mtime);
+        // A directory may have been what it is now but for its time.
+        let same_time = self.body != Body::Dir || self.mtime == seen.mtime;
+        self.mode = seen.mode;
+        self.mtime = if same_time { seen.mtime } else { Some(UNKNOWN) };
         true
     }
 }

@@ -162,7 +162,7 @@ impl Machine {
             }
             if bytes != a {
                 self.ours.hold(path, bytes.clone());
-            } else if bytes != b {
+            } else if old[path].mtime != new[path].mtime {
                 self.ours.untimed(path);
             }
         }
