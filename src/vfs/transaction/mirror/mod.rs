@@ -44,9 +44,9 @@ const START: u64 = 16;
 const FIRST: u64 = 4096;
 
 /// How many bytes frames may take before all is written anew: so much, and so
-/// often what that takes.
-const SLACK: u64 = 4 << 20;
-const TIMES: u64 = 3;
+/// often what that takes. Whoever goes on reads them first, and is waited for.
+const SLACK: u64 = 128 << 10;
+const TIMES: u64 = 2;
 
 /// How many requests are known to have been carried out. So many cannot be
 /// without an answer at a time.
