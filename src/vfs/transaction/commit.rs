@@ -69,6 +69,7 @@ impl TransactionView {
             *seal = self.settled(None);
         }
         if !self.is_changed()? {
+            self.lock().commits(None);
             return Ok(None);
         }
         let base = self.base();
@@ -299,8 +300,10 @@ impl State {
 
     /// Notes that a commit with this description begins, or that none is under
     /// way any more.
-    fn commits(&mut self, message: Option<&str>) {
-        self.committing = message.map(str::to_owned);
-        self.mark_head();
+    pub(super) fn commits(&mut self, message: Option<&str>) {
+        if self.committing.as_deref() != message {
+            self.committing = message.map(str::to_owned);
+            self.mark_head();
+        }
     }
 }

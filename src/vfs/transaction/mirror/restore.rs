@@ -161,6 +161,8 @@ impl TransactionView {
         }
         let mut state = self.lock();
         state.journal = Some(Journal::cut(journal, u64::MAX)?);
+        // It was made: what comes next is for another one.
+        state.commits(None);
         state.go_on_from(&noted.started, contents, base, None)
     }
 

@@ -205,6 +205,7 @@ async fn a_commit_that_nobody_has_noted_is_gone_on_from() {
     served.view.run(&Op::Write("a/c".into(), 0, b"new".to_vec())).await.unwrap();
     served.view.run(&Op::Remove("c".into())).await.unwrap();
     let before = served.seen().await;
+    served.view.lock().commits(Some("first"));
     let told = served.memory.metadata().unwrap().len();
     served.view.commit(&source, "first", Then::GoOn).await.unwrap().unwrap();
     // All that the commit has told is lost, but for what is on disk.
@@ -215,6 +216,9 @@ async fn a_commit_that_nobody_has_noted_is_gone_on_from() {
         assert_eq!((&after[id].1, &after[id].2), (path, bytes));
     }
     assert!(!served.view.is_changed().unwrap());
+    assert_eq!(served.view.committing(), None, "what is written next is not to be committed");
+    served = served.taken_over().await;
+    assert_eq!(served.view.committing(), None);
     served.view.run(&Op::Write("b/b".into(), 0, b"more".to_vec())).await.unwrap();
     assert!(served.view.commit(&source, "second", Then::GoOn).await.unwrap().is_some());
 }
