@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -148,7 +149,22 @@ fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Unmounts `dir`; fails with [`MountError::Busy`] while a program uses it.
+///
+/// Whoever looks a mount up has it in use for a moment: those that push do, and
+/// so do programs that watch mounts. So it is tried for a while.
 pub fn unmount(dir: &Path) -> Result<(), MountError> {
+    const ATTEMPTS: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..ATTEMPTS {
+        match unmount_now(dir) {
+            Err(MountError::Busy { .. }) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    unmount_now(dir)
+}
+
+fn unmount_now(dir: &Path) -> Result<(), MountError> {
     let dir = dir.to_owned();
     match umount2(&dir, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => Ok(()),
