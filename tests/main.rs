@@ -21,6 +21,7 @@ mod mounting;
 mod operations;
 mod pipelines;
 mod posix;
+mod random;
 mod refusals;
 mod s3;
 mod sdk;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::ledger::{Files, Ledger, commits, fetch};
 use crate::machine;
+use crate::random::Random;
 use crate::server::Server;
 
 /// Repos written to; the first feeds the pipeline.
@@ -22,7 +23,7 @@ fn kill_at_random_points_loses_nothing() {
     let rounds = number("PFS_KILL_ROUNDS").unwrap_or(10);
     let seed = number("PFS_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("kill -9: {rounds} rounds, seed {seed}");
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut server = Server::start();
     let mut ledgers = prepare(&server, &mut random);
 
@@ -76,7 +77,7 @@ fn round_of_writes(
         for ((repo, ledger), seed) in REPOS.iter().zip(ledgers).zip(seeds) {
             let server = &*server;
             scope.spawn(move || {
-                let mut random = Random(seed | 1);
+                let mut random = Random::new(seed);
                 while step(server, repo, ledger, &mut random) {}
             });
         }
@@ -151,21 +152,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Xorshift: the same seed, the same choices.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
     /// One to four files among few names, so that puts overwrite each other;
     /// now and then one of several chunks.
     fn files(&mut self) -> Files {

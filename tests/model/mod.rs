@@ -26,6 +26,7 @@ use self::memory::{Memory, Tree};
 use self::mounted::Mounted;
 use self::operations::{Op, Sizes, op};
 use crate::machine::has_fuse;
+use crate::random::Random;
 use crate::server::{Server, detach};
 
 /// How long a seed is tried for when nobody says how many steps.
@@ -94,7 +95,7 @@ impl World {
             mounted: Mounted::new(PathBuf::new()),
             memory: Memory::default(),
             head: Tree::new(),
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             ops: op(Sizes { small: 60, large: None }),
             runner: TestRunner::new_with_rng(Config::default(), rng),
             log: Vec::new(),
@@ -229,21 +230,5 @@ impl Drop for World {
         drop(self.daemon.kill());
         drop(self.daemon.wait());
         detach(&self.at());
-    }
-}
-
-/// Xorshift: the same seed, the same choices.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use super::readers::{Random, number};
+use super::readers::number;
 use super::{content, verify};
 use crate::machine::has_fuse;
+use crate::random::Random;
 use crate::server::Server;
 
 const DIRS: usize = 20;

@@ -18,6 +18,7 @@ use pfs::mount::control;
 
 use super::{Held, compare, name, verify};
 use crate::machine::has_fuse;
+use crate::random::Random;
 
 const FILES: usize = 50;
 const SIZE: usize = 512 << 10;
@@ -55,21 +56,6 @@ struct Over<'a>(&'a Watch);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
-    }
-}
-
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
     }
 }
 

@@ -4,9 +4,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::readers::{Random, number};
+use super::readers::number;
 use super::writers::Writable;
 use crate::posix::{beside, tool};
+use crate::random::Random;
 
 #[test]
 fn fsx_notices_nothing_of_a_killed_server() {

@@ -16,9 +16,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::sys::signal::{Signal, kill};
 
-use super::readers::{Random, number, report};
+use super::readers::{number, report};
 use super::{eventually, process};
 use crate::machine::has_fuse;
+use crate::random::Random;
 use crate::server::Server;
 
 /// A writable mount of repo `data`, served by a daemon.
