@@ -1,6 +1,7 @@
 //! `pfs mount` and friends against a real server.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -575,4 +576,27 @@ fn statistics_of_a_mount_are_shown() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     server.pfs(&["umount", at]);
+}
+
+#[test]
+fn any_directory_can_be_mounted_on() {
+    if !has_fuse("any_directory_can_be_mounted_on") {
+        return;
+    }
+    let server = server();
+    for name in ["with blanks, and commas", "back\\slash\ttab", "\\040"] {
+        let mount = server.dir(name);
+        let at = mount.to_str().unwrap();
+        server.pfs(&["mount", "-d", "-r", "data", at]);
+        assert_eq!(read(&mount.join("data/a")), "first");
+        let device = fs::metadata(&mount).unwrap().dev();
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let ahead = fs::read_to_string(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"));
+        // Which only root may set.
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(ahead.unwrap().trim(), "1024", "{name}: the mount was not found");
+        }
+        server.pfs(&["stats", at]);
+        server.pfs(&["umount", at]);
+    }
 }

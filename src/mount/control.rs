@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::table;
+
 /// The longest value the kernel passes on, in bytes.
 const VALUE_MAX: usize = 64 << 10;
 
@@ -47,32 +49,13 @@ pub fn mount_points() -> io::Result<Vec<PathBuf>> {
 
 /// The same, with the server that each shows.
 pub fn mounts() -> io::Result<Vec<(PathBuf, String)>> {
-    let found = table("/proc/self/mountinfo")?;
-    Ok(found.into_iter().map(|(point, source, _)| (point, source)).collect())
+    let found = table::read(Path::new("/proc/self/mountinfo"))?;
+    Ok(found.into_iter().map(|mount| (mount.point, mount.source)).collect())
 }
 
 /// Mount points of this program whose unmounting elsewhere the mount namespace
 /// of this thread would not hear of.
 pub fn unheard() -> io::Result<Vec<PathBuf>> {
-    let found = table("/proc/thread-self/mountinfo")?;
-    Ok(found.into_iter().filter(|(_, _, hears)| !hears).map(|(point, ..)| point).collect())
-}
-
-/// Mount points with what they show, and whether they follow another mount.
-fn table(path: &str) -> io::Result<Vec<(PathBuf, String, bool)>> {
-    let table = std::fs::read_to_string(path)?;
-    let ours = table.lines().filter_map(|line| line.split_once(" - fuse.pfs "));
-    let found = ours.filter_map(|(head, tail)| {
-        let (point, source) = (head.split(' ').nth(4)?, tail.split(' ').next()?);
-        let hears = head.split(' ').skip(6).any(|field| field.starts_with("master:"));
-        Some((PathBuf::from(unescape(point)), unescape(source), hears))
-    });
-    Ok(found.collect())
-}
-
-/// The table writes blanks and backslashes in octal.
-fn unescape(text: &str) -> String {
-    ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
-        .iter()
-        .fold(text.to_owned(), |text, pair| text.replace(&pair[..4], &pair[4..]))
+    let found = table::read(Path::new("/proc/thread-self/mountinfo"))?;
+    Ok(found.into_iter().filter(|mount| !mount.hears).map(|mount| mount.point).collect())
 }

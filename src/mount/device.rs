@@ -15,6 +15,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use super::options::MountOptions;
+use super::table;
 
 /// Why a directory could not be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -203,24 +204,14 @@ pub fn detach(dir: &Path) -> Result<(), MountError> {
 /// The device number of the mount at `dir`, as stat(2) shows it; asks the
 /// mount table, never the mount.
 pub(super) fn number(dir: &Path) -> Option<u64> {
-    let (major, minor) = device(dir)?;
+    let (major, minor) = table::device(dir)?;
     Some(nix::sys::stat::makedev(major, minor))
-}
-
-fn device(dir: &Path) -> Option<(u64, u64)> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let shown = dir.to_string_lossy();
-    let lines = table.lines().rev().map(|line| line.split(' ').collect::<Vec<_>>());
-    lines.filter(|line| line.get(4) == Some(&&*shown)).find_map(|line| {
-        let (major, minor) = line.get(2)?.split_once(':')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    })
 }
 
 /// Lets the kernel read `kib` KiB ahead in files of the mount at `dir`;
 /// only root may, and nothing but speed depends on it.
 pub(super) fn set_read_ahead(dir: &Path, kib: u32) {
-    let Some((major, minor)) = device(dir) else { return };
+    let Some((major, minor)) = table::device(dir) else { return };
     let path = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
     if let Err(error) = std::fs::write(&path, kib.to_string()) {
         tracing::debug!(%error, path, "read-ahead stays as it is");

@@ -18,6 +18,7 @@ mod reply;
 mod session;
 mod standby;
 pub mod stats;
+mod table;
 mod writes;
 
 pub use device::{MountError, detach, unmount};
