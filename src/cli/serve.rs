@@ -16,7 +16,7 @@ use crate::api::Address;
 use crate::chunk::{BlobConfig, Blobs};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::metrics::ServerPages;
-use crate::cli::output::parse_size;
+use crate::cli::output::parse_memory;
 use crate::cli::places::{Places, unserved};
 use crate::cli::prelude::*;
 use crate::controller::executor::overlay;
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
     /// How much memory caches and buffers may use
-    #[arg(long, value_name = "SIZE", default_value = "192MiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "192MiB", value_parser = parse_memory)]
     memory: u64,
 }
 

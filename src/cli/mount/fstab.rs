@@ -8,7 +8,7 @@ use super::plan::{CommitWhen, MountPlan, MountedRepo, duration, octal};
 use super::prefetch::Prefetch;
 use crate::api::client::Address;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::parse_size;
+use crate::cli::output::{parse_memory, parse_size};
 use crate::model::{ProjectName, TransactionId};
 use crate::web::{HttpAddress, InvalidHttpAddress};
 
@@ -141,7 +141,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "resume" => plan.resume.push(transaction(value)?),
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
-            "memory" => plan.memory = parse_size(value).map_err(Failure::usage)?,
+            "memory" => plan.memory = parse_memory(value).map_err(Failure::usage)?,
             "prefetch" => {
                 plan.prefetch = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;
             }

@@ -27,7 +27,7 @@ pub use prefetch::Prefetch;
 pub use reader::server_nodes;
 pub use source::{Following, ServerSource};
 
-use crate::cli::output::parse_size;
+use crate::cli::output::{parse_memory, parse_size};
 use crate::cli::prelude::*;
 use crate::model::TransactionId;
 use crate::web::HttpAddress;
@@ -84,7 +84,7 @@ pub struct Args {
     #[arg(long, value_name = "WHAT", default_value = "none")]
     prefetch: Prefetch,
     /// How much memory to use
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
     memory: u64,
     /// Let other users in
     #[arg(long)]

@@ -16,7 +16,7 @@ pub use field::Fields;
 pub use json::{Encoding, Format, flat, rfc3339};
 pub use progress::bytes_bar;
 pub use sink::{Named, STDOUT, Sink};
-pub use size::{parse_size, size};
+pub use size::{parse_memory, parse_size, size};
 pub use state::mood;
 pub use table::{Cell, Table, spelled};
 

@@ -51,3 +51,14 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     // Saturates; nobody has so many bytes.
     Ok((value * 1024_f64.powi(power)) as u64)
 }
+
+/// The least memory caches and buffers can do with, in bytes.
+const MEMORY_LEAST: u64 = 32 << 20;
+
+/// Reads how much memory caches and buffers may use.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        bytes if bytes < MEMORY_LEAST => Err(format!("{text} is too little; use 32MiB or more")),
+        bytes => Ok(bytes),
+    }
+}

@@ -87,6 +87,8 @@ fn sizes_are_read_in_every_spelling() {
     assert_eq!(parse_size("7"), Ok(7));
     assert!(parse_size("much").is_err());
     assert!(parse_size("1 parsec").unwrap_err().contains("parsec"));
+    assert_eq!(parse_memory("32MiB"), Ok(32 << 20));
+    assert!(parse_memory("1KiB").unwrap_err().contains("32MiB or more"));
 }
 
 #[test]

@@ -42,14 +42,20 @@ impl TransactionView {
             tracing::warn!(%error, "what is given up may not survive the loss of power");
         }
         let (old, dir) = (self.started(), self.dir());
-        let attributes = self.attributes_before().await?;
         let begun = self.begin_afresh(source, &old, &dir).await?;
-        if let Err(error) = source.abandon(&old, reason).await {
-            if let Ok(fresh) = begun {
+        let give_up = async {
+            let started = begun.as_ref().map_or(&old, |fresh| &fresh.started);
+            let attributes = self.attributes_in(source, started).await?;
+            source.abandon(&old, reason).await.map(|()| attributes)
+        };
+        let attributes = match (give_up.await, &begun) {
+            (Ok(attributes), _) => attributes,
+            (Err(error), Ok(fresh)) => {
                 self.take_back(source, &fresh.started).await;
+                return Err(error);
             }
-            return Err(error);
-        }
+            (Err(error), Err(_)) => return Err(error),
+        };
         if let Err(error) = note_end(&dir, reason, self.clock.now()) {
             // A full disk, for one; the source knows that it is over.
             tracing::warn!(%error, "the end of a transaction was not noted");
@@ -126,16 +132,25 @@ impl TransactionView {
         Ok(())
     }
 
-    /// What the base has for directories that stayed in their place with other
-    /// attributes.
-    async fn attributes_before(&self) -> Result<Vec<(NodeId, Stat)>, VfsError> {
-        let (base, changed) = {
+    /// What directories that stayed in their place with other attributes have in
+    /// the base of `started`, or have had where it is without them.
+    async fn attributes_in(
+        &self,
+        source: &dyn Source,
+        started: &Started,
+    ) -> Result<Vec<(NodeId, Stat)>, VfsError> {
+        let (before, changed) = {
             let state = self.lock();
             (state.base.clone(), state.changed_in_place()?)
         };
+        let base = Tree::new(source.nodes(), started.root()?);
         let mut found = Vec::with_capacity(changed.len());
         for (id, path) in changed {
-            found.extend(base.stat(&path).await?.map(|stat| (id, stat)));
+            let stat = match base.stat(&path).await? {
+                Some(stat) => Some(stat),
+                None => before.stat(&path).await?,
+            };
+            found.extend(stat.map(|stat| (id, stat)));
         }
         Ok(found)
     }

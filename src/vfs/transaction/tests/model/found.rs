@@ -70,3 +70,9 @@ async fn what_is_written_after_a_time_was_set_is_newer_also_after_a_crash() {
     let steps = vec![write("c"), set(), sync(), Step::LosePower(0), Step::Crash];
     play(false, false, steps).await;
 }
+
+#[tokio::test]
+async fn a_directory_that_is_given_up_has_the_time_others_gave_it() {
+    let set = || Op::SetTime(at("b"), 1);
+    play(false, true, vec![Step::Do(set()), Step::Others(vec![set()]), Step::Abort]).await;
+}
