@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -113,6 +114,43 @@ fn a_writer_goes_on_once_a_full_staging_disk_has_room() {
     assert!(content(&server, "before") == before, "what fitted is intact");
     assert_eq!(content(&server, "after"), b"after");
     server.pfs(&["fsck"]);
+}
+
+#[test]
+fn what_a_full_disk_has_cut_short_leaves_nothing() {
+    let test = "what_a_full_disk_has_cut_short_leaves_nothing";
+    if !machine::is_root(test) || !machine::has_fuse(test) {
+        return;
+    }
+    let server = Server::start();
+    let disk = SmallDisk::new(&server.dir("staging"), 16);
+    server.pfs(&["create", "repo", "data"]);
+    let large = file_of(&server, "large", 24 * MIB);
+    server.pfs(&["put", "file", "data@master:/large", "-f", large.to_str().unwrap()]);
+    let (mount, cache) = (server.dir("mnt"), disk.0.join("cache"));
+    let (at, repo) = (mount.to_str().unwrap(), mount.join("data"));
+    let cache = cache.to_str().unwrap();
+    server.pfs(&["mount", "-d", "-r", "data@master+w", "--cache", cache, "--cache-size", "0", at]);
+
+    let mut file = fs::OpenOptions::new().write(true).open(repo.join("large")).unwrap();
+    let refused = file.write_all(b"changed").and_then(|()| file.sync_all());
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOSPC), "it is copied up first");
+    drop(file);
+    fs::write(repo.join("fits"), noise(9 * MIB)).unwrap();
+
+    let file = fs::File::create(repo.join("grows")).unwrap();
+    let (mut at_end, block) = (0, noise(MIB));
+    while let Ok(written) = file.write_at(&block, at_end) {
+        at_end += written as u64;
+    }
+    let size = file.metadata().unwrap().len();
+    fs::remove_file(repo.join("fits")).unwrap();
+    file.set_len(size + 2 * MIB as u64).unwrap();
+    let shown = fs::read(repo.join("grows")).unwrap();
+    assert!(shown[size as usize..].iter().all(|byte| *byte == 0), "what was refused shows");
+    drop(file);
+    server.pfs(&["abort", at]);
+    server.pfs(&["umount", at]);
 }
 
 /// A server whose state lies on a disk of few mebibytes, with a ballast file

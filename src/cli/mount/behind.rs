@@ -34,6 +34,9 @@ pub(super) struct Behind {
     /// The description that it was told to commit with. Whether it has may be
     /// unknown; what is staged stays as it is until it is known.
     pub(super) told: Option<String>,
+    /// A process that has died was committing it, and the server has not been
+    /// heard on that since.
+    pub(super) inherited: bool,
     /// The one that follows it, drawn once so that it is opened once.
     pub(super) next: TransactionId,
     /// What became of it, until the next one is in use.
@@ -60,7 +63,8 @@ impl ServerSource {
 
     pub(super) fn track(&self, id: TransactionId, staging: &Path, staged: bool) {
         let (next, staging) = (self.clock.transaction_id(), staging.to_owned());
-        let behind = Behind { staged, told: None, next, published: None, staging };
+        let (told, inherited, published) = (None, false, None);
+        let behind = Behind { staged, told, inherited, next, published, staging };
         self.behind().insert(id, behind);
     }
 
@@ -215,15 +219,53 @@ impl ServerSource {
         let id = transaction.id;
         // A server that is being started again is worth waiting for.
         let inspect = || async { self.inspect(id).await.map_err(|status| gone(&status)) };
-        let info = patiently(inspect).await?;
-        if info.state() == v1::TransactionState::Committed {
+        let info = patiently(inspect).await;
+        let inherited = self.behind().get(&id).is_some_and(|behind| behind.inherited);
+        let info = match (info, inherited) {
+            (Ok(info), _) => info,
+            (Err(VfsError::Unavailable(why)), true) => return Err(VfsError::Unsettled(why)),
+            (Err(error), _) => return Err(error),
+        };
+        match (is_committed(&info), inherited) {
             // By the process before this one.
-            return Ok(());
+            (true, true) => return Ok(()),
+            (true, false) => {
+                let commit = hex::encode(&info.commit);
+                let why = format!("transaction {id} was committed as {commit} by somebody else");
+                return Err(VfsError::Conflict(why));
+            }
+            (false, _) => {}
         }
+        let done = self.stage_upon(&info, (transaction, staged), edits, writer).await;
+        match (done, inherited) {
+            (Ok(()), _) => {
+                self.change_behind(id, |behind| behind.inherited = false);
+                Ok(())
+            }
+            // What was sent before may have arrived after it was asked about.
+            (Err(error), true) => match self.inspect(id).await {
+                Ok(info) if is_committed(&info) => Ok(()),
+                Ok(_) => Err(error),
+                Err(status) => Err(VfsError::Unsettled(status.message().to_owned())),
+            },
+            (Err(error), false) => Err(error),
+        }
+    }
+
+    /// Stages `edits` in a transaction that takes them; `info` is what the
+    /// server has told of it.
+    async fn stage_upon(
+        &self,
+        info: &v1::TransactionInfo,
+        (transaction, staged): (&Started, bool),
+        edits: Edits<'_>,
+        writer: &PackWriter,
+    ) -> Result<(), VfsError> {
+        let id = transaction.id;
         if staged {
             self.unstage(id, transaction.is_empty_base()).await?;
         }
-        self.put_upon(&info, transaction).await?;
+        self.put_upon(info, transaction).await?;
         self.change_behind(id, |behind| behind.staged = true);
         self.stage(id, edits, writer).await
     }
@@ -320,6 +362,10 @@ impl ServerSource {
         self.change_behind(id, |behind| behind.told = None);
         Err(error)
     }
+}
+
+fn is_committed(info: &v1::TransactionInfo) -> bool {
+    info.state() == v1::TransactionState::Committed
 }
 
 /// Whether a request may have been carried out without an answer.

@@ -318,7 +318,7 @@ async fn attach(
     if let Some(link) = link() {
         keep_lock(link, &view);
     }
-    source.go_on(&view.started(), &view.dir());
+    source.go_on(&view.started(), &view.dir(), view.committing().is_some());
     Ok(view)
 }
 

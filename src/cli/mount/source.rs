@@ -85,9 +85,10 @@ impl ServerSource {
     }
 
     /// Keeps a transaction alive that another process has opened and kept in
-    /// `staging`.
-    pub fn go_on(self: &Arc<Self>, started: &Started, staging: &Path) {
+    /// `staging`; it was `committing` when it died, or it was not.
+    pub fn go_on(self: &Arc<Self>, started: &Started, staging: &Path, committing: bool) {
         self.track(started.id, staging, true);
+        self.change_behind(started.id, |behind| behind.inherited = committing);
         self.follow(&started.branch.name);
     }
 

@@ -63,6 +63,7 @@ impl TransactionView {
         if self.is_given_up() {
             return Err(VfsError::ReadOnly);
         }
+        self.lock().require_kept()?;
         if !self.lock().unrefreshed.is_empty() {
             // Gone on from another base but for this.
             self.refresh().await?;
@@ -70,8 +71,14 @@ impl TransactionView {
         }
         if !self.is_changed()? {
             self.lock().commits(None);
+            if *seal == Seal::Unsettled {
+                *seal = self.settled(None);
+            }
             return Ok(None);
         }
+        // The same one when that is what is not known.
+        let begun = self.committing().filter(|_| *seal == Seal::Unsettled);
+        let message = begun.as_deref().unwrap_or(message);
         let base = self.base();
         let writer = base.nodes().blobs().writer();
         let edits = self.edits(&writer);
@@ -80,7 +87,9 @@ impl TransactionView {
             Ok(published) => self.follow_up(source, published, then).await,
             Err(error) => Err(error),
         };
-        self.lock().commits(None);
+        if !matches!(done, Err(VfsError::Unsettled(_))) {
+            self.lock().commits(None);
+        }
         let (sealed, standing) = match (&done, then) {
             (Ok(_), Then::GoOn) => (Seal::Open, Standing::Open),
             (Ok(_), Then::End) => (Seal::Closed, Standing::Open),
@@ -200,7 +209,8 @@ impl TransactionView {
         let dir = self.dir();
         let mut state = self.lock();
         // From here on a crash goes on from the commit.
-        state.journal = Some(restart(&dir, started)?);
+        state.journal = Some(restart(&dir, started, committed.as_ref().map(Tree::root))?);
+        state.commits(None);
         state.go_on_from(started, contents, base, committed)
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::journal::Record;
 use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId, Origin};
-use super::staged::{Staged, Under};
+use super::staged::{Staged, Unclaimed, Under};
 use super::{COPIES, Pin, TransactionView};
 use crate::chunk::Content;
 use crate::model::TreePath;
@@ -120,15 +120,18 @@ impl TransactionView {
     ) -> Result<(), VfsError> {
         let staging = self.staging();
         let file = self.lock().new_file();
+        let unclaimed = Unclaimed::new(&staging, file);
         staging.create(file)?.set_len(end)?;
-        let staged = Staged::new(staging, file, end, Under::of(original.content.clone(), end));
+        let under = Under::of(original.content.clone(), end);
+        let staged = Staged::new(Arc::clone(&staging), file, end, under);
         let mut state = self.lock();
-        state.unsynced.push(Arc::clone(&staged));
         if let Some(path) = state.path(id)? {
             let (root, from) = original.place();
             state.log(&Record::CopyPart { path, root, from, file, base: end })?;
         }
         state.copied(id, original)?;
+        unclaimed.keep();
+        state.unsynced.push(Arc::clone(&staged));
         state.note(Mirrored::Staged { file, len: end });
         state.node_mut(id)?.body = Body::File(Data::Staged(staged));
         if let Some(old) = old {

@@ -14,7 +14,7 @@ use super::holes::zero;
 use super::journal::Record;
 use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId};
-use super::staged::{BLOCK, Staged, Under, WHOLE};
+use super::staged::{BLOCK, Staged, Unclaimed, Under, WHOLE};
 use super::{COPIES, TransactionView};
 use crate::chunk::Content;
 use crate::model::Timestamp;
@@ -109,6 +109,13 @@ impl TransactionView {
         // for whoever has synced in between.
         self.unsynced(staged);
         let changed = self.change_blocks(staged, range, change).await;
+        if changed.is_err() {
+            // What was written beyond the end is not to show when it grows.
+            let file = staged.open()?;
+            if file.metadata()?.len() > staged.size() {
+                file.set_len(staged.size())?;
+            }
+        }
         self.unsynced(staged);
         changed
     }
@@ -175,6 +182,7 @@ impl TransactionView {
         };
         let kept = keep.min(data.size());
         let staging = self.staging();
+        let unclaimed = Unclaimed::new(&staging, file);
         let under = match data {
             // Somebody else was faster.
             Data::Staged(staged) => return Ok(staged),
@@ -191,19 +199,20 @@ impl TransactionView {
                 Under::default()
             }
         };
-        let staged = Staged::new(staging, file, kept, under);
+        let staged = Staged::new(Arc::clone(&staging), file, kept, under);
         self.commit_stage(id, &staged, kept)?;
+        unclaimed.keep();
         Ok(staged)
     }
 
     fn commit_stage(&self, id: NodeId, staged: &Arc<Staged>, kept: u64) -> Result<(), VfsError> {
         let mut state = self.lock();
-        state.unsynced.push(Arc::clone(staged));
         if let Some(path) = state.path(id)? {
             // Recovery tells whole copies from others by their size.
             let base = if kept > WHOLE { kept } else { 0 };
             state.log(&Record::Stage { path, file: staged.file, base })?;
         }
+        state.unsynced.push(Arc::clone(staged));
         if kept > WHOLE {
             state.note(Mirrored::Staged { file: staged.file, len: kept });
         }

@@ -91,6 +91,10 @@ pub(super) struct Noted {
     /// The number of the journal.
     #[serde(default)]
     pub(super) journal: u64,
+    /// The tree that was committed last, in hex, where the changes are relative
+    /// to a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) committed: Option<String>,
 }
 
 impl Noted {
@@ -125,10 +129,15 @@ pub fn inspect(dir: &Path) -> io::Result<Started> {
 }
 
 /// Makes `started` what the transaction in `dir` is about, with an empty
-/// journal: both at once, or neither.
-pub(super) fn restart(dir: &Path, started: &Started) -> io::Result<Journal> {
+/// journal: both at once, or neither. What it held before is in `committed`.
+pub(super) fn restart(
+    dir: &Path,
+    started: &Started,
+    committed: Option<&Root>,
+) -> io::Result<Journal> {
     let old = Noted::read(dir)?;
-    let noted = Noted { started: started.clone(), journal: old.journal + 1 };
+    let committed = committed.map(|root| hex::encode(root.encode()));
+    let noted = Noted { started: started.clone(), journal: old.journal + 1, committed };
     let path = noted.journal(dir);
     if let Err(error) = fs::remove_file(&path)
         && error.kind() != io::ErrorKind::NotFound

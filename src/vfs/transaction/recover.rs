@@ -82,7 +82,7 @@ impl TransactionView {
             journal.append(&clip)?;
         }
         if noted.started != started {
-            Noted { started, journal: noted.journal }.write(dir)?;
+            Noted { started, ..noted }.write(dir)?;
         }
         Left::forget_failure(dir);
         let mut state = view.lock();
@@ -309,7 +309,7 @@ async fn under(
 pub(super) fn begin(dir: &Path, started: &Started) -> io::Result<(Flock<File>, Journal)> {
     fs::create_dir_all(dir.join(FILES))?;
     let lock = hold(dir)?;
-    let noted = Noted { started: started.clone(), journal: 0 };
+    let noted = Noted { started: started.clone(), journal: 0, committed: None };
     let journal = Journal::create(&noted.journal(dir), &boot())?;
     noted.write(dir)?;
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {

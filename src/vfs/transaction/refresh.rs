@@ -8,7 +8,7 @@ use super::node::{Body, Data, Node};
 use super::state::{Known, State};
 use super::{NodeId, TransactionView};
 use crate::model::TreePath;
-use crate::tree::{Change, Entry, EntryKind, diff};
+use crate::tree::{Change, Entry, EntryKind, Root, diff};
 use crate::vfs::VfsError;
 
 /// A name that a kernel may remember wrongly.
@@ -29,11 +29,13 @@ impl TransactionView {
             (state.base.clone(), state.unrefreshed.clone())
         };
         let mut found = Vec::new();
-        for from in before {
+        // What this transaction has committed first: its files are known from
+        // there.
+        for from in before.iter().rev() {
             let mut changes = diff(new.nodes(), from.root(), new.root(), &TreePath::root());
             while let Some(change) = changes.next().await {
                 let change = change?;
-                found.extend(bring_up(&mut self.lock(), change)?);
+                found.extend(bring_up(&mut self.lock(), change, *from.root())?);
             }
         }
         let mut state = self.lock();
@@ -58,7 +60,9 @@ fn known(state: &State, path: &TreePath) -> Option<NodeId> {
     })
 }
 
-fn bring_up(state: &mut State, change: Change) -> Result<Option<Refreshed>, VfsError> {
+/// Makes what is known at the path of `change`, a difference from the tree
+/// `from`, what it is now.
+fn bring_up(state: &mut State, change: Change, from: Root) -> Result<Option<Refreshed>, VfsError> {
     let Some(dir) = change.path.parent() else { return Ok(None) };
     let Some(parent) = known(state, &dir) else { return Ok(None) };
     if !state.node(parent)?.is_dir() {
@@ -73,12 +77,25 @@ fn bring_up(state: &mut State, change: Change) -> Result<Option<Refreshed>, VfsE
     let id = state.dir(parent)?.clean.get(&name).copied();
     let node = match id {
         Some(id) if !replace(state.node_mut(id)?, change.new) => {
-            state.let_go(id, parent, &name)?;
+            let root = match is_from(state.node(id)?, change.old.as_ref()) {
+                true => from,
+                false => state.known_root(),
+            };
+            state.let_go(id, (parent, &name), root)?;
             None
         }
         id => id,
     };
     Ok(Some(Refreshed { parent, name, node }))
+}
+
+/// Whether `node` is as `entry` says.
+fn is_from(node: &Node, entry: Option<&Entry>) -> bool {
+    match (&node.body, entry.map(|entry| &entry.kind)) {
+        (Body::File(Data::Base(known)), Some(EntryKind::File(content))) => known == content,
+        (Body::Dir(_), Some(EntryKind::Dir)) => true,
+        (Body::Dir(_) | Body::File(_) | Body::Symlink(_), _) => false,
+    }
 }
 
 /// Makes `node` what `entry` says; `false` when it is something else now.

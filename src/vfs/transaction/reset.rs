@@ -16,7 +16,7 @@ use super::recover::{begin, staging};
 use super::state::State;
 use super::{Refreshed, Seal, Standing, TransactionView};
 use crate::model::TreePath;
-use crate::tree::{Stat, Tree};
+use crate::tree::{Root, Stat, Tree};
 use crate::vfs::VfsError;
 use crate::vfs::source::{Begin, Source, Upon};
 
@@ -121,7 +121,7 @@ impl TransactionView {
         state.unsynced.clear();
         state.removed.clear();
         state.removed_small.clear();
-        (state.synced, state.durable_files) = (0, 0);
+        (state.synced, state.durable_files, state.unkept) = (0, 0, None);
         let before = state.base.clone();
         let forgotten = state.reset(attributes)?;
         state.refreshed.extend(forgotten);
@@ -207,7 +207,8 @@ impl State {
                 }
             }
         }
-        others.into_iter().for_each(|id| self.cast_off(id));
+        let root = self.known_root();
+        others.into_iter().for_each(|id| self.cast_off(id, root));
         for (id, stat) in attributes {
             let node = self.node_mut(id)?;
             (node.mode, node.mtime, node.ctime) = (stat.mode, stat.mtime, stat.mtime);
@@ -218,18 +219,19 @@ impl State {
         Ok(forgotten)
     }
 
-    /// Takes all names from a node and from what is below it.
-    pub(super) fn cast_off(&mut self, id: NodeId) {
+    /// Takes all names from a node, known from the tree `root`, and from what
+    /// is below it.
+    pub(super) fn cast_off(&mut self, id: NodeId, root: Root) {
         let Ok(node) = self.node_mut(id) else { return };
         node.places.clear();
-        self.note_origin(id);
+        self.note_origin_in(id, root);
         self.note(Mirrored::Cleared(id.0));
         let Ok(node) = self.node_mut(id) else { return };
         if let Body::Dir(dir) = &mut node.body {
             let dir = std::mem::take(dir);
             let changed = dir.overrides.into_values().filter_map(|over| over.node);
             let below: Vec<NodeId> = changed.chain(dir.clean.into_values()).collect();
-            below.into_iter().for_each(|id| self.cast_off(id));
+            below.into_iter().for_each(|id| self.cast_off(id, root));
         }
         self.prune(id);
     }

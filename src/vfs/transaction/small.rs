@@ -16,6 +16,7 @@ use super::holes::punch;
 use super::journal::Record;
 use super::node::{Body, Data, NodeId};
 use super::staged::Staging;
+use super::sync::keep;
 use super::{COPIES, TransactionView};
 use crate::vfs::VfsError;
 
@@ -206,7 +207,7 @@ impl Staging {
         if !self.heap().unsynced.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let synced = self.heap().open(self.dir()).and_then(|(file, _)| file.sync_data());
+        let synced = self.heap().open(self.dir()).and_then(|(file, _)| keep(&file));
         let synced = synced.and_then(|()| self.sync_names());
         if synced.is_err() {
             self.heap().unsynced.store(true, Ordering::Release);

@@ -188,6 +188,29 @@ impl Staged {
     }
 }
 
+/// A staged file that nothing speaks of yet; dropped, it is removed.
+pub(super) struct Unclaimed<'a> {
+    staging: &'a Staging,
+    file: u64,
+}
+
+impl<'a> Unclaimed<'a> {
+    pub(super) fn new(staging: &'a Staging, file: u64) -> Self {
+        Self { staging, file }
+    }
+
+    /// Something does from now on.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unclaimed<'_> {
+    fn drop(&mut self) {
+        self.staging.remove(self.file);
+    }
+}
+
 /// Base content that shows through a staged file where no block is present.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Under {
@@ -250,9 +273,10 @@ impl Under {
         dirty
     }
 
-    /// Marks `count` blocks from `first` as held by the staged file.
+    /// Marks `count` blocks from `first` as held by the staged file, as far as
+    /// anything shows there.
     pub(super) fn mark(&mut self, first: u64, count: u64) {
-        for block in first..first.saturating_add(count) {
+        for block in first..first.saturating_add(count).min(self.len.div_ceil(BLOCK)) {
             let word = (block / 64) as usize;
             if self.present.len() <= word {
                 self.present.resize(word + 1, 0);

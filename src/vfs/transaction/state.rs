@@ -14,7 +14,7 @@ use super::small::Small;
 use super::staged::{Staged, Staging};
 use super::{Standing, Started};
 use crate::model::{NAME_MAX, Timestamp, TransactionId, TreePath};
-use crate::tree::{Entry, Tree};
+use crate::tree::{Entry, Root, Tree};
 use crate::vfs::VfsError;
 
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) unrefreshed: Vec<Tree>,
     /// Names that a kernel has yet to be told of.
     pub(super) refreshed: Vec<Refreshed>,
+    /// Why something that was written may never reach the disk.
+    pub(super) unkept: Option<String>,
     /// The description of the commit that is under way.
     pub(super) committing: Option<String>,
     /// Where another process would go on from, and what is not there yet.
@@ -89,6 +91,7 @@ impl State {
             removed_small: Vec::new(),
             unrefreshed: Vec::new(),
             refreshed: Vec::new(),
+            unkept: None,
             committing: None,
             mirror: None,
             marks: Marks::default(),
@@ -404,17 +407,31 @@ impl State {
         self.modified(from.0, at)
     }
 
-    /// Forgets that `id`, as in the base, is `name` in `dir`.
-    pub(super) fn let_go(&mut self, id: NodeId, dir: NodeId, name: &str) -> Result<(), VfsError> {
+    /// Forgets that `id`, as in the tree `root`, is `name` in `dir`.
+    pub(super) fn let_go(
+        &mut self,
+        id: NodeId,
+        (dir, name): (NodeId, &str),
+        root: Root,
+    ) -> Result<(), VfsError> {
         self.node_mut(dir)?.dir_mut()?.clean.remove(name);
-        self.cast_off(id);
+        self.cast_off(id, root);
         Ok(())
     }
 
     /// Notes where the content of a file without a name comes from: the base
     /// will be another one.
     pub(super) fn note_origin(&mut self, id: NodeId) {
-        let root = *self.unrefreshed.first().unwrap_or(&self.base).root();
+        self.note_origin_in(id, self.known_root());
+    }
+
+    /// The tree that names and contents are known from.
+    pub(super) fn known_root(&self) -> Root {
+        *self.unrefreshed.first().unwrap_or(&self.base).root()
+    }
+
+    /// [`State::note_origin`], which is the tree `root`.
+    pub(super) fn note_origin_in(&mut self, id: NodeId, root: Root) {
         let Ok(node) = self.node_mut(id) else { return };
         if let (Body::File(_), None, Some(path)) = (&node.body, &node.copied, &node.origin)
             && node.places.is_empty()

@@ -48,7 +48,6 @@ struct Pending {
     until: u64,
     /// Whether it has told of anything since it was vouched for.
     told: bool,
-    next_file: u64,
     removed: Vec<Arc<Staged>>,
     removed_small: Vec<Arc<Small>>,
 }
@@ -64,15 +63,16 @@ impl TransactionView {
     /// Returns when everything up to now would survive the loss of power.
     pub async fn checkpoint(&self) -> Result<(), VfsError> {
         let _alone = self.syncing.lock().await;
+        self.lock().require_kept()?;
         let Some(pending) = gather(&mut self.lock()) else { return Ok(()) };
         // Whoever waits for this may give up at any point.
         let mut gathered = Gathered { view: self, pending };
-        let synced = self.make_durable(&gathered.pending).await?;
+        let synced = self.make_durable(&gathered.pending).await;
+        let synced = synced.map_err(|error| self.lock().note_unkept(error))?;
         let pending = std::mem::take(&mut gathered.pending);
         let mut state = self.lock();
         if state.generation == pending.generation && pending.told {
             state.synced = synced;
-            state.durable_files = state.durable_files.max(pending.next_file);
         }
         drop(state);
         pending.removed.iter().for_each(|staged| staged.remove());
@@ -106,7 +106,7 @@ impl TransactionView {
             journal.append(&Record::Synced { until: pending.until })?;
             (journal.handle()?, if all { journal.end() } else { pending.until })
         };
-        let done = tokio::task::spawn_blocking(move || journal.sync_data());
+        let done = tokio::task::spawn_blocking(move || keep(&journal));
         done.await.map_err(io::Error::other)??;
         Ok(synced)
     }
@@ -115,6 +115,45 @@ impl TransactionView {
     pub(super) fn unsynced(&self, staged: &Arc<Staged>) {
         if !staged.unsynced.swap(true, Ordering::AcqRel) {
             self.lock().unsynced.push(Arc::clone(staged));
+        }
+    }
+}
+
+/// A failed sync, after which the kernel takes for written what it could not
+/// write: the next one would not tell.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unkept(io::Error);
+
+fn unkept(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unkept(error))
+}
+
+/// Makes the content of `file` durable.
+pub(super) fn keep(file: &File) -> io::Result<()> {
+    file.sync_data().map_err(unkept)
+}
+
+impl State {
+    /// Fails when something that was written may never reach the disk.
+    pub(super) fn require_kept(&self) -> Result<(), VfsError> {
+        let Some(why) = &self.unkept else { return Ok(()) };
+        let dir = self.staging.dir().display();
+        Err(VfsError::Damaged(format!(
+            "{dir} could not keep what was written ({why}): copy what is needed and give the \
+             rest up (pfs abort)"
+        )))
+    }
+
+    /// Notes what a failed sync means; answers why it failed.
+    fn note_unkept(&mut self, error: io::Error) -> io::Error {
+        match error.downcast::<Unkept>() {
+            Ok(Unkept(error)) => {
+                self.unkept = Some(error.to_string());
+                self.mark_head();
+                error
+            }
+            Err(error) => error,
         }
     }
 }
@@ -132,8 +171,13 @@ fn gather(state: &mut State) -> Option<Pending> {
     }
     let removed = std::mem::take(&mut state.removed);
     let removed_small = std::mem::take(&mut state.removed_small);
-    let (generation, next_file) = (state.generation, state.next_file());
-    Some(Pending { generation, files, until, told, next_file, removed, removed_small })
+    if told {
+        // What will be vouched for needs them, and one may be let go of before
+        // it is.
+        state.durable_files = state.durable_files.max(state.next_file());
+    }
+    let generation = state.generation;
+    Some(Pending { generation, files, until, told, removed, removed_small })
 }
 
 fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
@@ -143,11 +187,11 @@ fn sync_files(staging: &Staging, files: &[Arc<Staged>]) -> io::Result<()> {
     }
     if files.len() > ONE_BY_ONE {
         let dir = File::open(staging.dir())?;
-        return nix::unistd::syncfs(dir).map_err(io::Error::from);
+        return nix::unistd::syncfs(dir).map_err(|error| unkept(error.into()));
     }
     for staged in files {
         match staged.open() {
-            Ok(file) => file.sync_data()?,
+            Ok(file) => keep(&file)?,
             // Removed since, which the journal tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

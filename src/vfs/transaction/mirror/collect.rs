@@ -150,19 +150,25 @@ impl State {
     }
 
     fn mirror_into(&mut self, mirror: &mut Mirror) -> Result<(), VfsError> {
-        if mirror.is_due()
-            && let Some(key) = self.key
-            && let Some(mut frames) = self.everything(key)?
-        {
-            let marks = std::mem::take(&mut self.marks);
-            let known: Vec<u64> = mirror.done.drain(..).collect();
-            if let Some(first) = frames.first_mut() {
-                first.done = known.into_iter().chain(marks.done).collect();
-            }
-            return Ok(mirror.replace(frames.into_iter())?);
+        if mirror.is_due() && self.mirror_all(mirror)? {
+            return Ok(());
         }
         let Some(frame) = self.frame(mirror)? else { return Ok(()) };
         Ok(mirror.append(&frame)?)
+    }
+
+    /// Has `mirror` tell everything anew; `false`, and nothing done, while a
+    /// staged file is changed.
+    pub(super) fn mirror_all(&mut self, mirror: &mut Mirror) -> Result<bool, VfsError> {
+        let Some(key) = self.key else { return Ok(false) };
+        let Some(mut frames) = self.everything(key)? else { return Ok(false) };
+        let marks = std::mem::take(&mut self.marks);
+        let known: Vec<u64> = mirror.done.drain(..).collect();
+        if let Some(first) = frames.first_mut() {
+            first.done = known.into_iter().chain(marks.done).collect();
+        }
+        mirror.replace(frames.into_iter())?;
+        Ok(true)
     }
 
     /// What has changed since `mirror` was written.
@@ -230,6 +236,7 @@ impl State {
             started: self.started.clone(),
             standing: self.standing.clone(),
             committing: self.committing.clone(),
+            unkept: self.unkept.clone(),
             unrefreshed: self
                 .unrefreshed
                 .iter()

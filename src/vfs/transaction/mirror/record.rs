@@ -70,6 +70,9 @@ pub(in crate::vfs::transaction) struct Head {
     pub(super) standing: Standing,
     /// The description of the commit that is under way.
     pub(super) committing: Option<String>,
+    /// Why something that was written may never reach the disk.
+    #[serde(default)]
+    pub(super) unkept: Option<String>,
     /// The roots of trees that came before the base, while names that they
     /// have may still be taken for those of the base.
     pub(super) unrefreshed: Vec<String>,

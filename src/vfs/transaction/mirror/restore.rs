@@ -21,7 +21,7 @@ use crate::vfs::transaction::journal::Journal;
 use crate::vfs::transaction::node::{self, Data, Dir, Node, NodeId, Origin, Override};
 use crate::vfs::transaction::noted::Noted;
 use crate::vfs::transaction::recover::staging;
-use crate::vfs::transaction::staged::{Staged, Staging, Under};
+use crate::vfs::transaction::staged::{BLOCK, Staged, Staging, Under};
 use crate::vfs::transaction::state::State;
 use crate::vfs::transaction::{Refreshed, Seal, Standing, TransactionView};
 
@@ -77,8 +77,10 @@ impl Everything {
             Entry::Cleared(dir) => drop(self.hidden.remove(&dir)),
             Entry::Staged { file, len } => drop(self.under.insert(file, (len, Vec::new()))),
             Entry::Blocks { file, first, count } => {
-                if let Some((_, blocks)) = self.under.get_mut(&file) {
-                    blocks.push((first, count));
+                if let Some((len, blocks)) = self.under.get_mut(&file) {
+                    // What shows may become more later.
+                    let end = first.saturating_add(count).min(len.div_ceil(BLOCK));
+                    blocks.push((first, end.saturating_sub(first)));
                 }
             }
             Entry::Clip { file, len } => {
@@ -113,7 +115,7 @@ impl TransactionView {
     /// [`TransactionView::settle_down`].
     pub async fn attach(attach: Attach<'_>) -> Result<Self, VfsError> {
         let Attach { mirror, lock, nodes, clock } = attach;
-        let (mirror, frames) = Mirror::open(mirror)?;
+        let (mut mirror, frames) = Mirror::open(mirror)?;
         let all = Everything::of(frames);
         let head = all.head.clone().ok_or_else(|| lost("it says nothing"))?;
         let lock = held(lock, &head.dir)?;
@@ -122,20 +124,32 @@ impl TransactionView {
         let mut view = Self::assemble(clock, lock, state);
         view.key = head.key;
         *view.seal.get_mut() = match &head.standing {
+            // What became of a commit that was under way nobody knows.
+            Standing::Open if head.committing.is_some() => Seal::Unsettled,
             Standing::Open => Seal::Open,
             Standing::Unsettled(_) => Seal::Unsettled,
             Standing::Conflict(_) | Standing::Aborted(_) => Seal::Closed,
         };
         let journal = noted.journal(&head.dir);
-        match noted.journal == head.journal {
-            true => {
+        let switched = noted.journal != head.journal;
+        match switched {
+            false => {
                 let journal = Journal::cut(&journal, mirror.journal)?;
                 view.lock().journal = Some(journal);
             }
-            false => view.finish_switch(nodes, &noted, &journal).await?,
+            true => view.finish_switch(nodes, &noted, &journal).await?,
         }
         let mut state = view.lock();
-        (state.mirror, state.key) = (Some(mirror), Some(head.key));
+        state.key = Some(head.key);
+        if let (Standing::Open, Some(_)) = (&state.standing, &state.committing) {
+            let why = "the process that was committing it has died".to_owned();
+            state.stand(Standing::Unsettled(why));
+        }
+        if switched {
+            // What it changed is nowhere else.
+            state.mirror_all(&mut mirror)?;
+        }
+        state.mirror = Some(mirror);
         state.durable_files = state.next_file();
         drop(state);
         Ok(view)
@@ -150,10 +164,12 @@ impl TransactionView {
         journal: &Path,
     ) -> Result<(), VfsError> {
         let base = tree(nodes, &noted.started.root)?;
+        let committed = noted.committed.as_deref().map(|root| tree(nodes, root)).transpose()?;
         let staged = self.lock().staged_paths()?;
         let mut contents = Vec::with_capacity(staged.len());
         for (id, path) in staged {
-            let entry = base.get(&path).await?.map(|entry| entry.kind);
+            let entry =
+                committed.as_ref().unwrap_or(&base).get(&path).await?.map(|entry| entry.kind);
             let Some(EntryKind::File(content)) = entry else {
                 return Err(VfsError::Damaged(format!("{path} is not in the commit")));
             };
@@ -163,7 +179,7 @@ impl TransactionView {
         state.journal = Some(Journal::cut(journal, u64::MAX)?);
         // It was made: what comes next is for another one.
         state.commits(None);
-        state.go_on_from(&noted.started, contents, base, None)
+        state.go_on_from(&noted.started, contents, base, committed)
     }
 
     /// Counts `count` lookups of `id` that a kernel has made.
@@ -218,6 +234,9 @@ async fn restore(nodes: &Nodes, head: &Head, mut all: Everything) -> Result<Stat
     let base = tree(nodes, &head.started.root)?;
     let here = staging(&head.dir);
     let mut state = State::new(base.clone(), head.started.clone(), here, head.started.at);
+    for root in &head.unrefreshed {
+        state.unrefreshed.push(tree(nodes, root)?);
+    }
     let mut elsewhere = HashMap::new();
     let shown = std::mem::take(&mut all.nodes);
     for node in shown.values() {
@@ -250,9 +269,7 @@ async fn restore(nodes: &Nodes, head: &Head, mut all: Everything) -> Result<Stat
     state.used_file(all.last.next_file.saturating_sub(1));
     state.standing = head.standing.clone();
     state.committing = head.committing.clone();
-    for root in &head.unrefreshed {
-        state.unrefreshed.push(tree(nodes, root)?);
-    }
+    state.unkept = head.unkept.clone();
     if head.untold {
         state.refreshed = everything_known(&state);
     }
@@ -345,15 +362,19 @@ fn staging_in(
 
 /// What the tree has that `shown` comes from.
 async fn in_tree(state: &State, nodes: &Nodes, shown: &Shown) -> Result<Content, VfsError> {
-    let (tree, path) = match (&shown.copied, &shown.origin) {
-        (Some((root, path)), _) => (tree(nodes, root)?, path),
-        (None, Some(path)) => (state.base.clone(), path),
+    let (trees, path) = match (&shown.copied, &shown.origin) {
+        (Some((root, path)), _) => (vec![tree(nodes, root)?], path),
+        // What others have removed is in a tree of before, until that is told.
+        (None, Some(path)) => {
+            let before = state.unrefreshed.iter().rev().cloned();
+            (std::iter::once(state.base.clone()).chain(before).collect(), path)
+        }
         (None, None) => return Err(lost("a file comes from nowhere")),
     };
-    match tree.get(path).await?.map(|entry| entry.kind) {
-        Some(EntryKind::File(content)) => Ok(content),
-        Some(EntryKind::Dir | EntryKind::Symlink(_)) | None => {
-            Err(VfsError::Damaged(format!("{path} is not in its tree")))
+    for tree in trees {
+        if let Some(EntryKind::File(content)) = tree.get(path).await?.map(|entry| entry.kind) {
+            return Ok(content);
         }
     }
+    Err(VfsError::Damaged(format!("{path} is not in its tree")))
 }

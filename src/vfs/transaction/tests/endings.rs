@@ -28,13 +28,27 @@ pub(super) struct OneBranch {
     silent: Mutex<u32>,
     /// What somebody else does right after the next commit.
     others: Mutex<Vec<(TreePath, Edit)>>,
+    /// What it was told to describe commits with.
+    messages: Mutex<Vec<String>>,
 }
 
 impl OneBranch {
     pub(super) fn new(tree: &Tree) -> Self {
         let (head, published) = (Mutex::new(tree.clone()), Mutex::default());
-        let (silent, others) = (Mutex::new(0), Mutex::default());
-        Self { nodes: tree.nodes().clone(), head, published, silent, others }
+        let (silent, others, messages) = (Mutex::new(0), Mutex::default(), Mutex::default());
+        Self { nodes: tree.nodes().clone(), head, published, silent, others, messages }
+    }
+
+    pub(super) fn lose_answers(&self, count: u32) {
+        *self.silent.lock().unwrap() = count;
+    }
+
+    pub(super) fn others_do(&self, edits: Vec<(TreePath, Edit)>) {
+        *self.others.lock().unwrap() = edits;
+    }
+
+    pub(super) fn messages(&self) -> Vec<String> {
+        self.messages.lock().unwrap().clone()
     }
 
     fn resolved(tree: &Tree) -> Resolved {
@@ -42,7 +56,7 @@ impl OneBranch {
         Resolved { commit, root: *tree.root(), finished }
     }
 
-    fn head(&self) -> Tree {
+    pub(super) fn head(&self) -> Tree {
         self.head.lock().unwrap().clone()
     }
 
@@ -82,8 +96,9 @@ impl Source for OneBranch {
         transaction: &Started,
         edits: Edits<'_>,
         _: &PackWriter,
-        _: &str,
+        message: &str,
     ) -> Result<Published, VfsError> {
+        self.messages.lock().unwrap().push(message.to_owned());
         let known = self.published.lock().unwrap().get(&transaction.id).cloned();
         let published = match known {
             Some(known) => known,
@@ -145,7 +160,7 @@ async fn commit(view: &TransactionView, source: &OneBranch) -> Result<Option<Com
 }
 
 /// Everything below the root of a tree, in the model's terms.
-async fn held(tree: &Tree) -> BTreeMap<TreePath, (Body, u32)> {
+pub(super) async fn held(tree: &Tree) -> BTreeMap<TreePath, (Body, u32)> {
     let dir = tempfile::tempdir().unwrap();
     start(&dir.path().join("txn"), tree).seen().await
 }
@@ -155,7 +170,7 @@ async fn a_commit_whose_answer_was_lost_is_published_once_and_gone_on_from() {
     let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
     let (source, view) = (OneBranch::new(&tree), start(&dir.path().join("txn"), &tree));
     view.run(&write("c", "first")).await.unwrap();
-    *source.silent.lock().unwrap() = 2;
+    source.lose_answers(2);
     let lost = commit(&view, &source).await;
     assert!(matches!(lost, Err(VfsError::Unsettled(_))), "{lost:?}");
     assert!(view.is_unsettled() && view.standing().0 == "SEALED");
@@ -249,7 +264,7 @@ async fn what_was_committed_is_not_given_up() {
     let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
     let (source, view) = (OneBranch::new(&tree), start(&dir.path().join("txn"), &tree));
     view.run(&write("c", "first")).await.unwrap();
-    *source.silent.lock().unwrap() = 1;
+    source.lose_answers(1);
     assert!(commit(&view, &source).await.is_err());
     let refused = view.abort(&source, "").await;
     assert!(matches!(refused, Err(VfsError::Conflict(_))), "{refused:?}");
@@ -283,4 +298,48 @@ async fn an_unchanged_transaction_moves_on_and_a_changed_one_stays() {
     assert_eq!(view.seen().await, ours);
     let again = recovered(view, &head).await;
     assert_eq!(again.seen().await, ours);
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_not_forgotten() {
+    let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
+    let at = dir.path().join("txn");
+    let (source, view) = (OneBranch::new(&tree), start(&at, &tree));
+    view.run(&write("c", "written")).await.unwrap();
+    let staged = fs::read_dir(at.join("files")).unwrap().map(|file| file.unwrap().path());
+    let staged = staged.min().unwrap();
+    let name = staged.file_name().unwrap().to_str().unwrap();
+    view.staging().remove(u64::from_str_radix(name, 16).unwrap());
+    // Which nobody can sync.
+    nix::unistd::mkfifo(&staged, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(view.sync(NodeId::ROOT).await.is_err());
+    view.staging().remove(u64::from_str_radix(name, 16).unwrap());
+    fs::write(&staged, "other").unwrap();
+    let again = view.sync(NodeId::ROOT).await;
+    assert!(matches!(&again, Err(VfsError::Damaged(why)) if why.contains("abort")), "{again:?}");
+    assert!(commit(&view, &source).await.is_err());
+    view.abort(&source, "").await.unwrap();
+    view.run(&write("c", "written")).await.unwrap();
+    view.sync(NodeId::ROOT).await.unwrap();
+    assert!(commit(&view, &source).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_file_that_others_remove_after_the_commit_is_copied_from_the_commit() {
+    let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
+    let at = dir.path().join("txn");
+    let (source, view) = (OneBranch::new(&tree), start(&at, &tree));
+    for op in [Op::Create("a/new".into()), write("a/new", "ours"), Op::Create("copy".into())] {
+        view.run(&op).await.unwrap();
+    }
+    let held = view.at(&p("a/new")).await.unwrap();
+    source.others_do(vec![(p("a/new"), Edit::Remove)]);
+    commit(&view, &source).await.unwrap().unwrap();
+    let copy = view.at(&p("copy")).await.unwrap();
+    let original = view.original(held.id).await.unwrap().unwrap();
+    assert!(view.adopt(copy.id, 0..4, &original).await.unwrap());
+    drop((held, copy));
+    let view = recovered(view, &source.head()).await;
+    let copy = view.at(&p("copy")).await.unwrap();
+    assert_eq!(&view.read(copy.id, 0, 99).await.unwrap()[..], b"ours");
 }

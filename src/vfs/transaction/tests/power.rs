@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::vfs::transaction::staged::{BLOCK, Under};
 
 fn p(text: &str) -> TreePath {
     text.parse().unwrap()
@@ -213,4 +214,29 @@ async fn a_hole_is_stored_as_one_chunk_of_zeros() {
     assert_eq!(&end[..], b"\0\0\0\0\0\0last");
     let middle = content.read_range(blobs, (1 << 30)..(1 << 30) + 10).await.unwrap();
     assert_eq!(&middle[..], [0; 10]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_during_a_sync_takes_nothing_with_it() {
+    let (tree, dir) = (base().await.0, tempfile::tempdir().unwrap());
+    let at = dir.path().join("txn");
+    let view = start(&at, &tree);
+    let written = Op::Write("temporary".into(), 1, b"x".to_vec());
+    view.do_all(&[write("c", "kept"), Op::Create("temporary".into()), written]).await;
+    let mut sync = Box::pin(view.sync(NodeId::ROOT));
+    assert!(futures::poll!(&mut sync).is_pending());
+    view.run(&Op::Remove("temporary".into())).await.unwrap();
+    sync.await.unwrap();
+    drop(view);
+    assert!(power_on(&at, &tree).await.text("c").await.starts_with("kept"));
+}
+
+#[test]
+fn blocks_beyond_what_shows_take_no_memory() {
+    let content = Content::Inline(vec![0; 10].into());
+    let mut under = Under::of(content, 3 * BLOCK + 1);
+    under.mark(1, u64::MAX);
+    assert_eq!(under.runs(), [(1, 3)]);
+    under.mark(u64::MAX / BLOCK, 7);
+    assert_eq!(under.runs(), [(1, 3)]);
 }

@@ -53,16 +53,21 @@ impl Served {
     /// The process is killed, and another one goes on.
     async fn taken_over(self) -> Self {
         let Self { view, memory, known, tree } = self;
-        let (key, clock) = (view.key(), Arc::new(SystemClock));
+        let key = view.key();
         drop(view);
-        let mirror = memory.try_clone().unwrap().into();
-        let attach = Attach { mirror, lock: None, nodes: tree.nodes(), clock };
-        let view = TransactionView::attach(attach).await.unwrap();
+        let view = attached(&memory, &tree).await;
         assert_eq!(view.key(), key);
         known.iter().for_each(|(id, count)| view.looked_up(*id, *count));
         view.settle_down().await;
         Self { view, memory, known, tree }
     }
+}
+
+/// What goes on from `memory`, and has not asked for anything yet.
+async fn attached(memory: &File, tree: &Tree) -> TransactionView {
+    let (mirror, clock) = (memory.try_clone().unwrap().into(), Arc::new(SystemClock));
+    let attach = Attach { mirror, lock: None, nodes: tree.nodes(), clock };
+    TransactionView::attach(attach).await.unwrap()
 }
 
 #[derive(Debug, Clone)]
@@ -221,4 +226,59 @@ async fn a_commit_that_nobody_has_noted_is_gone_on_from() {
     assert_eq!(served.view.committing(), None);
     served.view.run(&Op::Write("b/b".into(), 0, b"more".to_vec())).await.unwrap();
     assert!(served.view.commit(&source, "second", Then::GoOn).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_became_of_a_commit_is_asked_until_it_is_known() {
+    let (tree, _) = base().await;
+    let (dir, source) = (tempfile::tempdir().unwrap(), endings::OneBranch::new(&tree));
+    let mut served = Served::new(&dir.path().join("txn"), &tree);
+    served.look_up("c").await;
+    let write = |text: &str| Op::Write("c".into(), 0, text.into());
+    served.view.run(&write("first")).await.unwrap();
+    source.lose_answers(3);
+    assert!(served.view.commit(&source, "described", Then::GoOn).await.is_err());
+    for _ in 0..2 {
+        served = served.taken_over().await;
+        assert_eq!(served.view.committing().as_deref(), Some("described"));
+        assert!(served.view.is_unsettled());
+        let refused = served.view.run(&write("lost")).await;
+        assert!(matches!(refused, Err(VfsError::Unavailable(_))), "{refused:?}");
+        assert!(served.view.commit(&source, "", Then::GoOn).await.is_err());
+    }
+    assert!(served.view.commit(&source, "", Then::GoOn).await.unwrap().is_some());
+    assert_eq!(source.messages(), ["described"; 4]);
+    assert_eq!((served.view.committing(), served.view.is_unsettled()), (None, false));
+    served.view.run(&write("second")).await.unwrap();
+    served = served.taken_over().await;
+    served.view.commit(&source, "", Then::GoOn).await.unwrap().unwrap();
+    assert_eq!(served.view.seen().await, endings::held(&source.head()).await);
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_has_noted_outlives_two_processes() {
+    let (tree, _) = base().await;
+    let (dir, source) = (tempfile::tempdir().unwrap(), endings::OneBranch::new(&tree));
+    let mut served = Served::new(&dir.path().join("txn"), &tree);
+    served.look_up("c").await;
+    served.look_up("a/c").await;
+    for path in ["c", "a/c"] {
+        served.view.run(&Op::Write(path.into(), 1, b"new".to_vec())).await.unwrap();
+    }
+    // Somebody else takes away right away what was committed.
+    source.others_do(vec![("a/c".parse().unwrap(), Edit::Remove)]);
+    let told = served.memory.metadata().unwrap().len();
+    served.view.commit(&source, "first", Then::GoOn).await.unwrap().unwrap();
+    served.memory.set_len(told).unwrap();
+    let Served { view, memory, known, tree } = served;
+    drop(view);
+    // The first does not get to where it reads what others did.
+    drop(attached(&memory, &tree).await);
+    let view = attached(&memory, &tree).await;
+    let served = Served { view, memory, known, tree }.taken_over().await;
+    assert!(!served.view.is_changed().unwrap());
+    let seen = served.seen().await;
+    assert!(seen.values().any(|(_, path, _)| path.is_none()), "what others removed has no name");
+    served.view.run(&Op::Write("c".into(), 0, b"more".to_vec())).await.unwrap();
+    served.view.commit(&source, "second", Then::GoOn).await.unwrap().unwrap();
 }
