@@ -8,6 +8,7 @@ use super::journal::Record;
 use super::mirror::Entry as Mirrored;
 use super::node::{Body, Data, NodeId, Origin};
 use super::staged::{Staged, Unclaimed, Under};
+use super::state::State;
 use super::{COPIES, Pin, TransactionView};
 use crate::chunk::Content;
 use crate::model::TreePath;
@@ -170,6 +171,37 @@ impl TransactionView {
         state.touch(id)?;
         drop(state);
         Ok(node)
+    }
+}
+
+impl State {
+    /// Makes the file `id` a copy of `original`.
+    pub(super) fn copied(&mut self, id: NodeId, original: &Original) -> Result<(), VfsError> {
+        let node = self.node_mut(id)?;
+        node.body = Body::File(Data::Base(original.content.clone()));
+        node.copied = Some(Arc::new(original.origin.clone()));
+        Ok(())
+    }
+
+    /// Notes where the content of a file without a name comes from: the base
+    /// will be another one.
+    pub(super) fn note_origin(&mut self, id: NodeId) {
+        self.note_origin_in(id, self.known_root());
+    }
+
+    /// The tree that names and contents are known from.
+    pub(super) fn known_root(&self) -> Root {
+        *self.unrefreshed.first().unwrap_or(&self.base).root()
+    }
+
+    /// [`State::note_origin`], which is the tree `root`.
+    pub(super) fn note_origin_in(&mut self, id: NodeId, root: Root) {
+        let Ok(node) = self.node_mut(id) else { return };
+        if let (Body::File(_), None, Some(path)) = (&node.body, &node.copied, &node.origin)
+            && node.places.is_empty()
+        {
+            node.copied = Some(Arc::new(Origin { root, path: path.clone() }));
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use super::copies::Original;
 use super::journal::{Journal, Record};
 use super::mirror::{Entry as Mirrored, Marks, Mirror};
-use super::node::{Body, Data, Dir, Node, NodeId, Origin, Override, Place};
+use super::node::{Body, Data, Dir, Node, NodeId, Override, Place};
 use super::refresh::Refreshed;
 use super::small::Small;
 use super::staged::{Staged, Staging};
@@ -419,27 +418,6 @@ impl State {
         Ok(())
     }
 
-    /// Notes where the content of a file without a name comes from: the base
-    /// will be another one.
-    pub(super) fn note_origin(&mut self, id: NodeId) {
-        self.note_origin_in(id, self.known_root());
-    }
-
-    /// The tree that names and contents are known from.
-    pub(super) fn known_root(&self) -> Root {
-        *self.unrefreshed.first().unwrap_or(&self.base).root()
-    }
-
-    /// [`State::note_origin`], which is the tree `root`.
-    pub(super) fn note_origin_in(&mut self, id: NodeId, root: Root) {
-        let Ok(node) = self.node_mut(id) else { return };
-        if let (Body::File(_), None, Some(path)) = (&node.body, &node.copied, &node.origin)
-            && node.places.is_empty()
-        {
-            node.copied = Some(Arc::new(Origin { root, path: path.clone() }));
-        }
-    }
-
     /// Takes back `count` lookups and drops what nobody needs any more.
     pub(super) fn forget(&mut self, id: NodeId, count: u64) {
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -465,14 +443,6 @@ impl State {
             Body::File(Data::Small(small)) => self.removed_small.push(small),
             Body::File(Data::Base(_)) | Body::Dir(_) | Body::Symlink(_) => {}
         }
-    }
-
-    /// Makes the file `id` a copy of `original`.
-    pub(super) fn copied(&mut self, id: NodeId, original: &Original) -> Result<(), VfsError> {
-        let node = self.node_mut(id)?;
-        node.body = Body::File(Data::Base(original.content.clone()));
-        node.copied = Some(Arc::new(original.origin.clone()));
-        Ok(())
     }
 
     /// Drops `id` when no kernel knows it and the base tells all about it, or
