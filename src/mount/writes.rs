@@ -221,11 +221,21 @@ impl Adapter {
         unprivileged: bool,
         reply: ReplyWrite,
     ) {
-        match self.wait(self.files.write(inode(ino), offset, data, unprivileged)) {
-            // A request is far below 4 GiB.
-            Ok(()) => reply.written(data.len() as u32),
+        // A request is far below 4 GiB.
+        let count = data.len() as u32;
+        let answer = move |done, reply: ReplyWrite| match done {
+            Ok(()) => reply.written(count),
             Err(error) => reply.error(errno::reply(&error)),
+        };
+        if self.files.takes_at_once(inode(ino)) {
+            let done = self.wait(self.files.write(inode(ino), offset, data, unprivileged));
+            return answer(done, reply);
         }
+        // Writers that wait for a commit must not keep readers from being served.
+        let (files, data) = (Arc::clone(&self.files), data.to_vec());
+        self.answer(async move {
+            answer(files.write(inode(ino), offset, &data, unprivileged).await, reply);
+        });
     }
 
     pub(super) fn sync(&self, ino: INodeNo, reply: ReplyEmpty) {

@@ -78,6 +78,13 @@ impl Files {
         Ok(transaction.attr(id)?.at(ino))
     }
 
+    /// Whether a write to `ino` would wait for nothing but the local disk, as
+    /// far as can be told now.
+    pub fn takes_at_once(&self, ino: InodeNo) -> bool {
+        let file = self.writable(ino);
+        file.is_ok_and(|(transaction, id)| transaction.takes_at_once(id))
+    }
+
     /// Writes all of `data` at `offset`; `unprivileged` also takes the set-id
     /// bits away.
     pub async fn write(

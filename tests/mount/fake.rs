@@ -32,6 +32,10 @@ pub struct Fake {
     pub asked: AtomicUsize,
     /// What became of every transaction.
     pub fate: Mutex<Fate>,
+    /// Whoever holds it keeps commits waiting.
+    pub commits: tokio::sync::Mutex<()>,
+    /// How many commits were begun.
+    pub begun: AtomicUsize,
 }
 
 pub fn repo(name: &str) -> Repo {
@@ -77,6 +81,8 @@ impl Fake {
             away: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             fate: Mutex::new(Fate::Open),
+            commits: tokio::sync::Mutex::default(),
+            begun: AtomicUsize::new(0),
         })
     }
 
@@ -208,6 +214,8 @@ impl Source for Fake {
         writer: &PackWriter,
         _message: &str,
     ) -> Result<Published, VfsError> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let _turn = self.commits.lock().await;
         let head = self.head(transaction.branch.repo.name.as_str()).map(|head| head.commit);
         if head != transaction.base && (head.is_none() || head != transaction.replaces) {
             return Err(VfsError::Conflict("the head has moved".into()));

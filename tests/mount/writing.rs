@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{RenameFlags, renameat2};
 use pfs::model::SystemClock;
@@ -254,6 +256,62 @@ fn writing_an_attribute_commits() {
     fs::write(mount.path("r/dir/a"), "again").unwrap();
     commit_and_compare(&fake, mount, "r");
     assert_ne!(fake.head("r").unwrap().commit, first);
+}
+
+#[test]
+fn readers_are_served_while_writers_wait_for_a_commit() {
+    if !has_fuse("readers_are_served_while_writers_wait_for_a_commit") {
+        return;
+    }
+    let fake = Fake::new();
+    block_on(sample(&fake));
+    let mount = Mount::writable(&fake, "r");
+    let files: Vec<_> = (0..8)
+        .map(|number| fs::File::create(mount.path(&format!("r/new{number}"))).unwrap())
+        .collect();
+    // The kernel looks nothing up in a directory while an attribute of it is set.
+    fs::metadata(mount.path("r/dir/sub/c")).unwrap();
+    let held = fake.commits.try_lock().unwrap();
+    std::thread::scope(|threads| {
+        let committing =
+            threads.spawn(|| set_xattr(&mount.path("r"), "user.pfs.commit", "all of it"));
+        until(|| fake.begun.load(Ordering::Relaxed) == 1);
+        let (tell, told) = mpsc::channel();
+        for file in &files {
+            let tell = tell.clone();
+            threads.spawn(move || {
+                tell.send(nix::unistd::gettid()).unwrap();
+                file.write_all_at(b"waits", 0).unwrap();
+            });
+        }
+        for writer in told.iter().take(files.len()) {
+            until(|| is_writing(writer));
+        }
+        let (tell, told) = mpsc::channel();
+        threads.spawn(|| {
+            let read = fs::read_to_string(mount.path("r/dir/sub/c")).unwrap();
+            let _ = { tell }.send((read, names(&mount.path("r/dir"))));
+        });
+        let served = told.recv_timeout(Duration::from_secs(30));
+        drop(held);
+        assert_eq!(served.unwrap().0, "c");
+        committing.join().unwrap().unwrap();
+    });
+    assert_eq!(fs::read_to_string(mount.path("r/new7")).unwrap(), "waits");
+}
+
+/// Whether a thread of this process is within pwrite(2).
+fn is_writing(thread: nix::unistd::Pid) -> bool {
+    let call = fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+    call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_pwrite64)))
+}
+
+fn until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn set_xattr(path: &Path, name: &str, value: &str) -> Result<(), String> {

@@ -80,6 +80,20 @@ impl TransactionView {
         read_blocks(base, &file, &under, offset..end).await
     }
 
+    /// Whether a write to `id` would wait for no commit and no content of the
+    /// store, as far as can be told now.
+    pub fn takes_at_once(&self, id: NodeId) -> bool {
+        let state = self.lock();
+        let here = match state.node(id).and_then(|node| node.data()) {
+            Ok(Data::Base(content)) => content.size() == 0,
+            Ok(Data::Small(_)) | Err(_) => true,
+            Ok(Data::Staged(staged)) => {
+                staged.under.try_read().is_ok_and(|under| under.content.is_none())
+            }
+        };
+        here && self.seal.try_read().is_ok()
+    }
+
     /// Writes all of `data` at `offset`.
     pub async fn write(&self, id: NodeId, offset: u64, data: &[u8]) -> Result<(), VfsError> {
         let _open = self.writable().await?;
