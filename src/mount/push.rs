@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 use nix::fcntl::{OFlag, openat};
@@ -32,6 +33,10 @@ const WAITING: usize = 256;
 
 /// How many entries of a directory are listed at most.
 const LISTED: usize = 64 << 10;
+
+/// How long a read waits for a push at most. Nothing depends on it but speed:
+/// whoever pushes may have to wait for somebody who waits for that read.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What may be pushed is so much of the memory that is free.
 const SHARE: u64 = 4;
@@ -104,6 +109,20 @@ impl Pushes {
                     next = files.pushed(&push, 0);
                 }
             }
+        }
+    }
+}
+
+impl Pushes {
+    /// Begins what the read of `ino` leads to, and waits a little for what it
+    /// would come in the way of.
+    pub(super) async fn pause(&self, files: &Files, ino: InodeNo) {
+        let (push, wait) = files.will_read(ino);
+        self.begin(files, push);
+        if let Some(wait) = wait
+            && tokio::time::timeout(PAUSE, wait.over()).await.is_err()
+        {
+            files.waited(ino);
         }
     }
 }
@@ -212,10 +231,10 @@ impl Pusher {
             let page = self.files.contents_to_push(push, after.as_deref());
             let page = self.runtime.block_on(page).map_err(io::Error::other)?;
             for (ino, content) in &page.known {
-                self.give(*ino, content);
+                self.give(push, *ino, content);
                 bytes += content.len() as u64;
             }
-            bytes += self.store_chunks(&page, &mut buffer)?;
+            bytes += self.store_chunks(push, &page, &mut buffer)?;
             entries += page.known.len() + page.chunks.len();
             after = page.next;
             if after.is_none() || bytes >= most || self.is_stopped() {
@@ -225,13 +244,13 @@ impl Pusher {
     }
 
     /// Hands over files that are a chunk each; answers how many bytes.
-    fn store_chunks(&self, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    fn store_chunks(&self, push: &Push, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
         let Some(blobs) = &page.blobs else { return Ok(0) };
         let (inodes, places): (Vec<_>, Vec<_>) = page.chunks.iter().copied().unzip();
         let mut done = vec![false; places.len()];
         blobs.read_near(&places, buffer, |number, plain| {
             done[number] = true;
-            self.give(inodes[number], plain);
+            self.give(push, inodes[number], plain);
         });
         let rest = done.iter().zip(inodes.iter().zip(&places)).filter(|(done, _)| !**done);
         for (_, (ino, place)) in rest {
@@ -239,13 +258,13 @@ impl Pusher {
                 break;
             }
             let plain = self.runtime.block_on(blobs.read(place)).map_err(io::Error::other)?;
-            self.give(*ino, &plain);
+            self.give(push, *ino, &plain);
         }
         Ok(places.iter().map(|place| u64::from(place.len)).sum())
     }
 
-    fn give(&self, ino: InodeNo, content: &[u8]) {
-        if self.is_stopped() {
+    fn give(&self, push: &Push, ino: InodeNo, content: &[u8]) {
+        if self.is_stopped() || !self.files.may_store(push, ino) {
             return;
         }
         if let Err(error) = self.notifier.store(INodeNo(ino.0), 0, content) {

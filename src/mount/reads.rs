@@ -157,12 +157,12 @@ impl Adapter {
     pub(super) fn read_file(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
         let Self { files, options, pushes, .. } = self.clone();
         self.answer(async move {
+            if options.push {
+                pushes.pause(&files, inode(ino)).await;
+            }
             match files.read(inode(ino), offset, u64::from(size)).await {
                 Ok(bytes) => reply.data(&bytes),
-                Err(error) => return reply.error(errno::reply(&error)),
-            }
-            if options.push {
-                pushes.begin(&files, files.was_read(inode(ino)));
+                Err(error) => reply.error(errno::reply(&error)),
             }
         });
     }

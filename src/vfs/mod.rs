@@ -32,7 +32,7 @@ pub use files::Files;
 pub use follow::WAITING;
 pub use inode::Memory;
 pub use patience::patiently;
-pub use push::{Push, Pushed, What};
+pub use push::{Push, Pushed, Wait, What};
 pub use repos::Shown;
 pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use transaction::{Allocate, Started, Then, TransactionView};

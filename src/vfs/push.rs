@@ -5,12 +5,19 @@
 //! around in is listed for the kernel, and one that is being read has the
 //! contents of its small files handed over, a few MiB at a time and in the
 //! order they lie in their packs. Who does the handing over is `mount`.
+//!
+//! Many readers would ask for all of it before it is there. So a read in a
+//! directory whose contents are on their way is kept back until they are
+//! there. The kernel keeps the pages of such a read locked, and whoever hands
+//! over what belongs into them waits for it: that file is left out.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lru::LruCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::files::{Files, Node};
 use super::types::InodeNo;
@@ -39,6 +46,10 @@ const SMALL_FILE: u64 = 256 << 10;
 
 /// How many entries are read from the tree at a time.
 const PAGE: usize = 512;
+
+/// How many reads are kept back at once: fewer than a kernel sends before it
+/// waits for answers.
+const KEPT_BACK: usize = 32;
 
 /// How many directories are remembered.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("is not zero");
@@ -70,7 +81,11 @@ pub enum What {
 
 /// How directories have been used since they were last pushed.
 #[derive(Debug)]
-pub(super) struct Touches(Mutex<LruCache<TreePath, Touch>>);
+pub(super) struct Touches {
+    directories: Mutex<LruCache<TreePath, Touch>>,
+    /// What reads are kept back with.
+    room: Arc<Semaphore>,
+}
 
 #[derive(Debug)]
 struct Touch {
@@ -82,6 +97,34 @@ struct Touch {
     last: String,
     listing: Stage,
     contents: Stage,
+    back: Back,
+}
+
+/// The reads that are kept back until a push of contents has ended.
+#[derive(Debug, Default)]
+struct Back {
+    inodes: HashSet<InodeNo>,
+    /// The file that is being handed over.
+    storing: Option<InodeNo>,
+    /// Whether the push takes longer than anybody is to wait.
+    late: bool,
+    /// Dropped at its end.
+    end: Option<watch::Sender<()>>,
+}
+
+/// Keeps a read back.
+#[derive(Debug)]
+pub struct Wait {
+    end: watch::Receiver<()>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Wait {
+    /// Returns when the push has ended.
+    pub async fn over(mut self) {
+        // Nothing is ever sent: the sender is dropped.
+        drop(self.end.changed().await);
+    }
 }
 
 /// How one kind of push stands.
@@ -112,17 +155,30 @@ impl Touch {
         let what = What::Contents { last: self.last.clone(), in_order };
         Some(Push { dir: self.dir, what, path: path.clone() })
     }
+
+    /// What keeps a read of `ino` back, if anything does.
+    fn keep_back(&mut self, ino: InodeNo, room: &Arc<Semaphore>) -> Option<Wait> {
+        let coming = self.contents.busy || self.listing.busy && self.reads >= self.contents.begin;
+        if !coming || self.back.late || self.back.storing == Some(ino) {
+            return None;
+        }
+        let room = Arc::clone(room).try_acquire_owned().ok()?;
+        self.back.inodes.insert(ino);
+        let end = self.back.end.get_or_insert_with(|| watch::channel(()).0).subscribe();
+        Some(Wait { end, _room: room })
+    }
 }
 
 impl Default for Touches {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
+        let directories = Mutex::new(LruCache::new(KEPT));
+        Self { directories, room: Arc::new(Semaphore::new(KEPT_BACK)) }
     }
 }
 
 impl Touches {
     fn lock(&self) -> MutexGuard<'_, LruCache<TreePath, Touch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a lookup in `dir`.
@@ -136,6 +192,7 @@ impl Touches {
             last: String::new(),
             listing: Stage::default(),
             contents: Stage::default(),
+            back: Back::default(),
         };
         let touch = touches.get_or_insert_mut(path.clone(), fresh);
         touch.dir = dir;
@@ -148,13 +205,29 @@ impl Touches {
     }
 
     /// Notes a read of the small file `name` in the directory `path`.
-    fn read(&self, path: &TreePath, name: &str) -> Option<Push> {
+    fn read(&self, path: &TreePath, name: &str, ino: InodeNo) -> (Option<Push>, Option<Wait>) {
         let mut touches = self.lock();
-        let touch = touches.get_mut(path)?;
+        let Some(touch) = touches.get_mut(path) else { return (None, None) };
         touch.reads = touch.reads.saturating_add(1);
         touch.run = if touch.last.as_str() < name { touch.run + 1 } else { 0 };
         name.clone_into(&mut touch.last);
-        touch.contents(path)
+        (touch.contents(path), touch.keep_back(ino, &self.room))
+    }
+
+    /// Notes that a read in the directory `path` was kept back for too long.
+    fn late(&self, path: &TreePath) {
+        if let Some(touch) = self.lock().peek_mut(path) {
+            touch.back.late = true;
+        }
+    }
+
+    /// Notes that `ino` is about to be handed over; answers whether it may be.
+    fn store(&self, path: &TreePath, ino: InodeNo) -> bool {
+        let mut touches = self.lock();
+        let Some(touch) = touches.peek_mut(path) else { return true };
+        let free = !touch.back.inodes.contains(&ino);
+        touch.back.storing = free.then_some(ino);
+        free
     }
 
     /// A push has ended, after `entries` of the directory; answers the next.
@@ -163,7 +236,7 @@ impl Touches {
         let touch = touches.peek_mut(&push.path)?;
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
         let stage = Stage { busy: false, begin: (entries / AGAIN).max(BEGIN) };
-        match push.what {
+        let next = match push.what {
             What::Listing => {
                 (touch.listing, touch.lookups) = (stage, 0);
                 touch.contents(&push.path)
@@ -172,7 +245,11 @@ impl Touches {
                 (touch.contents, touch.reads) = (stage, 0);
                 None
             }
+        };
+        if next.is_none() {
+            touch.back = Back::default();
         }
+        next
     }
 }
 
@@ -198,16 +275,37 @@ impl Files {
         }
     }
 
-    /// Notes that `ino` was read, and answers what to push.
-    pub fn was_read(&self, ino: InodeNo) -> Option<Push> {
+    /// Notes that `ino` is to be read, and answers what to push, and for what
+    /// to wait before it is read.
+    pub fn will_read(&self, ino: InodeNo) -> (Option<Push>, Option<Wait>) {
+        match self.small(ino) {
+            Some((dir, path)) => self.touches.read(&dir, path.file_name(), ino),
+            None => (None, None),
+        }
+    }
+
+    /// Says that the read of `ino` has waited for too long.
+    pub fn waited(&self, ino: InodeNo) {
+        if let Some((dir, _)) = self.small(ino) {
+            self.touches.late(&dir);
+        }
+    }
+
+    /// The directory and the path of a small file.
+    fn small(&self, ino: InodeNo) -> Option<(TreePath, TreePath)> {
         match self.node(ino).ok()? {
-            Node::Leaf(_, path, size) if size <= SMALL_FILE => {
-                self.touches.read(&path.parent()?, path.file_name())
-            }
+            Node::Leaf(_, path, size) if size <= SMALL_FILE => Some((path.parent()?, path)),
             Node::Leaf(..) | Node::Top | Node::Group(_) | Node::Dir(..) | Node::Transaction(..) => {
                 None
             }
         }
+    }
+
+    /// Whether `ino` may be handed over now: nobody waits with its pages
+    /// locked. To be asked before each.
+    #[must_use]
+    pub fn may_store(&self, push: &Push, ino: InodeNo) -> bool {
+        self.touches.store(&push.path, ino)
     }
 
     /// The directory to push, relative to the mount; `None` when it is gone.
