@@ -18,10 +18,12 @@ mod push;
 mod repos;
 pub mod request;
 mod source;
+mod touches;
 pub mod transaction;
 mod types;
 mod usage;
 mod view;
+mod walk;
 mod warm;
 mod write;
 pub mod xattr;
@@ -32,9 +34,10 @@ pub use files::Files;
 pub use follow::WAITING;
 pub use inode::Memory;
 pub use patience::patiently;
-pub use push::{Push, Pushed, Wait, What};
+pub use push::{Push, Pushed, What};
 pub use repos::Shown;
 pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
+pub use touches::Wait;
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,

@@ -5,38 +5,19 @@
 //! around in is listed for the kernel, and one that is being read has the
 //! contents of its small files handed over, a few MiB at a time and in the
 //! order they lie in their packs. Who does the handing over is `mount`.
-//!
-//! Many readers would ask for all of it before it is there. So a read in a
-//! directory whose contents are on their way is kept back until they are
-//! there. The kernel keeps the pages of such a read locked, and whoever hands
-//! over what belongs into them waits for it: that file is left out.
-
-use std::collections::HashSet;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! A program that goes from one directory to the next has the same done for
+//! those that it is about to come to.
 
 use bytes::Bytes;
-use lru::LruCache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::files::{Files, Node};
+use super::touches::Wait;
 use super::types::InodeNo;
 use super::view::View;
 use super::{VfsError, view};
 use crate::chunk::{Blobs, ChunkRef};
 use crate::model::TreePath;
 use crate::tree::{Entry, Stat};
-
-/// Lookups in a directory after which it is listed, and reads of small files
-/// in it after which their contents are pushed.
-const BEGIN: u32 = 2;
-
-/// Every so many files of a directory one has to be asked for again before the
-/// directory is pushed again: the kernel has dropped what it held.
-const AGAIN: u32 = 16;
-
-/// Reads in the order of names after which a reader is taken to go on so.
-const RUN: u32 = 8;
 
 /// How much is pushed ahead of a reader that goes on in order.
 const WINDOW: u64 = 4 << 20;
@@ -47,13 +28,6 @@ const SMALL_FILE: u64 = 256 << 10;
 /// How many entries are read from the tree at a time.
 const PAGE: usize = 512;
 
-/// How many reads are kept back at once: fewer than a kernel sends before it
-/// waits for answers.
-const KEPT_BACK: usize = 32;
-
-/// How many directories are remembered.
-const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("is not zero");
-
 /// Something to push.
 #[derive(Debug, Clone)]
 pub struct Push {
@@ -61,7 +35,7 @@ pub struct Push {
     pub dir: InodeNo,
     /// What of it.
     pub what: What,
-    path: TreePath,
+    pub(super) path: TreePath,
 }
 
 /// What of a directory is to be pushed.
@@ -77,180 +51,15 @@ pub enum What {
         /// Whether the reader goes through the directory in order.
         in_order: bool,
     },
-}
-
-/// How directories have been used since they were last pushed.
-#[derive(Debug)]
-pub(super) struct Touches {
-    directories: Mutex<LruCache<TreePath, Touch>>,
-    /// What reads are kept back with.
-    room: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Touch {
-    dir: InodeNo,
-    lookups: u32,
-    reads: u32,
-    /// How many reads in the order of names, and the name of the last.
-    run: u32,
-    last: String,
-    listing: Stage,
-    contents: Stage,
-    back: Back,
-}
-
-/// The reads that are kept back until a push of contents has ended.
-#[derive(Debug, Default)]
-struct Back {
-    inodes: HashSet<InodeNo>,
-    /// The file that is being handed over.
-    storing: Option<InodeNo>,
-    /// Whether the push takes longer than anybody is to wait.
-    late: bool,
-    /// Dropped at its end.
-    end: Option<watch::Sender<()>>,
-}
-
-/// Keeps a read back.
-#[derive(Debug)]
-pub struct Wait {
-    end: watch::Receiver<()>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Wait {
-    /// Returns when the push has ended.
-    pub async fn over(mut self) {
-        // Nothing is ever sent: the sender is dropped.
-        drop(self.end.changed().await);
-    }
-}
-
-/// How one kind of push stands.
-#[derive(Debug)]
-struct Stage {
-    /// One is under way or waiting.
-    busy: bool,
-    /// From how many lookups or reads on the next comes.
-    begin: u32,
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self { busy: false, begin: BEGIN }
-    }
-}
-
-impl Touch {
-    /// The push of contents that is due.
-    fn contents(&mut self, path: &TreePath) -> Option<Push> {
-        let in_order = self.run >= RUN;
-        // Only what was listed can be given contents.
-        let due = self.reads >= self.contents.begin || in_order;
-        if self.listing.busy || self.contents.busy || !due {
-            return None;
-        }
-        self.contents.busy = true;
-        let what = What::Contents { last: self.last.clone(), in_order };
-        Some(Push { dir: self.dir, what, path: path.clone() })
-    }
-
-    /// What keeps a read of `ino` back, if anything does.
-    fn keep_back(&mut self, ino: InodeNo, room: &Arc<Semaphore>) -> Option<Wait> {
-        let coming = self.contents.busy || self.listing.busy && self.reads >= self.contents.begin;
-        if !coming || self.back.late || self.back.storing == Some(ino) {
-            return None;
-        }
-        let room = Arc::clone(room).try_acquire_owned().ok()?;
-        self.back.inodes.insert(ino);
-        let end = self.back.end.get_or_insert_with(|| watch::channel(()).0).subscribe();
-        Some(Wait { end, _room: room })
-    }
-}
-
-impl Default for Touches {
-    fn default() -> Self {
-        let directories = Mutex::new(LruCache::new(KEPT));
-        Self { directories, room: Arc::new(Semaphore::new(KEPT_BACK)) }
-    }
-}
-
-impl Touches {
-    fn lock(&self) -> MutexGuard<'_, LruCache<TreePath, Touch>> {
-        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a lookup in `dir`.
-    fn lookup(&self, dir: InodeNo, path: &TreePath) -> Option<Push> {
-        let mut touches = self.lock();
-        let fresh = || Touch {
-            dir,
-            lookups: 0,
-            reads: 0,
-            run: 0,
-            last: String::new(),
-            listing: Stage::default(),
-            contents: Stage::default(),
-            back: Back::default(),
-        };
-        let touch = touches.get_or_insert_mut(path.clone(), fresh);
-        touch.dir = dir;
-        touch.lookups = touch.lookups.saturating_add(1);
-        if touch.listing.busy || touch.lookups < touch.listing.begin {
-            return None;
-        }
-        touch.listing.busy = true;
-        Some(Push { dir, what: What::Listing, path: path.clone() })
-    }
-
-    /// Notes a read of the small file `name` in the directory `path`.
-    fn read(&self, path: &TreePath, name: &str, ino: InodeNo) -> (Option<Push>, Option<Wait>) {
-        let mut touches = self.lock();
-        let Some(touch) = touches.get_mut(path) else { return (None, None) };
-        touch.reads = touch.reads.saturating_add(1);
-        touch.run = if touch.last.as_str() < name { touch.run + 1 } else { 0 };
-        name.clone_into(&mut touch.last);
-        (touch.contents(path), touch.keep_back(ino, &self.room))
-    }
-
-    /// Notes that a read in the directory `path` was kept back for too long.
-    fn late(&self, path: &TreePath) {
-        if let Some(touch) = self.lock().peek_mut(path) {
-            touch.back.late = true;
-        }
-    }
-
-    /// Notes that `ino` is about to be handed over; answers whether it may be.
-    fn store(&self, path: &TreePath, ino: InodeNo) -> bool {
-        let mut touches = self.lock();
-        let Some(touch) = touches.peek_mut(path) else { return true };
-        let free = !touch.back.inodes.contains(&ino);
-        touch.back.storing = free.then_some(ino);
-        free
-    }
-
-    /// A push has ended, after `entries` of the directory; answers the next.
-    fn done(&self, push: &Push, entries: usize) -> Option<Push> {
-        let mut touches = self.lock();
-        let touch = touches.peek_mut(&push.path)?;
-        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        let stage = Stage { busy: false, begin: (entries / AGAIN).max(BEGIN) };
-        let next = match push.what {
-            What::Listing => {
-                (touch.listing, touch.lookups) = (stage, 0);
-                touch.contents(&push.path)
-            }
-            What::Contents { .. } => {
-                (touch.contents, touch.reads) = (stage, 0);
-                None
-            }
-        };
-        if next.is_none() {
-            touch.back = Back::default();
-        }
-        next
-    }
+    /// The directories in it.
+    Following {
+        /// Those after this name.
+        after: String,
+        /// So many.
+        count: usize,
+        /// Their contents, too.
+        contents: bool,
+    },
 }
 
 /// Files that a kernel holds, and what is in them.
@@ -268,10 +77,34 @@ pub struct Pushed {
 
 impl Files {
     /// Notes that a name was looked up in `dir`, and answers what to push.
-    pub fn looked_up(&self, dir: InodeNo) -> Option<Push> {
-        match self.node(dir).ok()? {
-            Node::Dir(_, path) => self.touches.lookup(dir, &path),
-            Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..) => None,
+    pub fn looked_up(&self, dir: InodeNo) -> [Option<Push>; 2] {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.lookup(dir, &path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                [None, None]
+            }
+        }
+    }
+
+    /// For what to wait before a name is looked up in `dir`.
+    #[must_use]
+    pub fn will_look_up(&self, dir: InodeNo) -> Option<Wait> {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.before_lookup(&path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                None
+            }
+        }
+    }
+
+    /// Notes that a program begins to list `dir`, and answers what to push,
+    /// and for what to wait: then the kernel knows what is in it.
+    pub fn will_list(&self, dir: InodeNo) -> (Option<Push>, Option<Wait>) {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.list(dir, &path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                (None, None)
+            }
         }
     }
 
@@ -284,10 +117,14 @@ impl Files {
         }
     }
 
-    /// Says that the read of `ino` has waited for too long.
+    /// Says that a request about `ino` has waited for too long.
     pub fn waited(&self, ino: InodeNo) {
-        if let Some((dir, _)) = self.small(ino) {
-            self.touches.late(&dir);
+        match self.node(ino) {
+            Ok(Node::Dir(_, path)) => self.touches.late(&path),
+            Ok(Node::Leaf(_, path, _)) => {
+                path.parent().into_iter().for_each(|dir| self.touches.late(&dir));
+            }
+            Ok(Node::Top | Node::Group(_) | Node::Transaction(..)) | Err(_) => {}
         }
     }
 
@@ -311,8 +148,30 @@ impl Files {
     /// The directory to push, relative to the mount; `None` when it is gone.
     #[must_use]
     pub fn pushed_dir(&self, push: &Push) -> Option<String> {
-        let Node::Dir(placed, path) = self.node(push.dir).ok()? else { return None };
-        Some(format!("{}/{path}", placed.place))
+        let Node::Dir(placed, _) = self.node(push.dir).ok()? else { return None };
+        Some(format!("{}/{}", placed.place, push.path))
+    }
+
+    /// Says that a push begins; answers whether there is any need for it.
+    #[must_use]
+    pub fn begins(&self, push: &Push) -> bool {
+        self.touches.begin(push)
+    }
+
+    /// What to push of the `count` directories after the name `after`.
+    pub async fn following(
+        &self,
+        push: &Push,
+        (after, count): (&str, usize),
+        contents: bool,
+    ) -> Result<Vec<Push>, VfsError> {
+        let Node::Dir(placed, _) = self.node(push.dir)? else { return Ok(Vec::new()) };
+        let next = placed.now().list(&push.path, Some(after), count).await?;
+        let names = next.into_iter().filter(|(_, stat)| stat.is_dir()).map(|(name, _)| name);
+        let names = self.touches.follow(&push.path, names.collect());
+        let paths = names.iter().map(|name| push.path.join(name));
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        Ok(paths.iter().filter_map(|p| self.touches.ahead(push.dir, p, contents)).collect())
     }
 
     /// Bytes in all files of the view that the directory belongs to.
@@ -337,12 +196,12 @@ impl Files {
         push: &Push,
         after: Option<&str>,
     ) -> Result<Pushed, VfsError> {
-        let Node::Dir(placed, dir) = self.node(push.dir)? else { return Ok(Pushed::default()) };
-        let view = placed.now();
-        if !view.filter.covers(&dir) {
+        let Node::Dir(placed, _) = self.node(push.dir)? else { return Ok(Pushed::default()) };
+        let (view, dir) = (placed.now(), &push.path);
+        if !view.filter.covers(dir) {
             return Ok(Pushed::default());
         }
-        let page = view.tree.list(&dir, after, PAGE).await?;
+        let page = view.tree.list(dir, after, PAGE).await?;
         let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
         let blobs = view.tree.nodes().blobs();
         let mut pushed = Pushed { next, blobs: Some(blobs.clone()), ..Pushed::default() };
@@ -373,7 +232,7 @@ impl What {
         match self {
             Self::Contents { .. } if fits => Some((None, u64::MAX)),
             Self::Contents { last, in_order: true } => Some((Some(last), WINDOW)),
-            Self::Contents { in_order: false, .. } | Self::Listing => None,
+            Self::Contents { in_order: false, .. } | Self::Listing | Self::Following { .. } => None,
         }
     }
 }
