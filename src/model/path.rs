@@ -93,7 +93,12 @@ impl TreePath {
     /// This path with one more component.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
         check_component(name).map_err(|rule| invalid(name, rule))?;
-        let text = if self.is_root() { name.to_owned() } else { format!("{}/{name}", self.0) };
+        let mut text = String::with_capacity(self.0.len() + 1 + name.len());
+        if !self.is_root() {
+            text.push_str(&self.0);
+            text.push('/');
+        }
+        text.push_str(name);
         bounded(&text)?;
         Ok(Self(text.into()))
     }

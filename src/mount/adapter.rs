@@ -150,13 +150,13 @@ impl fuser::Filesystem for Adapter {
 
     fn readdirplus(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.list_plus(ino, offset, self.counted(Operation::ReadDirPlus, ino, reply));
+        self.list_plus(req, ino, offset, self.counted(Operation::ReadDirPlus, ino, reply));
     }
 
     fn releasedir(

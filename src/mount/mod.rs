@@ -13,6 +13,7 @@ pub mod holder;
 mod once;
 mod options;
 mod push;
+mod queue;
 mod reads;
 mod reply;
 mod session;

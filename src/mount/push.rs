@@ -12,26 +12,28 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use tokio::runtime::Handle;
 
-use crate::vfs::{Files, InodeNo, Push, Pushed, What};
+use super::queue::Queue;
+use crate::vfs::{Files, InodeNo, Push, Pushed, Wait, What};
 
 /// How many threads push.
 const THREADS: usize = 2;
 
-/// How many pushes may wait; what comes when there is no room is left out.
-const WAITING: usize = 256;
-
 /// How many entries of a directory are listed at most.
 const LISTED: usize = 64 << 10;
+
+/// How long a read waits for a push at most. Nothing depends on it but speed:
+/// whoever pushes may have to wait for somebody who waits for that read.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What may be pushed is so much of the memory that is free.
 const SHARE: u64 = 4;
@@ -39,8 +41,14 @@ const SHARE: u64 = 4;
 /// Where to say what is to be pushed.
 #[derive(Debug)]
 pub(super) struct Pushes {
-    jobs: SyncSender<Push>,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
+}
+
+impl Drop for Pushes {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
 }
 
 /// What the threads that push share with those that serve.
@@ -57,7 +65,7 @@ struct Shared {
 /// The threads' side, until they are started.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    jobs: Arc<Mutex<Receiver<Push>>>,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
 }
 
@@ -80,10 +88,9 @@ impl Stop {
 
 /// Both sides.
 pub(super) fn pushes() -> (Pushes, Waiting) {
-    let (jobs, waiting) = sync_channel(WAITING);
-    let shared = Arc::new(Shared::default());
-    let waiting = Waiting { jobs: Arc::new(Mutex::new(waiting)), shared: Arc::clone(&shared) };
-    (Pushes { jobs, shared }, waiting)
+    let (queue, shared) = (Arc::<Queue>::default(), Arc::<Shared>::default());
+    let waiting = Waiting { queue: Arc::clone(&queue), shared: Arc::clone(&shared) };
+    (Pushes { queue, shared }, waiting)
 }
 
 impl Pushes {
@@ -92,19 +99,52 @@ impl Pushes {
         self.shared.own.iter().any(|own| own.load(Ordering::Relaxed) == pid)
     }
 
-    /// Has `push` done, if there is anything to do and somebody has time.
-    pub(super) fn begin(&self, files: &Files, push: Option<Push>) {
-        let Some(push) = push else { return };
-        match self.jobs.try_send(push) {
-            Ok(()) => {}
-            Err(TrySendError::Full(push) | TrySendError::Disconnected(push)) => {
-                // What would follow it is left out, too.
-                let mut next = files.pushed(&push, 0);
-                while let Some(push) = next {
-                    next = files.pushed(&push, 0);
-                }
-            }
+    /// Has `pushes` done, if somebody has time.
+    pub(super) fn begin(&self, files: &Files, pushes: impl IntoIterator<Item = Push>) {
+        for push in pushes {
+            let refused = self.queue.add(push);
+            refused.into_iter().for_each(|push| leave_out(files, push));
         }
+    }
+
+    /// Begins what the read of `ino` leads to, and waits a little for what it
+    /// would come in the way of.
+    pub(super) async fn before_read(&self, files: &Files, ino: InodeNo) {
+        let (push, wait) = files.will_read(ino);
+        self.begin(files, push);
+        is_over(files, ino, wait).await;
+    }
+
+    /// Waits a little before a name is looked up in `dir`.
+    pub(super) async fn before_lookup(&self, files: &Files, dir: InodeNo) {
+        is_over(files, dir, files.will_look_up(dir)).await;
+    }
+
+    /// The same before `dir` is listed from its beginning; answers whether the
+    /// kernel knows by now what is in it.
+    pub(super) async fn before_list(&self, files: &Files, dir: InodeNo) -> bool {
+        let (push, wait) = files.will_list(dir);
+        self.begin(files, push);
+        is_over(files, dir, wait).await
+    }
+}
+
+/// Waits a little with a request about `ino`, if it is to wait; answers whether
+/// it has seen the end.
+async fn is_over(files: &Files, ino: InodeNo, wait: Option<Wait>) -> bool {
+    let Some(wait) = wait else { return false };
+    let over = tokio::time::timeout(PAUSE, wait.over()).await.is_ok();
+    if !over {
+        files.waited(ino);
+    }
+    over
+}
+
+/// Says that `push` is not done, nor what would follow it.
+fn leave_out(files: &Files, push: Push) {
+    let mut next = Some(push);
+    while let Some(push) = next {
+        next = files.pushed(&push, 0);
     }
 }
 
@@ -131,13 +171,13 @@ impl Waiting {
                 files: Arc::clone(files),
                 notifier: notifier.clone(),
                 runtime: runtime.clone(),
+                queue: Arc::clone(&self.queue),
                 shared: Arc::clone(&self.shared),
             };
-            let jobs = Arc::clone(&self.jobs);
             thread::Builder::new().name("pfs-push".into()).spawn(move || {
                 let own = nix::unistd::gettid().as_raw().unsigned_abs();
                 pusher.shared.own[slot].store(own, Ordering::Relaxed);
-                while let Some(push) = next(&jobs) {
+                while let Some(push) = pusher.queue.next() {
                     let mut following = Some(push);
                     while let Some(push) = following {
                         following = pusher.push(&push);
@@ -149,16 +189,13 @@ impl Waiting {
     }
 }
 
-fn next(jobs: &Mutex<Receiver<Push>>) -> Option<Push> {
-    jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
 struct Pusher {
     dir: PathBuf,
     device: u64,
     files: Arc<Files>,
     notifier: Notifier,
     runtime: Handle,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
 }
 
@@ -171,8 +208,12 @@ impl Pusher {
     fn push(&self, push: &Push) -> Option<Push> {
         let pushed = match (&push.what, self.is_stopped()) {
             (_, true) => Ok(0),
+            (What::Listing | What::Contents { .. }, false) if !self.files.begins(push) => Ok(0),
             (What::Listing, false) => self.list(push),
             (What::Contents { .. }, false) => self.store(push),
+            (What::Following { after, count, contents }, false) => {
+                self.follow(push, (after, *count), *contents)
+            }
         };
         let entries = pushed.unwrap_or_else(|error| {
             // Whoever asks for it hears what is wrong.
@@ -180,6 +221,16 @@ impl Pusher {
             0
         });
         self.files.pushed(push, entries)
+    }
+
+    /// Has others pushed that a program will come to.
+    fn follow(&self, push: &Push, next: (&str, usize), contents: bool) -> io::Result<usize> {
+        let following = self.runtime.block_on(self.files.following(push, next, contents));
+        for push in following.map_err(io::Error::other)? {
+            let refused = self.queue.add_last(push);
+            refused.into_iter().for_each(|push| leave_out(&self.files, push));
+        }
+        Ok(0)
     }
 
     /// Lists the directory through the mount.
@@ -212,10 +263,10 @@ impl Pusher {
             let page = self.files.contents_to_push(push, after.as_deref());
             let page = self.runtime.block_on(page).map_err(io::Error::other)?;
             for (ino, content) in &page.known {
-                self.give(*ino, content);
+                self.give(push, *ino, content);
                 bytes += content.len() as u64;
             }
-            bytes += self.store_chunks(&page, &mut buffer)?;
+            bytes += self.store_chunks(push, &page, &mut buffer)?;
             entries += page.known.len() + page.chunks.len();
             after = page.next;
             if after.is_none() || bytes >= most || self.is_stopped() {
@@ -225,13 +276,13 @@ impl Pusher {
     }
 
     /// Hands over files that are a chunk each; answers how many bytes.
-    fn store_chunks(&self, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    fn store_chunks(&self, push: &Push, page: &Pushed, buffer: &mut Vec<u8>) -> io::Result<u64> {
         let Some(blobs) = &page.blobs else { return Ok(0) };
         let (inodes, places): (Vec<_>, Vec<_>) = page.chunks.iter().copied().unzip();
         let mut done = vec![false; places.len()];
         blobs.read_near(&places, buffer, |number, plain| {
             done[number] = true;
-            self.give(inodes[number], plain);
+            self.give(push, inodes[number], plain);
         });
         let rest = done.iter().zip(inodes.iter().zip(&places)).filter(|(done, _)| !**done);
         for (_, (ino, place)) in rest {
@@ -239,13 +290,13 @@ impl Pusher {
                 break;
             }
             let plain = self.runtime.block_on(blobs.read(place)).map_err(io::Error::other)?;
-            self.give(*ino, &plain);
+            self.give(push, *ino, &plain);
         }
         Ok(places.iter().map(|place| u64::from(place.len)).sum())
     }
 
-    fn give(&self, ino: InodeNo, content: &[u8]) {
-        if self.is_stopped() {
+    fn give(&self, push: &Push, ino: InodeNo, content: &[u8]) {
+        if self.is_stopped() || !self.files.may_store(push, ino) {
             return;
         }
         if let Err(error) = self.notifier.store(INodeNo(ino.0), 0, content) {

@@ -21,8 +21,9 @@ use crate::model::Timestamp;
 use crate::store::waits;
 use crate::vfs::{self, Attr, Found, Listed, Validity, VfsError};
 
-/// How many directory entries are asked for at once.
-const PAGE: usize = 128;
+/// How many directory entries are asked for at once: as many as fit where
+/// programs have them put, when their names are short.
+const PAGE: usize = 208;
 
 impl Adapter {
     /// Answers on this thread when nothing has to be waited for; otherwise
@@ -124,14 +125,16 @@ impl Adapter {
             Err(_) => return reply.error(fuser::Errno::ENOENT),
         };
         let Self { files, options, pushes, .. } = self.clone();
-        let own = pushes.is_own(req.pid());
+        let pushed = options.push && !pushes.is_own(req.pid());
         self.answer(async move {
+            if pushed {
+                pushes.before_lookup(&files, inode(parent)).await;
+            }
             let found = files.lookup(inode(parent), &child).await;
-            let counts =
-                options.push && !own && found.as_ref().is_ok_and(|found| found.attr.is_some());
+            let counts = pushed && found.as_ref().is_ok_and(|found| found.attr.is_some());
             entry(reply, found, &options);
             if counts {
-                pushes.begin(&files, files.looked_up(inode(parent)));
+                pushes.begin(&files, files.looked_up(inode(parent)).into_iter().flatten());
             }
         });
     }
@@ -157,12 +160,12 @@ impl Adapter {
     pub(super) fn read_file(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
         let Self { files, options, pushes, .. } = self.clone();
         self.answer(async move {
+            if options.push {
+                pushes.before_read(&files, inode(ino)).await;
+            }
             match files.read(inode(ino), offset, u64::from(size)).await {
                 Ok(bytes) => reply.data(&bytes),
-                Err(error) => return reply.error(errno::reply(&error)),
-            }
-            if options.push {
-                pushes.begin(&files, files.was_read(inode(ino)));
+                Err(error) => reply.error(errno::reply(&error)),
             }
         });
     }
@@ -184,9 +187,17 @@ impl Adapter {
         }
     }
 
-    pub(super) fn list_plus(&self, ino: INodeNo, offset: u64, mut reply: ReplyDirectoryPlus) {
+    pub(super) fn list_plus(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
         let this = self.clone();
+        let begins = offset == 0 && this.options.push && !this.pushes.is_own(req.pid());
         self.answer(async move {
+            let known = begins && this.pushes.before_list(&this.files, inode(ino)).await;
             let dots = [(1, "."), (2, "..")];
             let attr = match this.files.getattr(inode(ino)).await {
                 Ok(attr) => file_attr(&attr, &this.options),
@@ -197,6 +208,10 @@ impl Adapter {
                 if reply.add(ino, cookie, dot, &ttl, &attr, Generation(0)) {
                     return reply.ok();
                 }
+            }
+            if known {
+                // The kernel goes on with what it has.
+                return reply.ok();
             }
             let mut cookie = offset.saturating_sub(DOTS);
             let mut holds = Vec::new();
@@ -212,6 +227,9 @@ impl Adapter {
                 let all = &listing.entries;
                 if let Some(full) = all.iter().position(|entry| this.add_plus(&mut reply, entry)) {
                     all[full..].iter().for_each(|entry| this.files.forget(entry.attr.ino, 1));
+                    break;
+                }
+                if all.len() < PAGE {
                     break;
                 }
             }

@@ -18,10 +18,12 @@ mod push;
 mod repos;
 pub mod request;
 mod source;
+mod touches;
 pub mod transaction;
 mod types;
 mod usage;
 mod view;
+mod walk;
 mod warm;
 mod write;
 pub mod xattr;
@@ -35,6 +37,7 @@ pub use patience::patiently;
 pub use push::{Push, Pushed, What};
 pub use repos::Shown;
 pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
+pub use touches::Wait;
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
     Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,

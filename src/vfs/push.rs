@@ -5,31 +5,19 @@
 //! around in is listed for the kernel, and one that is being read has the
 //! contents of its small files handed over, a few MiB at a time and in the
 //! order they lie in their packs. Who does the handing over is `mount`.
-
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! A program that goes from one directory to the next has the same done for
+//! those that it is about to come to.
 
 use bytes::Bytes;
-use lru::LruCache;
 
 use super::files::{Files, Node};
+use super::touches::Wait;
 use super::types::InodeNo;
 use super::view::View;
 use super::{VfsError, view};
 use crate::chunk::{Blobs, ChunkRef};
 use crate::model::TreePath;
 use crate::tree::{Entry, Stat};
-
-/// Lookups in a directory after which it is listed, and reads of small files
-/// in it after which their contents are pushed.
-const BEGIN: u32 = 2;
-
-/// Every so many files of a directory one has to be asked for again before the
-/// directory is pushed again: the kernel has dropped what it held.
-const AGAIN: u32 = 16;
-
-/// Reads in the order of names after which a reader is taken to go on so.
-const RUN: u32 = 8;
 
 /// How much is pushed ahead of a reader that goes on in order.
 const WINDOW: u64 = 4 << 20;
@@ -40,9 +28,6 @@ const SMALL_FILE: u64 = 256 << 10;
 /// How many entries are read from the tree at a time.
 const PAGE: usize = 512;
 
-/// How many directories are remembered.
-const KEPT: NonZeroUsize = NonZeroUsize::new(16 << 10).expect("is not zero");
-
 /// Something to push.
 #[derive(Debug, Clone)]
 pub struct Push {
@@ -50,7 +35,7 @@ pub struct Push {
     pub dir: InodeNo,
     /// What of it.
     pub what: What,
-    path: TreePath,
+    pub(super) path: TreePath,
 }
 
 /// What of a directory is to be pushed.
@@ -66,114 +51,15 @@ pub enum What {
         /// Whether the reader goes through the directory in order.
         in_order: bool,
     },
-}
-
-/// How directories have been used since they were last pushed.
-#[derive(Debug)]
-pub(super) struct Touches(Mutex<LruCache<TreePath, Touch>>);
-
-#[derive(Debug)]
-struct Touch {
-    dir: InodeNo,
-    lookups: u32,
-    reads: u32,
-    /// How many reads in the order of names, and the name of the last.
-    run: u32,
-    last: String,
-    listing: Stage,
-    contents: Stage,
-}
-
-/// How one kind of push stands.
-#[derive(Debug)]
-struct Stage {
-    /// One is under way or waiting.
-    busy: bool,
-    /// From how many lookups or reads on the next comes.
-    begin: u32,
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self { busy: false, begin: BEGIN }
-    }
-}
-
-impl Touch {
-    /// The push of contents that is due.
-    fn contents(&mut self, path: &TreePath) -> Option<Push> {
-        let in_order = self.run >= RUN;
-        // Only what was listed can be given contents.
-        let due = self.reads >= self.contents.begin || in_order;
-        if self.listing.busy || self.contents.busy || !due {
-            return None;
-        }
-        self.contents.busy = true;
-        let what = What::Contents { last: self.last.clone(), in_order };
-        Some(Push { dir: self.dir, what, path: path.clone() })
-    }
-}
-
-impl Default for Touches {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
-    }
-}
-
-impl Touches {
-    fn lock(&self) -> MutexGuard<'_, LruCache<TreePath, Touch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a lookup in `dir`.
-    fn lookup(&self, dir: InodeNo, path: &TreePath) -> Option<Push> {
-        let mut touches = self.lock();
-        let fresh = || Touch {
-            dir,
-            lookups: 0,
-            reads: 0,
-            run: 0,
-            last: String::new(),
-            listing: Stage::default(),
-            contents: Stage::default(),
-        };
-        let touch = touches.get_or_insert_mut(path.clone(), fresh);
-        touch.dir = dir;
-        touch.lookups = touch.lookups.saturating_add(1);
-        if touch.listing.busy || touch.lookups < touch.listing.begin {
-            return None;
-        }
-        touch.listing.busy = true;
-        Some(Push { dir, what: What::Listing, path: path.clone() })
-    }
-
-    /// Notes a read of the small file `name` in the directory `path`.
-    fn read(&self, path: &TreePath, name: &str) -> Option<Push> {
-        let mut touches = self.lock();
-        let touch = touches.get_mut(path)?;
-        touch.reads = touch.reads.saturating_add(1);
-        touch.run = if touch.last.as_str() < name { touch.run + 1 } else { 0 };
-        name.clone_into(&mut touch.last);
-        touch.contents(path)
-    }
-
-    /// A push has ended, after `entries` of the directory; answers the next.
-    fn done(&self, push: &Push, entries: usize) -> Option<Push> {
-        let mut touches = self.lock();
-        let touch = touches.peek_mut(&push.path)?;
-        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        let stage = Stage { busy: false, begin: (entries / AGAIN).max(BEGIN) };
-        match push.what {
-            What::Listing => {
-                (touch.listing, touch.lookups) = (stage, 0);
-                touch.contents(&push.path)
-            }
-            What::Contents { .. } => {
-                (touch.contents, touch.reads) = (stage, 0);
-                None
-            }
-        }
-    }
+    /// The directories in it.
+    Following {
+        /// Those after this name.
+        after: String,
+        /// So many.
+        count: usize,
+        /// Their contents, too.
+        contents: bool,
+    },
 }
 
 /// Files that a kernel holds, and what is in them.
@@ -191,30 +77,101 @@ pub struct Pushed {
 
 impl Files {
     /// Notes that a name was looked up in `dir`, and answers what to push.
-    pub fn looked_up(&self, dir: InodeNo) -> Option<Push> {
-        match self.node(dir).ok()? {
-            Node::Dir(_, path) => self.touches.lookup(dir, &path),
-            Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..) => None,
+    pub fn looked_up(&self, dir: InodeNo) -> [Option<Push>; 2] {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.lookup(dir, &path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                [None, None]
+            }
         }
     }
 
-    /// Notes that `ino` was read, and answers what to push.
-    pub fn was_read(&self, ino: InodeNo) -> Option<Push> {
-        match self.node(ino).ok()? {
-            Node::Leaf(_, path, size) if size <= SMALL_FILE => {
-                self.touches.read(&path.parent()?, path.file_name())
+    /// For what to wait before a name is looked up in `dir`.
+    #[must_use]
+    pub fn will_look_up(&self, dir: InodeNo) -> Option<Wait> {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.before_lookup(&path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                None
             }
+        }
+    }
+
+    /// Notes that a program begins to list `dir`, and answers what to push,
+    /// and for what to wait: then the kernel knows what is in it.
+    pub fn will_list(&self, dir: InodeNo) -> (Option<Push>, Option<Wait>) {
+        match self.node(dir) {
+            Ok(Node::Dir(_, path)) => self.touches.list(dir, &path),
+            Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
+                (None, None)
+            }
+        }
+    }
+
+    /// Notes that `ino` is to be read, and answers what to push, and for what
+    /// to wait before it is read.
+    pub fn will_read(&self, ino: InodeNo) -> (Option<Push>, Option<Wait>) {
+        match self.small(ino) {
+            Some((dir, path)) => self.touches.read(&dir, path.file_name(), ino),
+            None => (None, None),
+        }
+    }
+
+    /// Says that a request about `ino` has waited for too long.
+    pub fn waited(&self, ino: InodeNo) {
+        match self.node(ino) {
+            Ok(Node::Dir(_, path)) => self.touches.late(&path),
+            Ok(Node::Leaf(_, path, _)) => {
+                path.parent().into_iter().for_each(|dir| self.touches.late(&dir));
+            }
+            Ok(Node::Top | Node::Group(_) | Node::Transaction(..)) | Err(_) => {}
+        }
+    }
+
+    /// The directory and the path of a small file.
+    fn small(&self, ino: InodeNo) -> Option<(TreePath, TreePath)> {
+        match self.node(ino).ok()? {
+            Node::Leaf(_, path, size) if size <= SMALL_FILE => Some((path.parent()?, path)),
             Node::Leaf(..) | Node::Top | Node::Group(_) | Node::Dir(..) | Node::Transaction(..) => {
                 None
             }
         }
     }
 
+    /// Whether `ino` may be handed over now: nobody waits with its pages
+    /// locked. To be asked before each.
+    #[must_use]
+    pub fn may_store(&self, push: &Push, ino: InodeNo) -> bool {
+        self.touches.store(&push.path, ino)
+    }
+
     /// The directory to push, relative to the mount; `None` when it is gone.
     #[must_use]
     pub fn pushed_dir(&self, push: &Push) -> Option<String> {
-        let Node::Dir(placed, path) = self.node(push.dir).ok()? else { return None };
-        Some(format!("{}/{path}", placed.place))
+        let Node::Dir(placed, _) = self.node(push.dir).ok()? else { return None };
+        Some(format!("{}/{}", placed.place, push.path))
+    }
+
+    /// Says that a push begins; answers whether there is any need for it.
+    #[must_use]
+    pub fn begins(&self, push: &Push) -> bool {
+        self.touches.begin(push)
+    }
+
+    /// What to push of the `count` directories after the name `after`.
+    pub async fn following(
+        &self,
+        push: &Push,
+        (after, count): (&str, usize),
+        contents: bool,
+    ) -> Result<Vec<Push>, VfsError> {
+        let Node::Dir(placed, _) = self.node(push.dir)? else { return Ok(Vec::new()) };
+        let next = placed.now().list(&push.path, Some(after), count).await?;
+        let names = next.into_iter().filter(|(_, stat)| stat.is_dir()).map(|(name, _)| name);
+        let names = self.touches.follow(&push.path, names.collect());
+        let paths = names.iter().map(|name| push.path.join(name));
+        let paths = paths.collect::<Result<Vec<_>, _>>()?;
+        Ok(paths.iter().filter_map(|p| self.touches.ahead(push.dir, p, contents)).collect())
     }
 
     /// Bytes in all files of the view that the directory belongs to.
@@ -239,12 +196,12 @@ impl Files {
         push: &Push,
         after: Option<&str>,
     ) -> Result<Pushed, VfsError> {
-        let Node::Dir(placed, dir) = self.node(push.dir)? else { return Ok(Pushed::default()) };
-        let view = placed.now();
-        if !view.filter.covers(&dir) {
+        let Node::Dir(placed, _) = self.node(push.dir)? else { return Ok(Pushed::default()) };
+        let (view, dir) = (placed.now(), &push.path);
+        if !view.filter.covers(dir) {
             return Ok(Pushed::default());
         }
-        let page = view.tree.list(&dir, after, PAGE).await?;
+        let page = view.tree.list(dir, after, PAGE).await?;
         let next = page.last().filter(|_| page.len() == PAGE).map(|(name, _)| name.clone());
         let blobs = view.tree.nodes().blobs();
         let mut pushed = Pushed { next, blobs: Some(blobs.clone()), ..Pushed::default() };
@@ -275,7 +232,7 @@ impl What {
         match self {
             Self::Contents { .. } if fits => Some((None, u64::MAX)),
             Self::Contents { last, in_order: true } => Some((Some(last), WINDOW)),
-            Self::Contents { in_order: false, .. } | Self::Listing => None,
+            Self::Contents { in_order: false, .. } | Self::Listing | Self::Following { .. } => None,
         }
     }
 }

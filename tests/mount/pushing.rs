@@ -70,3 +70,91 @@ fn who_reads_a_few_small_files_of_a_directory_finds_the_others_cached() {
     let other = mount.path("images/other/file");
     assert!(!is_cached(&other), "nobody read anything there");
 }
+
+const DIRS: usize = 12;
+const EACH: usize = 24;
+
+/// Directories beside each other, with files in each.
+async fn many(fake: &Fake) {
+    let mut files = Vec::new();
+    for dir in 0..DIRS {
+        for number in 0..EACH {
+            files.push((numbered(dir, number), fake.file(content(dir + number)).await));
+        }
+    }
+    let files = files.iter().map(|(name, edit)| (name.as_str(), edit.clone())).collect();
+    fake.commit("images", files).await;
+}
+
+fn numbered(dir: usize, number: usize) -> String {
+    format!("d{dir:02}/{number:02}")
+}
+
+fn read_all(root: &Path, dir: usize) {
+    for number in 0..EACH {
+        let read = fs::read(root.join(numbered(dir, number))).unwrap();
+        assert_eq!(read, content(dir + number), "file {number} of directory {dir}");
+    }
+}
+
+#[test]
+fn who_reads_one_directory_after_the_other_finds_the_next_one_cached() {
+    if !has_fuse("who_reads_one_directory_after_the_other_finds_the_next_one_cached") {
+        return;
+    }
+    let fake = Fake::new();
+    tokio::runtime::Runtime::new().unwrap().block_on(many(&fake));
+    let mount = Mount::all(&fake);
+    let root = mount.path("images");
+    (0..3).for_each(|dir| read_all(&root, dir));
+    let cached = |number| is_cached(&root.join(numbered(3, number)));
+    eventually("the next directory to be cached", || (0..EACH).all(cached));
+    assert!(!is_cached(&root.join(numbered(DIRS - 1, 0))), "that is too far ahead");
+    (0..DIRS).for_each(|dir| read_all(&root, dir));
+}
+
+#[test]
+fn who_lists_one_directory_after_the_other_sees_them_whole() {
+    if !has_fuse("who_lists_one_directory_after_the_other_sees_them_whole") {
+        return;
+    }
+    let fake = Fake::new();
+    tokio::runtime::Runtime::new().unwrap().block_on(many(&fake));
+    for _ in 0..8 {
+        let mount = Mount::all(&fake);
+        for dir in 0..DIRS {
+            let listed = fs::read_dir(mount.path("images").join(format!("d{dir:02}"))).unwrap();
+            let mut names: Vec<_> =
+                listed.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort_unstable();
+            let all: Vec<_> = (0..EACH).map(|number| format!("{number:02}")).collect();
+            assert_eq!(names, all, "directory {dir}");
+        }
+    }
+}
+
+#[test]
+fn many_readers_at_once_see_what_is_in_each_file() {
+    if !has_fuse("many_readers_at_once_see_what_is_in_each_file") {
+        return;
+    }
+    let fake = Fake::new();
+    tokio::runtime::Runtime::new().unwrap().block_on(many(&fake));
+    for round in 0..4 {
+        let mount = Mount::all(&fake);
+        let root = mount.path("images");
+        std::thread::scope(|scope| {
+            for reader in 0..8 {
+                let root = &root;
+                scope.spawn(move || {
+                    (0..DIRS * EACH).for_each(|at| {
+                        let at = (at * (5 + 2 * reader) + 31 * round + reader) % (DIRS * EACH);
+                        let (dir, number) = (at % DIRS, at / DIRS);
+                        let read = fs::read(root.join(numbered(dir, number))).unwrap();
+                        assert_eq!(read, content(dir + number));
+                    });
+                });
+            }
+        });
+    }
+}
