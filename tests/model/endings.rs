@@ -191,11 +191,11 @@ impl World {
     /// Others change what was changed here: both are kept, and going on takes
     /// their place.
     pub(super) fn conflict(&mut self) {
+        self.commit();
         let files = self.memory.seen().into_iter();
         let mut files =
             files.filter(|(_, seen)| matches!(seen.body, Body::File(_)) && seen.links == 1);
         let Some((path, _)) = files.next() else { return };
-        self.commit();
         self.note(format!("a conflict about {path}"));
         let op = Op::Append(Target::Path(path.clone()), b"ours".to_vec());
         self.run(&op);
