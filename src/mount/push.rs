@@ -123,9 +123,7 @@ impl Pushes {
     /// The same before `dir` is listed from its beginning; answers whether the
     /// kernel knows by now what is in it.
     pub(super) async fn before_list(&self, files: &Files, dir: InodeNo) -> bool {
-        let (push, wait) = files.will_list(dir);
-        self.begin(files, push);
-        is_over(files, dir, wait).await
+        is_over(files, dir, files.will_list(dir)).await
     }
 }
 

@@ -97,13 +97,14 @@ impl Files {
         }
     }
 
-    /// Notes that a program begins to list `dir`, and answers what to push,
-    /// and for what to wait: then the kernel knows what is in it.
-    pub fn will_list(&self, dir: InodeNo) -> (Option<Push>, Option<Wait>) {
+    /// Notes that a program begins to list `dir`, and answers for what to wait:
+    /// then the kernel knows what is in it.
+    #[must_use]
+    pub fn will_list(&self, dir: InodeNo) -> Option<Wait> {
         match self.node(dir) {
             Ok(Node::Dir(_, path)) => self.touches.list(dir, &path),
             Ok(Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..)) | Err(_) => {
-                (None, None)
+                None
             }
         }
     }

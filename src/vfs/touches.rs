@@ -252,13 +252,15 @@ impl Touches {
         [listing, visit(&mut touches, path)]
     }
 
-    /// Notes that a program begins to list `dir`; answers what to push, and
-    /// for what to wait: then it is known to the kernel.
-    pub(super) fn list(&self, dir: InodeNo, path: &TreePath) -> (Option<Push>, Option<Wait>) {
+    /// Notes that a program begins to list `dir`; answers for what to wait: then
+    /// it is known to the kernel.
+    ///
+    /// Who only lists has nothing pushed ahead: that would save no requests.
+    pub(super) fn list(&self, dir: InodeNo, path: &TreePath) -> Option<Wait> {
         let mut touches = self.lock();
         let touch = touches.get_or_insert_mut(path.clone(), || Touch::of(dir));
         touch.dir = dir;
-        let wait = match touch.listing.standing {
+        match touch.listing.standing {
             Standing::UnderWay if touch.listing.late => None,
             Standing::UnderWay => touch.listing.wait(&self.room),
             Standing::Idle | Standing::Needless => None,
@@ -267,8 +269,7 @@ impl Touches {
                 (touch.listing.standing, touch.listing.start) = (Standing::Needless, None);
                 None
             }
-        };
-        (visit(&mut touches, path), wait)
+        }
     }
 
     /// Notes a read of the small file `name` in the directory `path`.
