@@ -218,11 +218,8 @@ fn a_pack_cut_short_is_named() {
         let end = bytes.len() as u64;
         for range in [end - 5..end, end - u64::from(last.len)..end, 0..end] {
             let error = content.read_range(&blobs, range).await.unwrap_err();
-            let chunk = |error: &ChunkError| match error {
-                ChunkError::Corrupt { chunk, .. } => Some(*chunk),
-                _ => None,
-            };
-            assert_eq!(chunk(&error), Some(last.id), "{error}");
+            let ChunkError::Corrupt { chunk, .. } = error else { panic!("{error}") };
+            assert_eq!(chunk, last.id);
         }
         assert_eq!(content.read_range(&blobs, 5..99).await.unwrap(), bytes.slice(5..99));
     });
