@@ -236,7 +236,8 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
         return Ok(Footer::Longer(len + TRAILER_LEN));
     }
     let index = &before[before.len() - len..];
-    if checksum(version, pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN) {
+    if checksum(version, pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN)
+    {
         return Err(corrupt("its index does not match its checksum"));
     }
     let entries = index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry));

@@ -103,7 +103,7 @@ fn golden_pack_with_chaining_values() {
     let (parts, _) = pack.seal();
     let values = &parts[parts.len() - 2];
     assert_eq!(values.len(), 300_000_usize.div_ceil(16 << 10) * 32);
-    insta::assert_snapshot!(hex::encode(&[&values[..64], &parts[parts.len() - 1]].concat()));
+    insta::assert_snapshot!(hex::encode([&values[..64], &parts[parts.len() - 1]].concat()));
 }
 
 #[test]
