@@ -157,12 +157,16 @@ impl DiskCache {
         self.shrink();
     }
 
-    /// Puts the chaining values of a frame that is here behind it.
+    /// Puts the chaining values of a frame that is here behind it, unless they
+    /// are there.
     pub fn add_values(&self, extent: &Extent, values: &[u8]) {
         let Some(path) = self.path(extent) else { return };
         // At their place, not at the end: another process may do the same.
-        let written = fs::File::options().write(true).open(path).and_then(|file| {
-            file.write_all_at(values, u64::from(extent.len))?;
+        let (at, mut found) = (u64::from(extent.len), vec![0; values.len()]);
+        let written = fs::File::options().read(true).write(true).open(path).and_then(|file| {
+            if file.read_exact_at(&mut found, at).is_err() || found != values {
+                file.write_all_at(values, at)?;
+            }
             file.metadata()
         });
         if let Ok(file) = written {

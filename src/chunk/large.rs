@@ -1,6 +1,7 @@
 //! Large frames: each by itself, or those that lie one behind the other by one
 //! request.
 
+use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -112,7 +113,11 @@ impl Inner {
     async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
         let extents = [frame_extent(&place)];
         let _landing = Landing { inner: &self, extents: &extents };
-        let plain = match self.local_run(&[place]).await.and_then(|mut plain| plain.pop()) {
+        let here = match self.fetcher.disk {
+            Some(_) => self.cached_chunk(&place).await,
+            None => self.local_run(&[place]).await.and_then(|mut plain| plain.pop()),
+        };
+        let plain = match here {
             Some(plain) => plain,
             None => self.fetch_one(&place, &extents).await?,
         };
@@ -155,18 +160,36 @@ impl Inner {
         }
     }
 
-    /// Large chunks that lie one behind the other in a pack on this machine:
-    /// read, verified and noted at one go. `None` where that fails; the way
-    /// through the store says why.
+    /// A large chunk out of the cache directory; `None` where it is not known to
+    /// be there, and when it is damaged.
+    async fn cached_chunk(&self, place: &ChunkRef) -> Option<Bytes> {
+        let file = self.cached(frame_extent(place))?;
+        let known = !self.fetcher.parts.known(place).is_empty();
+        let plain = self.read_frames(file, 0, &[*place]).await?.pop()?;
+        self.fetcher.lookups.1.count(true);
+        if !known {
+            self.complete_on_disk(place);
+        }
+        Some(plain)
+    }
+
+    /// Large chunks that lie one behind the other in a pack on this machine.
     async fn local_run(&self, run: &[ChunkRef]) -> Option<Vec<Bytes>> {
+        let first = run.first()?;
+        self.read_frames(self.local_pack(first.pack)?, first.span().start, run).await
+    }
+
+    /// Frames that lie one behind the other from `at` of a file: read, verified
+    /// and noted at one go. `None` where that fails; the way through the store
+    /// says why.
+    async fn read_frames(&self, file: Arc<File>, at: u64, run: &[ChunkRef]) -> Option<Vec<Bytes>> {
         let (first, last) = (*run.first()?, run.last()?);
-        let file = self.local_pack(first.pack)?;
         let len = usize::try_from(last.span().end.checked_sub(first.span().start)?).ok()?;
         let _room = self.room_on_the_way(len).await;
         let run = run.to_vec();
         let read = move || {
             let mut bytes = Buffer::new(len);
-            file.read_exact_at(&mut bytes, first.span().start).ok()?;
+            file.read_exact_at(&mut bytes, at).ok()?;
             let bytes = Bytes::from_owner(bytes);
             let decode = |place: ChunkRef| {
                 let start = place.offset.checked_sub(first.offset)? as usize;
@@ -300,7 +323,9 @@ impl Inner {
 
     async fn fetch_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
-        if let Some(plain) = self.local_run(run).await {
+        if self.fetcher.disk.is_none()
+            && let Some(plain) = self.local_run(run).await
+        {
             return Ok(plain);
         }
         let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
