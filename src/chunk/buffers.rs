@@ -33,10 +33,12 @@ impl Buffer {
     }
 }
 
-/// The smallest buffer that has room.
+/// The smallest buffer that has room, and not much more: what is kept counts by
+/// what is in it.
 fn idle(len: usize) -> Option<Vec<u8>> {
     let mut idle = lock(&BUFFERS);
-    let fits = idle.iter().enumerate().filter(|(_, bytes)| bytes.len() >= len);
+    let sizes = len..=len + len / 4 + STEP;
+    let fits = idle.iter().enumerate().filter(|(_, bytes)| sizes.contains(&bytes.len()));
     let (at, _) = fits.min_by_key(|(_, bytes)| bytes.len())?;
     Some(idle.swap_remove(at))
 }
@@ -47,9 +49,10 @@ impl Drop for Buffer {
             return;
         }
         let mut idle = lock(&BUFFERS);
-        let used: usize = idle.iter().map(Vec::len).sum();
-        if used + self.bytes.len() <= IDLE {
-            idle.push(std::mem::take(&mut self.bytes));
+        idle.push(std::mem::take(&mut self.bytes));
+        let mut used: usize = idle.iter().map(Vec::len).sum();
+        while used > IDLE {
+            used -= idle.remove(0).len();
         }
     }
 }
@@ -71,5 +74,24 @@ impl DerefMut for Buffer {
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_not_much_larger_than_what_is_in_it() {
+        for len in [0, 1, STEP / 2, STEP, 3 * STEP + 1, IDLE, 2 * IDLE] {
+            for _ in 0..3 {
+                let mut buffer = Buffer::new(len);
+                assert_eq!(buffer.len(), len);
+                assert!(buffer.bytes.len() <= len + len / 4 + STEP);
+                buffer.fill(7);
+            }
+        }
+        let idle: usize = lock(&BUFFERS).iter().map(Vec::len).sum();
+        assert!(idle <= IDLE, "{idle}");
     }
 }
