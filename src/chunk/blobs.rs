@@ -259,7 +259,7 @@ impl Blobs {
                 Err(error) => return Err(error.into()),
             };
             match parse_footer(pack, &end)? {
-                Footer::Whole(places) => return Ok(places),
+                Footer::Whole(index) => return Ok(index.places),
                 Footer::Longer(needed) if (end.len() as u64) < wanted => {
                     let reason = format!("its index should have {} bytes", needed - TRAILER_LEN);
                     return Err(ChunkError::CorruptPack { pack, reason });

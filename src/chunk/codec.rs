@@ -32,6 +32,8 @@ const NOISE: f32 = 7.8;
 pub(super) struct Frame {
     pub codec: u8,
     pub payload: Bytes,
+    /// The chaining values of its groups, if they are known.
+    pub values: Bytes,
 }
 
 impl Frame {
@@ -46,7 +48,7 @@ impl Frame {
 pub(super) fn encode(plain: Bytes, alone: bool) -> Frame {
     let raw = |plain: Bytes| {
         let payload = if alone { Bytes::copy_from_slice(&plain) } else { plain };
-        Frame { codec: RAW, payload }
+        Frame { codec: RAW, payload, values: Bytes::new() }
     };
     if plain.len() < TOO_SMALL || looks_incompressible(&plain) {
         return raw(plain);
@@ -54,7 +56,8 @@ pub(super) fn encode(plain: Bytes, alone: bool) -> Frame {
     match compress(&plain) {
         Ok(packed) if packed.len() < plain.len() - plain.len() / 20 => {
             // Without the room that the worst case would have needed.
-            Frame { codec: ZSTD, payload: packed.into_boxed_slice().into() }
+            let payload = packed.into_boxed_slice().into();
+            Frame { codec: ZSTD, payload, values: Bytes::new() }
         }
         // Not smaller, or no memory for it: plain bytes always work.
         Ok(_) | Err(_) => raw(plain),

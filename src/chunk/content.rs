@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::buffers::Buffer;
 use super::{Blobs, ChunkError, ChunkList, ChunkRef};
 use crate::model::{ContentHash, PackId};
 
@@ -127,9 +128,14 @@ impl Content {
         if pieces.len() == 1 {
             return Ok(pieces.remove(0));
         }
-        let mut out = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-        Ok(out.freeze())
+        let mut out = Buffer::new(pieces.iter().map(Bytes::len).sum());
+        let mut rest = &mut out[..];
+        for piece in &pieces {
+            let (part, behind) = rest.split_at_mut(piece.len());
+            part.copy_from_slice(piece);
+            rest = behind;
+        }
+        Ok(Bytes::from_owner(out))
     }
 
     /// Bytes `range` of the file in order, in pieces of a chunk at most; what

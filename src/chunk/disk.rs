@@ -1,12 +1,14 @@
 //! Fetched parts of packs kept in a local directory across restarts.
 //!
-//! A file holds the bytes alone: whoever uses a frame of them compares it with
-//! its hash, and has what does not match removed. Files are written under another
+//! A file holds the bytes, and behind those of a large frame the chaining values
+//! of its groups: whoever uses a frame compares it with its hash, and has what
+//! does not match removed. Files are written under another
 //! name and renamed; nothing is synced, for a loss costs a fetch only. Several
 //! processes may share a directory: each keeps to its budget by what it knows.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -139,15 +141,15 @@ impl DiskCache {
         &self.dir
     }
 
-    /// Keeps the bytes of `extent`. A failure, such as a full disk, is none:
-    /// the bytes are just not kept.
-    pub fn put(&self, extent: &Extent, bytes: &Bytes) {
+    /// Keeps the bytes of `extent`, with chaining values. A failure, such as a
+    /// full disk, is none: the bytes are just not kept.
+    pub fn put(&self, extent: &Extent, bytes: &Bytes, values: &[u8]) {
         let name = extent.file_name();
-        let size = bytes.len() as u64;
+        let size = (bytes.len() + values.len()) as u64;
         if size > self.budget {
             return;
         }
-        if let Err(error) = self.write(&name, bytes) {
+        if let Err(error) = self.write(&name, &[bytes, values]) {
             tracing::debug!(dir = %self.dir.display(), %error, "cannot keep fetched data");
             return;
         }
@@ -155,11 +157,29 @@ impl DiskCache {
         self.shrink();
     }
 
-    fn write(&self, name: &str, bytes: &Bytes) -> io::Result<()> {
+    /// Puts the chaining values of a frame that is here behind it, unless they
+    /// are there.
+    pub fn add_values(&self, extent: &Extent, values: &[u8]) {
+        let Some(path) = self.path(extent) else { return };
+        // At their place, not at the end: another process may do the same.
+        let (at, mut found) = (u64::from(extent.len), vec![0; values.len()]);
+        let written = fs::File::options().read(true).write(true).open(path).and_then(|file| {
+            if file.read_exact_at(&mut found, at).is_err() || found != values {
+                file.write_all_at(values, at)?;
+            }
+            file.metadata()
+        });
+        if let Ok(file) = written {
+            self.note(extent.file_name(), file.len());
+            self.shrink();
+        }
+    }
+
+    fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
         use std::io::Write as _;
         let fresh = self.dir.join(format!("{name}.{}.new", std::process::id()));
         let written = fs::File::create(&fresh).and_then(|mut file| {
-            file.write_all(bytes)?;
+            parts.iter().try_for_each(|part| file.write_all(part))?;
             fs::rename(&fresh, self.dir.join(name))
         });
         if written.is_err() {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt as _, TryFutureExt as _};
 use lru::LruCache;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::blobs::Inner;
 use super::counts::{CacheStats, Lookups};
@@ -153,6 +153,15 @@ impl Inner {
         Ok(plain)
     }
 
+    /// Waits until so many more bytes may be on their way.
+    pub(super) async fn room_on_the_way(
+        &self,
+        bytes: usize,
+    ) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let kib = (bytes >> 10).clamp(1, self.fetcher.in_flight >> 10) as u32;
+        self.fetcher.window.acquire_many(kib).await
+    }
+
     /// Bytes `span` of a pack from the store, fewer where it ends earlier;
     /// `place` is what they are wanted for.
     pub(super) async fn fetch(
@@ -161,9 +170,7 @@ impl Inner {
         pack: PackId,
         span: Range<u64>,
     ) -> Result<Bytes, ChunkError> {
-        let most = self.fetcher.in_flight >> 10;
-        let kib = (((span.end - span.start) >> 10) as usize).min(most) as u32;
-        let _window = self.fetcher.window.acquire_many(kib.max(1)).await;
+        let _room = self.room_on_the_way((span.end - span.start) as usize).await;
         let key = pack_key(pack);
         let error = match self.store.get_range(&key, span).await {
             Ok(bytes) => return Ok(bytes),
@@ -192,24 +199,25 @@ impl Inner {
         found
     }
 
-    /// Keeps fetched bytes on disk, in the background; not when the disk is
-    /// behind already.
+    /// Keeps fetched segments on disk, in the background.
     pub(super) fn keep_on_disk(&self, extents: &[Extent], parts: &[Option<Bytes>]) {
+        let kept = extents.iter().zip(parts);
+        self.keep(kept.filter_map(|(e, part)| Some((*e, part.clone()?, Bytes::new()))).collect());
+    }
+
+    /// Keeps bytes on disk with their chaining values, in the background; not
+    /// when the disk is behind already.
+    pub(super) fn keep(&self, mut kept: Vec<(Extent, Bytes, Bytes)>) {
         let Some(disk) = self.fetcher.disk.clone() else { return };
-        let kept: Vec<_> = extents
-            .iter()
-            .zip(parts)
-            .filter_map(|(extent, part)| Some((*extent, part.clone()?)))
-            .filter(|(_, bytes)| !bytes.is_empty())
-            .collect();
-        let bytes: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
+        kept.retain(|(_, bytes, _)| !bytes.is_empty());
+        let bytes: usize = kept.iter().map(|(_, bytes, _)| bytes.len()).sum();
         let room = Arc::clone(&self.fetcher.keeping);
         let Ok(room) = room.try_acquire_many_owned((bytes.div_ceil(1 << 10)) as u32) else {
             return;
         };
         drop(tokio::task::spawn_blocking(move || {
             let _room = room;
-            kept.iter().for_each(|(extent, bytes)| disk.put(extent, bytes));
+            kept.iter().for_each(|(extent, bytes, values)| disk.put(extent, bytes, values));
         }));
     }
 }

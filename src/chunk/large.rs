@@ -1,17 +1,20 @@
 //! Large frames: each by itself, or those that lie one behind the other by one
 //! request.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::blobs::Inner;
+use super::buffers::Buffer;
 use super::disk::Extent;
 use super::fetch::{LARGE, Landing, decode_with, frame_extent, launch};
+use super::groups::outboard;
 use super::pack::pack_key;
-use super::parts::outboard;
 use super::{ChunkError, ChunkRef, lock};
 use crate::store::waits::{self, WaitFor};
 
@@ -60,13 +63,24 @@ impl Inner {
         if place.stored >= LARGE {
             let kept = lock(&self.fetcher.memory).chunk(&frame_extent(place));
             if let Some(plain) = kept {
+                self.finish(place, &part);
                 return Ok(plain.slice(part));
             }
             if let Some(bytes) = self.read_part(place, &part).await {
                 return Ok(bytes);
             }
         }
-        Ok(self.read(place).await?.slice(part))
+        let plain = self.read(place).await?;
+        self.finish(place, &part);
+        Ok(plain.slice(part))
+    }
+
+    /// Lets go of a chunk that was read to its end: the kernel caches a pack of
+    /// this machine, and the memory is of use for the next chunk at once.
+    fn finish(&self, place: &ChunkRef, part: &Range<usize>) {
+        if part.end == place.len as usize && self.local_pack(place.pack).is_some() {
+            lock(&self.fetcher.memory).finish(&frame_extent(place));
+        }
     }
 
     pub(super) async fn read_large(
@@ -99,17 +113,98 @@ impl Inner {
     async fn fetch_large(self: Arc<Self>, place: ChunkRef) -> Result<Arc<[Bytes]>, ChunkError> {
         let extents = [frame_extent(&place)];
         let _landing = Landing { inner: &self, extents: &extents };
-        let cached = self.read_disk(&extents).await.pop().flatten();
-        let plain = match cached {
-            Some(frame) => self.decode_one(&place, frame).await,
-            None => self.fetch_frame(&place).await,
+        let here = match self.fetcher.disk {
+            Some(_) => self.cached_chunk(&place).await,
+            None => self.local_run(&[place]).await.and_then(|mut plain| plain.pop()),
         };
-        let plain = match plain {
-            Err(ChunkError::Corrupt { .. }) => self.fetch_frame(&place).await?,
-            outcome => outcome?,
+        let plain = match here {
+            Some(plain) => plain,
+            None => self.fetch_one(&place, &extents).await?,
         };
         lock(&self.fetcher.memory).put_run([(extents[0], plain.clone())]);
         Ok([plain].into())
+    }
+
+    async fn fetch_one(
+        self: &Arc<Self>,
+        place: &ChunkRef,
+        extents: &[Extent; 1],
+    ) -> Result<Bytes, ChunkError> {
+        let plain = match self.read_disk(extents).await.pop().flatten() {
+            Some(frame) => self.decode_cached(place, frame).await,
+            None => self.fetch_frame(place).await,
+        };
+        match plain {
+            Err(ChunkError::Corrupt { .. }) => self.fetch_frame(place).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn decode_cached(&self, place: &ChunkRef, frame: Bytes) -> Result<Bytes, ChunkError> {
+        let known = !self.fetcher.parts.known(place).is_empty();
+        let plain = self.decode_one(place, frame).await?;
+        if !known {
+            self.complete_on_disk(place);
+        }
+        Ok(plain)
+    }
+
+    /// Sees to it that the chaining values of a chunk are with it in the cache
+    /// directory.
+    fn complete_on_disk(&self, place: &ChunkRef) {
+        let (values, extent) = (self.fetcher.parts.known(place), frame_extent(place));
+        if let Some(disk) = self.fetcher.disk.clone()
+            && !values.is_empty()
+        {
+            drop(tokio::task::spawn_blocking(move || disk.add_values(&extent, &values)));
+        }
+    }
+
+    /// A large chunk out of the cache directory; `None` where it is not known to
+    /// be there, and when it is damaged.
+    async fn cached_chunk(&self, place: &ChunkRef) -> Option<Bytes> {
+        let file = self.cached(frame_extent(place))?;
+        let known = !self.fetcher.parts.known(place).is_empty();
+        let plain = self.read_frames(file, 0, &[*place]).await?.pop()?;
+        self.fetcher.lookups.1.count(true);
+        if !known {
+            self.complete_on_disk(place);
+        }
+        Some(plain)
+    }
+
+    /// Large chunks that lie one behind the other in a pack on this machine.
+    async fn local_run(&self, run: &[ChunkRef]) -> Option<Vec<Bytes>> {
+        let first = run.first()?;
+        self.read_frames(self.local_pack(first.pack)?, first.span().start, run).await
+    }
+
+    /// Frames that lie one behind the other from `at` of a file: read, verified
+    /// and noted at one go. `None` where that fails; the way through the store
+    /// says why.
+    async fn read_frames(&self, file: Arc<File>, at: u64, run: &[ChunkRef]) -> Option<Vec<Bytes>> {
+        let (first, last) = (*run.first()?, run.last()?);
+        let len = usize::try_from(last.span().end.checked_sub(first.span().start)?).ok()?;
+        let _room = self.room_on_the_way(len).await;
+        let run = run.to_vec();
+        let read = move || {
+            let mut bytes = Buffer::new(len);
+            file.read_exact_at(&mut bytes, at).ok()?;
+            let bytes = Bytes::from_owner(bytes);
+            let decode = |place: ChunkRef| {
+                let start = place.offset.checked_sub(first.offset)? as usize;
+                let end = start + place.stored as usize;
+                let frame = (end <= len).then(|| bytes.slice(start..end))?;
+                Some((place, decode_large(&place, &frame).ok()?))
+            };
+            run.into_iter().map(decode).collect::<Option<Vec<_>>>()
+        };
+        let decoded = tokio::task::spawn_blocking(read).await.ok()??;
+        let learn = |(place, (plain, values)): (ChunkRef, (Bytes, Bytes))| {
+            self.fetcher.parts.learn(&place, &values);
+            plain
+        };
+        Some(decoded.into_iter().map(learn).collect())
     }
 
     /// Decodes large chunks on another thread and notes what parts of them can
@@ -126,7 +221,7 @@ impl Inner {
         let known = decoded.map_err(|_| ChunkError::Interrupted)?.into_iter();
         let learn = |(place, decoded): (ChunkRef, Result<(Bytes, Bytes), ChunkError>)| {
             let (plain, values) = decoded?;
-            self.fetcher.parts.learn(&place, values);
+            self.fetcher.parts.learn(&place, &values);
             Ok(plain)
         };
         Ok(known.map(learn).collect())
@@ -141,8 +236,13 @@ impl Inner {
         self.drop_cached(&frame_extent(place));
         let frame = self.fetch(place, place.pack, place.span()).await?;
         let plain = self.decode_one(place, frame.clone()).await?;
-        self.keep_on_disk(&[frame_extent(place)], &[Some(frame)]);
+        self.keep(vec![self.with_values(place, frame)]);
         Ok(plain)
+    }
+
+    /// A frame that was verified, with what belongs to it in the cache directory.
+    fn with_values(&self, place: &ChunkRef, frame: Bytes) -> (Extent, Bytes, Bytes) {
+        (frame_extent(place), frame, self.fetcher.parts.known(place))
     }
 
     /// Begins to fetch chunks that will be read soon; those that lie one behind
@@ -223,9 +323,15 @@ impl Inner {
 
     async fn fetch_run(self: &Arc<Self>, run: &[ChunkRef]) -> Result<Vec<Bytes>, ChunkError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
+        if self.fetcher.disk.is_none()
+            && let Some(plain) = self.local_run(run).await
+        {
+            return Ok(plain);
+        }
         let extents: Vec<Extent> = run.iter().map(frame_extent).collect();
         let mut frames = self.read_disk(&extents).await;
-        if frames.iter().any(Option::is_none) {
+        let fetched = frames.iter().any(Option::is_none);
+        if fetched {
             let base = first.span().start;
             let bytes = self.fetch(first, first.pack, base..last.span().end).await?;
             let cut = |at: u64| bytes.len().min((at - base) as usize);
@@ -233,10 +339,14 @@ impl Inner {
                 .iter()
                 .map(|p| Some(bytes.slice(cut(p.span().start)..cut(p.span().end))))
                 .collect();
-            self.keep_on_disk(&extents, &frames);
         }
-        let frames = frames.into_iter().map(Option::unwrap_or_default);
-        let decoded = self.decode_all(run.iter().copied().zip(frames).collect()).await?;
+        let frames: Vec<Bytes> = frames.into_iter().map(Option::unwrap_or_default).collect();
+        let framed = run.iter().copied().zip(frames.iter().cloned());
+        let decoded = self.decode_all(framed.collect()).await?;
+        if fetched {
+            let sound = run.iter().zip(frames).zip(&decoded).filter(|(_, plain)| plain.is_ok());
+            self.keep(sound.map(|((place, frame), _)| self.with_values(place, frame)).collect());
+        }
         let mut plain = Vec::with_capacity(run.len());
         for (place, decoded) in run.iter().zip(decoded) {
             plain.push(match decoded {

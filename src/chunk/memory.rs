@@ -131,6 +131,16 @@ impl Memory {
         Some(chunk.plain.clone())
     }
 
+    /// Lets go of a large chunk that nobody will want soon, unless it came with
+    /// others.
+    pub fn finish(&mut self, extent: &Extent) {
+        if self.runs.peek(extent).is_some_and(|run| run.chunks.len() == 1)
+            && let Some(run) = self.runs.pop(extent)
+        {
+            self.dropped(*extent, &run);
+        }
+    }
+
     pub fn has_chunk(&self, extent: &Extent) -> bool {
         self.firsts.contains_key(extent)
     }
@@ -258,6 +268,17 @@ mod tests {
         assert!((0..4).all(|n| memory.has_chunk(&extent(n)) == (n == 2)));
         assert_eq!(memory.chunk(&extent(2)), Some(bytes(500)));
         assert!((10..14).chain(20..22).all(|n| memory.has_chunk(&extent(n))));
+    }
+
+    #[test]
+    fn a_chunk_that_was_read_can_go_at_once() {
+        let mut memory = Memory::new(10_000);
+        memory.put_run([(extent(1), bytes(500))]);
+        memory.put_run((10..12).map(|n| (extent(n), bytes(500))));
+        [1, 10, 11, 99].into_iter().for_each(|n| memory.finish(&extent(n)));
+        assert!(!memory.has_chunk(&extent(1)));
+        assert!((10..12).all(|n| memory.has_chunk(&extent(n))));
+        assert_eq!(memory.used(), 2 * (500 + OVERHEAD));
     }
 
     #[test]

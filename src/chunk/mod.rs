@@ -7,6 +7,7 @@
 mod assemble;
 mod blobs;
 mod budget;
+mod buffers;
 mod cache;
 mod chunker;
 mod codec;
@@ -17,6 +18,7 @@ mod disk;
 mod error;
 mod fetch;
 mod file;
+mod groups;
 mod large;
 mod list;
 mod memory;
@@ -69,6 +71,9 @@ pub mod fuzz {
 
     /// Reads the end of a pack.
     pub fn footer(end: &[u8]) {
-        let _ = super::pack::parse_footer(crate::model::PackId::new([0; 16]), end);
+        let read = super::pack::parse_footer(crate::model::PackId::new([0; 16]), end);
+        if let Ok(super::pack::Footer::Whole(index)) = read {
+            let _ = (index.len_with_values(), index.values(end).count());
+        }
     }
 }

@@ -1,24 +1,32 @@
 //! The pack format: many frames in one object, with an index at the end.
 //!
 //! ```text
-//! header   magic "pfs pack", version 1, pack id           8 + 1 + 16 bytes
+//! header   magic "pfs pack", version 2, pack id           8 + 1 + 16 bytes
 //! frames   one after the other, see `codec`
+//! values   per large frame of plain bytes: the chaining
+//!          values of its groups, see `groups`             32 bytes per 16 KiB
 //! index    per frame: chunk id, offset, stored, len       32 + 4 + 4 + 4 bytes
 //! trailer  index length, first half of BLAKE3 of the
-//!          pack id and the index, version 1, magic        4 + 16 + 1 + 8 bytes
+//!          version, the pack id and the index, version 2,
+//!          magic                                          4 + 16 + 1 + 8 bytes
 //! ```
 //!
 //! Numbers are little-endian. A reader with a [`ChunkRef`] needs no index; it
-//! serves deduplication, checking and rebuilding.
+//! serves deduplication, checking and rebuilding, and says where the values
+//! are. Those need no checksum, for they are merged to the chunk's id. Packs of
+//! version 1 have no values, and no version in their checksum.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::codec::Frame;
+use super::groups::{outboard, values_len};
 use super::{ChunkError, ChunkRef};
 use crate::model::{ChunkId, PackId};
 
 const MAGIC: &[u8; 8] = b"pfs pack";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Packs of this version have no chaining values.
+const WITHOUT_VALUES: u8 = 1;
 const ENTRY_LEN: usize = ChunkId::LEN + 3 * 4;
 const CHECK_LEN: usize = 16;
 /// How many bytes come after the index.
@@ -39,6 +47,8 @@ pub(super) struct PackBuilder {
     tail: BytesMut,
     len: usize,
     refs: Vec<ChunkRef>,
+    /// The chaining values of large frames, in their order.
+    values: Vec<u8>,
 }
 
 impl PackBuilder {
@@ -47,7 +57,7 @@ impl PackBuilder {
         tail.put_slice(MAGIC);
         tail.put_u8(VERSION);
         tail.put_slice(id.as_bytes());
-        Self { id, parts: Vec::new(), len: tail.len(), tail, refs: Vec::new() }
+        Self { id, parts: Vec::new(), len: tail.len(), tail, refs: Vec::new(), values: Vec::new() }
     }
 
     pub fn id(&self) -> PackId {
@@ -70,6 +80,7 @@ impl PackBuilder {
             stored: frame.stored() as u32,
             len: len as u32,
         };
+        self.add_values(&place, &frame);
         self.len += frame.stored();
         self.tail.put_u8(frame.codec);
         if frame.payload.len() >= SEPARATE {
@@ -83,6 +94,15 @@ impl PackBuilder {
         }
         self.refs.push(place);
         place
+    }
+
+    fn add_values(&mut self, place: &ChunkRef, frame: &Frame) {
+        match values_len(place) {
+            0 => {}
+            len if frame.values.len() == len => self.values.extend_from_slice(&frame.values),
+            // Encoded where nobody needed the id any more.
+            _ => self.values.extend_from_slice(&outboard(&frame.payload).1),
+        }
     }
 
     /// Closes the copied part; `self.tail` is what precedes a pending payload.
@@ -121,13 +141,19 @@ impl PackBuilder {
         self.close_part();
         let refs = std::mem::take(&mut self.refs);
         let mut parts: Vec<Bytes> = self.parts.iter().map(|(_, bytes)| bytes.clone()).collect();
+        if !self.values.is_empty() {
+            parts.push(std::mem::take(&mut self.values).into());
+        }
         parts.push(footer(self.id, &refs));
         (parts, refs)
     }
 }
 
-fn checksum(pack: PackId, index: &[u8]) -> [u8; CHECK_LEN] {
+fn checksum(version: u8, pack: PackId, index: &[u8]) -> [u8; CHECK_LEN] {
     let mut hasher = blake3::Hasher::new();
+    if version != WITHOUT_VALUES {
+        hasher.update(&[version]);
+    }
     hasher.update(pack.as_bytes()).update(index);
     let mut sum = [0; CHECK_LEN];
     sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
@@ -143,7 +169,7 @@ pub(super) fn footer(pack: PackId, refs: &[ChunkRef]) -> Bytes {
         out.put_u32_le(place.stored);
         out.put_u32_le(place.len);
     }
-    let (len, sum) = (out.len() as u32, checksum(pack, &out));
+    let (len, sum) = (out.len() as u32, checksum(VERSION, pack, &out));
     out.put_u32_le(len);
     out.put_slice(&sum);
     out.put_u8(VERSION);
@@ -154,10 +180,42 @@ pub(super) fn footer(pack: PackId, refs: &[ChunkRef]) -> Bytes {
 /// What the end of a pack says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Footer {
-    /// What the pack holds, in the order it lies there.
-    Whole(Vec<ChunkRef>),
+    /// What the pack holds.
+    Whole(Index),
     /// The index is longer than the bytes given: this many are needed.
     Longer(usize),
+}
+
+/// The index of a pack.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Index {
+    /// What the pack holds, in the order it lies there.
+    pub places: Vec<ChunkRef>,
+    /// How many bytes at the end are index and trailer.
+    len: usize,
+    version: u8,
+}
+
+impl Index {
+    /// How many bytes at the end of the pack go from its chaining values to its
+    /// end; `None` where it has none.
+    pub fn len_with_values(&self) -> Option<usize> {
+        let values: usize = self.places.iter().map(values_len).sum();
+        (self.version != WITHOUT_VALUES && values > 0).then_some(self.len + values)
+    }
+
+    /// Each chunk that has chaining values, with those the section has for it.
+    /// `end` begins where [`Index::len_with_values`] says. Nobody has compared
+    /// them with anything.
+    pub fn values<'e>(&self, end: &'e [u8]) -> impl Iterator<Item = (&ChunkRef, &'e [u8])> {
+        let mut rest = end;
+        let large = self.places.iter().map(|place| (place, values_len(place)));
+        large.filter(|(_, len)| *len > 0).map_while(move |(place, len)| {
+            let (values, behind) = rest.split_at_checked(len)?;
+            rest = behind;
+            Some((place, values))
+        })
+    }
 }
 
 /// Reads the index from the last bytes of a pack.
@@ -170,7 +228,7 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
         return Err(corrupt("it does not end like a pack"));
     }
     let version = trailer[TRAILER_LEN - 9];
-    if version != VERSION {
+    if version != VERSION && version != WITHOUT_VALUES {
         return Err(corrupt(&format!("version {version} is newer than this program")));
     }
     let len = u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]]) as usize;
@@ -178,12 +236,14 @@ pub(super) fn parse_footer(pack: PackId, end: &[u8]) -> Result<Footer, ChunkErro
         return Ok(Footer::Longer(len + TRAILER_LEN));
     }
     let index = &before[before.len() - len..];
-    if checksum(pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN) {
+    if checksum(version, pack, index) != trailer[4..4 + CHECK_LEN] || !len.is_multiple_of(ENTRY_LEN)
+    {
         return Err(corrupt("its index does not match its checksum"));
     }
     let entries = index.chunks_exact(ENTRY_LEN).map(|entry| parse_entry(pack, entry));
-    let whole = entries.collect::<Option<_>>().map(Footer::Whole);
-    whole.ok_or_else(|| corrupt("its index names a frame that cannot be"))
+    let places = entries.collect::<Option<Vec<_>>>();
+    let places = places.ok_or_else(|| corrupt("its index names a frame that cannot be"))?;
+    Ok(Footer::Whole(Index { places, len: len + TRAILER_LEN, version }))
 }
 
 /// Reads one entry of the index; `entry` has [`ENTRY_LEN`] bytes.

@@ -1,95 +1,121 @@
 //! Parts of large chunks, verified without reading the rest.
 //!
-//! A chunk's id is the root of a BLAKE3 tree. Whoever has seen the whole chunk
-//! once keeps the chaining values of its groups, a five hundredth of its size;
-//! from then on a small part of it is read from the local disk and compared
-//! with the values of the groups it lies in.
+//! They are read from the local disk, and compared with the chaining values of
+//! the groups they lie in (see `groups`). A pack has those of its chunks before
+//! its index, a file of the cache directory behind its frame; where they are
+//! not, they are kept once the whole chunk was seen.
 
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use blake3::hazmat::{self, HasherExt as _, Mode};
 use bytes::Bytes;
 use lru::LruCache;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::blobs::Inner;
+use super::buffers::Buffer;
 use super::cache::ByteLru;
 use super::disk::Extent;
 use super::fetch::frame_extent;
-use super::pack::pack_key;
+use super::groups::{GROUP, are_values, is_intact, values_len};
+use super::pack::{Footer, pack_key, parse_footer};
 use super::{ChunkRef, lock};
 use crate::model::{ChunkId, PackId};
 
-/// Bytes of a group; a power of two times BLAKE3's own chunks, and enough of
-/// them to hash side by side.
-const GROUP: usize = 16 << 10;
-
-/// A part is read by itself when it is at most such a share of its chunk.
+/// A part up to such a share of its chunk is read by itself even while the
+/// chunk is on its way.
 const SHARE: usize = 4;
 
 /// How many files are held open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
 
-type Value = [u8; 32];
+/// How much of the end of a pack is read for its chaining values: as much as
+/// they and the index of a pack of large chunks take.
+const END: usize = 80 << 10;
 
-/// The id of a chunk, and the chaining values of its groups one after the other.
-pub(super) fn outboard(plain: &[u8]) -> (ChunkId, Bytes) {
-    if plain.len() <= GROUP {
-        return (super::reference::chunk_id(plain), Bytes::new());
-    }
-    let mut values = Vec::with_capacity(plain.len().div_ceil(GROUP) * 32);
-    let split = hazmat::left_subtree_len(plain.len() as u64);
-    let (left, right) = plain.split_at(split as usize);
-    let (left, right) = (subtree(left, 0, &mut values), subtree(right, split, &mut values));
-    let root = hazmat::merge_subtrees_root(&left, &right, Mode::Hash);
-    (ChunkId::new(*root.as_bytes()), values.into())
-}
+/// What a thread that answers requests waits for itself, in bytes: passing it on
+/// would take as long.
+const HERE: usize = 256 << 10;
 
-/// The chaining value of what begins at `offset`; adds those of its groups.
-fn subtree(plain: &[u8], offset: u64, values: &mut Vec<u8>) -> Value {
-    if plain.len() <= GROUP {
-        let value = group(plain, offset);
-        values.extend_from_slice(&value);
-        return value;
-    }
-    let split = hazmat::left_subtree_len(plain.len() as u64);
-    let (left, right) = plain.split_at(split as usize);
-    let left = subtree(left, offset, values);
-    hazmat::merge_subtrees_non_root(&left, &subtree(right, offset + split, values), Mode::Hash)
-}
+/// How many threads wait so at a time; others are left for other requests.
+const WAITING: usize = 3;
 
-fn group(plain: &[u8], offset: u64) -> Value {
-    blake3::Hasher::new().set_input_offset(offset).update(plain).finalize_non_root()
-}
-
-/// What is known of chunks that were verified, and files to read them from.
+/// What is known of chunks, and files to read them from.
 pub(super) struct Parts {
-    values: Mutex<ByteLru<Extent>>,
+    /// Chaining values by chunk; none where its pack has none.
+    values: Mutex<ByteLru<ChunkId>>,
     files: Mutex<LruCache<Local, Arc<File>>>,
+    /// Threads that wait for a disk before they take the next request.
+    waiting: AtomicUsize,
 }
 
 /// A file on the local disk that holds a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Local {
     Pack(PackId),
+    /// Of which the kernel reads no more than it is asked for.
+    Scattered(PackId),
     Cached(Extent),
+}
+
+/// A frame in a file.
+struct Framed {
+    file: Arc<File>,
+    at: u64,
 }
 
 impl Parts {
     pub fn new(memory: usize) -> Self {
-        Self { values: Mutex::new(ByteLru::new(memory)), files: Mutex::new(LruCache::new(OPEN)) }
+        Self {
+            values: Mutex::new(ByteLru::new(memory)),
+            files: Mutex::new(LruCache::new(OPEN)),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// Notes the chaining values of a chunk that lies in its frame as it is.
-    pub fn learn(&self, place: &ChunkRef, values: Bytes) {
-        if place.stored == place.len.saturating_add(1) && !values.is_empty() {
-            lock(&self.values).put(frame_extent(place), values);
+    pub fn learn(&self, place: &ChunkRef, values: &Bytes) {
+        if values_len(place) > 0 {
+            lock(&self.values).put(place.id, values.clone());
         }
+    }
+
+    /// The chaining values of a chunk, or nothing.
+    pub fn known(&self, place: &ChunkRef) -> Bytes {
+        lock(&self.values).get(&place.id).unwrap_or_default()
+    }
+
+    /// Does what may wait for a disk, on this thread if it is one that answers
+    /// requests and can be spared.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        // Tasks run on threads that never wait.
+        if bytes <= HERE && tokio::task::try_id().is_none() {
+            let others = self.waiting.fetch_add(1, Ordering::Relaxed);
+            let _turn = Turn(&self.waiting);
+            if others < WAITING {
+                return work();
+            }
+        }
+        tokio::task::spawn_blocking(work).await.ok().flatten()
+    }
+}
+
+/// A thread's place among those that wait.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -97,45 +123,92 @@ impl Inner {
     /// Bytes `part` of a large chunk, without the rest of it where that can be
     /// had and verified; `None` where it takes the whole chunk.
     pub(super) async fn read_part(&self, place: &ChunkRef, part: &Range<usize>) -> Option<Bytes> {
-        if part.len() > place.len as usize / SHARE {
+        if values_len(place) == 0 || part.len() >= place.len as usize {
             return None;
         }
-        let values = lock(&self.fetcher.parts.values).get(&frame_extent(place))?;
+        let extent = frame_extent(place);
+        let wide = part.len() > place.len as usize / SHARE;
+        if wide && lock(&self.fetcher.flights).contains_key(&extent) {
+            return None;
+        }
+        let framed = self.local(place)?;
+        let values = self.values(place, &framed).await?;
         let groups = part.start / GROUP..part.end.div_ceil(GROUP);
         let span = groups.start * GROUP..(groups.end * GROUP).min(place.len as usize);
-        let (file, frame) = self.local(place)?;
-        let mut bytes = vec![0; span.len()];
         // One more: the frame's codec byte.
-        let at = frame + 1 + span.start as u64;
-        match read_cached(&file, &mut bytes, at) {
-            Ok(true) => {}
-            Ok(false) => bytes = read_on_disk(file, bytes, at).await?,
-            Err(_) => return None,
-        }
-        if !is_intact(&bytes, groups, &values) {
-            return None;
-        }
-        let bytes = Bytes::from(bytes);
+        let (file, at) = (framed.file, framed.at + 1 + span.start as u64);
+        let bytes = self.read_groups(file, at, span.len(), (groups, values)).await?;
         Some(bytes.slice(part.start - span.start..part.end - span.start))
+    }
+
+    /// Whole groups of a chunk, `len` bytes from `at` of a file, if they match
+    /// the values.
+    async fn read_groups(
+        &self,
+        file: Arc<File>,
+        at: u64,
+        len: usize,
+        (groups, values): (Range<usize>, Bytes),
+    ) -> Option<Bytes> {
+        let mut bytes = Buffer::new(len);
+        if len <= HERE && read_cached(&file, &mut bytes, at).ok()? {
+            return is_intact(&bytes, groups, &values).then(|| Bytes::from_owner(bytes));
+        }
+        let read = move || {
+            file.read_exact_at(&mut bytes, at).ok()?;
+            is_intact(&bytes, groups, &values).then(|| Bytes::from_owner(bytes))
+        };
+        self.fetcher.parts.on_disk(len, read).await
+    }
+
+    /// The chaining values of a chunk, as far as they are known or lie with its
+    /// frame.
+    async fn values(&self, place: &ChunkRef, framed: &Framed) -> Option<Bytes> {
+        let known = lock(&self.fetcher.parts.values).get(&place.id);
+        if let Some(values) = known {
+            return (!values.is_empty()).then_some(values);
+        }
+        let (file, wanted) = (Arc::clone(&framed.file), *place);
+        // In the cache directory a frame has a file of its own.
+        let alone = framed.at == 0;
+        let load = move || match alone {
+            true => Some(values_behind(&file, &wanted).into_iter().collect()),
+            false => Some(values_of_pack(&file, wanted.pack).unwrap_or_default()),
+        };
+        let found: Vec<(ChunkRef, Bytes)> = self.fetcher.parts.on_disk(END, load).await?;
+        let mut kept = lock(&self.fetcher.parts.values);
+        let none = (wanted, Bytes::new());
+        let here = found.iter().find(|(place, _)| place.id == wanted.id).unwrap_or(&none).clone();
+        for (place, values) in found.into_iter().chain([here.clone()]) {
+            kept.put(place.id, values);
+        }
+        (!here.1.is_empty()).then_some(here.1)
     }
 
     /// The file that a pack is on this machine.
     pub(super) fn local_pack(&self, pack: PackId) -> Option<Arc<File>> {
+        self.open_pack(pack, Local::Pack(pack))
+    }
+
+    fn open_pack(&self, pack: PackId, local: Local) -> Option<Arc<File>> {
         let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&Local::Pack(pack)) {
+        if let Some(file) = files.get(&local) {
             return Some(Arc::clone(file));
         }
         let file = Arc::new(File::open(self.store.local_path(&pack_key(pack))?).ok()?);
-        files.put(Local::Pack(pack), Arc::clone(&file));
+        if let Local::Scattered(_) = local {
+            read_no_more(&file);
+        }
+        files.put(local, Arc::clone(&file));
         Some(file)
     }
 
-    /// A local file with the frame of a chunk, and where the frame begins.
-    fn local(&self, place: &ChunkRef) -> Option<(Arc<File>, u64)> {
-        if let Some(pack) = self.local_pack(place.pack) {
-            return Some((pack, u64::from(place.offset)));
+    /// A local file with the frame of a chunk, to read parts of it.
+    fn local(&self, place: &ChunkRef) -> Option<Framed> {
+        if let Some(file) = self.open_pack(place.pack, Local::Scattered(place.pack)) {
+            return Some(Framed { file, at: u64::from(place.offset) });
         }
-        Some((self.cached(frame_extent(place))?, 0))
+        Some(Framed { file: self.cached(frame_extent(place))?, at: 0 })
     }
 
     /// The file of the cache directory that holds `extent`.
@@ -147,6 +220,7 @@ impl Inner {
             return Some(Arc::clone(file));
         }
         let file = Arc::new(File::open(path).ok()?);
+        read_no_more(&file);
         files.put(Local::Cached(extent), Arc::clone(&file));
         Some(file)
     }
@@ -160,12 +234,45 @@ impl Inner {
     }
 }
 
-/// Whether groups read from a disk are those of the chunk.
-fn is_intact(bytes: &[u8], groups: Range<usize>, values: &[u8]) -> bool {
-    groups.zip(bytes.chunks(GROUP)).all(|(number, plain)| {
-        let value = values.get(number * 32..number * 32 + 32);
-        value == Some(&group(plain, (number * GROUP) as u64))
-    })
+/// Has the kernel read what it is asked for and nothing around it. Only speed
+/// depends on it.
+fn read_no_more(file: &File) {
+    let _ = posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
+}
+
+/// The chaining values of all large chunks of a pack, as far as they match.
+fn values_of_pack(file: &File, pack: PackId) -> Option<Vec<(ChunkRef, Bytes)>> {
+    let mut end = read_end(file, END)?;
+    let index = loop {
+        match parse_footer(pack, &end).ok()? {
+            Footer::Whole(index) => break index,
+            Footer::Longer(needed) if needed > end.len() => end = read_end(file, needed)?,
+            Footer::Longer(_) => return None,
+        }
+    };
+    let len = index.len_with_values()?;
+    if len > end.len() {
+        end = read_end(file, len)?;
+    }
+    let section = &end[end.len().checked_sub(len)?..];
+    let found = index.values(section).filter(|(place, values)| are_values(values, place));
+    Some(found.map(|(place, values)| (*place, Bytes::copy_from_slice(values))).collect())
+}
+
+/// The chaining values behind a frame that a file begins with.
+fn values_behind(file: &File, place: &ChunkRef) -> Option<(ChunkRef, Bytes)> {
+    let mut values = vec![0; values_len(place)];
+    file.read_exact_at(&mut values, u64::from(place.stored)).ok()?;
+    are_values(&values, place).then(|| (*place, values.into()))
+}
+
+/// The last bytes of a file, as many as it has of them.
+fn read_end(file: &File, len: usize) -> Option<Vec<u8>> {
+    let size = file.metadata().ok()?.len();
+    let mut end = vec![0; usize::try_from(size).map_or(len, |size| size.min(len))];
+    let at = size - end.len() as u64;
+    file.read_exact_at(&mut end, at).ok()?;
+    Some(end)
 }
 
 /// Reads what the kernel has in memory; `false` when it would have to wait.
@@ -177,37 +284,4 @@ pub(super) fn read_cached(file: &File, bytes: &mut [u8], at: u64) -> io::Result<
     let read =
         unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset, libc::RWF_NOWAIT) };
     Ok(usize::try_from(read).is_ok_and(|read| read == bytes.len()))
-}
-
-async fn read_on_disk(file: Arc<File>, mut bytes: Vec<u8>, at: u64) -> Option<Vec<u8>> {
-    let read = move || file.read_exact_at(&mut bytes, at).map(|()| bytes);
-    tokio::task::spawn_blocking(read).await.ok()?.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tree_of_groups_has_the_id_for_root() {
-        let bytes: Vec<u8> = (0..5 * GROUP + 17).map(|at| (at * 31 % 251) as u8).collect();
-        for len in [0, 1, GROUP, GROUP + 1, 2 * GROUP, 3 * GROUP + 1024, bytes.len()] {
-            let (id, values) = outboard(&bytes[..len]);
-            assert_eq!(id, super::super::reference::chunk_id(&bytes[..len]), "{len} bytes");
-            let groups = if len <= GROUP { 0 } else { len.div_ceil(GROUP) };
-            assert_eq!(values.len(), groups * 32, "{len} bytes");
-            assert!(is_intact(&bytes[..len], 0..groups, &values));
-        }
-    }
-
-    #[test]
-    fn a_changed_byte_is_noticed_in_its_group_alone() {
-        let mut bytes = vec![7; 4 * GROUP];
-        let (_, values) = outboard(&bytes);
-        bytes[GROUP + 5] ^= 1;
-        assert!(is_intact(&bytes[..GROUP], 0..1, &values));
-        assert!(!is_intact(&bytes[GROUP..2 * GROUP], 1..2, &values));
-        assert!(is_intact(&bytes[2 * GROUP..], 2..4, &values));
-        assert!(!is_intact(&bytes[..GROUP], 4..5, &values), "beyond the end");
-    }
 }

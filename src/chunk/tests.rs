@@ -71,6 +71,13 @@ fn layout(content: &Content) -> Vec<(ChunkId, u32)> {
     content.chunks().iter().map(|chunk| (chunk.id, chunk.len)).collect()
 }
 
+/// The pack of [`golden_pack`] in the first version of the format.
+const VERSION_1: &str = "\
+    706673207061636b01070707070707070707070707070707070068656c6c6f00776f726c6421ea8f163db3868292\
+    5e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f190000000600000005000000dc56981d20540d816f93\
+    1110ffa281667e632c9f2400d4ebf2e582338bd49e201f0000000700000006000000580000003444ecb25141aa25\
+    cd69523de598e3c601706673207061636b";
+
 #[test]
 fn golden_pack() {
     let mut pack = PackBuilder::new(PackId::new([7; 16]));
@@ -82,6 +89,21 @@ fn golden_pack() {
     let (parts, refs) = pack.seal();
     insta::assert_snapshot!(hex::encode(parts.concat()));
     assert_eq!(refs[1].span(), 31..38);
+    let old = parse_footer(PackId::new([7; 16]), &hex::decode(VERSION_1).unwrap());
+    assert!(matches!(old, Ok(Footer::Whole(index)) if index.places == refs));
+}
+
+#[test]
+fn golden_pack_with_chaining_values() {
+    let mut pack = PackBuilder::new(PackId::new([7; 16]));
+    for plain in [noise(1, 300_000), text(300_000), noise(2, 400)] {
+        let (id, len) = (chunk_id(&plain), plain.len());
+        pack.add(id, len, codec::encode(plain, false));
+    }
+    let (parts, _) = pack.seal();
+    let values = &parts[parts.len() - 2];
+    assert_eq!(values.len(), 300_000_usize.div_ceil(16 << 10) * 32);
+    insta::assert_snapshot!(hex::encode([&values[..64], &parts[parts.len() - 1]].concat()));
 }
 
 #[test]
@@ -375,7 +397,7 @@ fn the_disk_cache_keeps_to_its_budget() {
     let extent = |start| Extent { pack: PackId::new([1; 16]), start, len: 1000 };
     let cache = DiskCache::open(dir.path(), 5000).unwrap();
     for n in 0..20 {
-        cache.put(&extent(n), &noise(u64::from(n), 1000));
+        cache.put(&extent(n), &noise(u64::from(n), 1000), &[]);
         assert!(cache.used() <= 5000);
     }
     assert_eq!(cache.get(&extent(0)), None);
@@ -398,7 +420,7 @@ fn the_disk_cache_touches_only_files_of_its_own() {
     let cache = DiskCache::open(dir.path(), 5000).unwrap();
     assert_eq!(cache.used(), 0);
     for start in 0..20 {
-        cache.put(&Extent { pack, start, len: 1000 }, &noise(1, 1000));
+        cache.put(&Extent { pack, start, len: 1000 }, &noise(1, 1000), &[]);
     }
     assert!(foreign.iter().all(|name| dir.path().join(name).exists()));
 }
@@ -672,7 +694,8 @@ proptest! {
         prop_assert_eq!(codec::decode(&pack.frame(&place).unwrap(), plain.len()), Ok(plain));
         let (parts, refs) = pack.seal();
         let object = parts.concat();
-        prop_assert_eq!(parse_footer(place.pack, &object), Ok(Footer::Whole(refs)));
+        let read = parse_footer(place.pack, &object);
+        prop_assert!(matches!(read, Ok(Footer::Whole(index)) if index.places == refs));
     }
 
     #[test]

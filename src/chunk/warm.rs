@@ -14,6 +14,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::blobs::Inner;
 use super::disk::{DiskCache, Extent};
 use super::fetch::{Fetcher, LARGE, frame_extent};
+use super::groups::{outboard, values_len};
 use super::segments::{numbers, segment_extent};
 use super::{Blobs, ChunkError, ChunkRef};
 use crate::model::PackId;
@@ -176,10 +177,10 @@ impl Inner {
         let bytes = self.fetch(place, pack, span.clone()).await?;
         let fetched = bytes.len() as u64;
         let keep = move || {
-            for (extent, _) in parts {
+            for (extent, place) in parts {
                 let part = cut(&bytes, &span, &extent);
                 if !part.is_empty() {
-                    disk.put(&extent, &part);
+                    disk.put(&extent, &part, &values_of(&extent, &place, &part));
                 }
             }
         };
@@ -195,6 +196,15 @@ impl Inner {
             }
             tokio::time::sleep(YIELD).await;
         }
+    }
+}
+
+/// The chaining values of a large chunk, out of its frame; none for a segment.
+fn values_of(extent: &Extent, place: &ChunkRef, frame: &[u8]) -> Bytes {
+    match *extent == frame_extent(place) && values_len(place) > 0 {
+        // Behind the codec byte; whoever uses them compares them with the id.
+        true => outboard(&frame[1..]).1,
+        false => Bytes::new(),
     }
 }
 

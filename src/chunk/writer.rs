@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::codec::{self, Frame};
-use super::reference::chunk_id;
+use super::groups::outboard;
 use super::upload::{Filling, Laid};
 use super::{BLOB_MAX, Blobs, ChunkError, ChunkRef, SMALL};
 use crate::model::ChunkId;
@@ -99,12 +99,15 @@ impl PackWriter {
     }
 
     fn encode_here(&self, plain: Bytes, known: &Known, alone: bool) -> Encoded {
-        let (id, len) = (chunk_id(&plain), plain.len());
+        let ((id, values), len) = (outboard(&plain), plain.len());
         let found = known.get(&id).copied();
         let found = found.or_else(|| self.filling.find(&id));
         match found.or_else(|| self.blobs.inner.find(&id)) {
             Some(place) => Encoded::Known { place, plain },
-            None => Encoded::New { id, len, frame: codec::encode(plain, alone) },
+            None => {
+                let frame = Frame { values, ..codec::encode(plain, alone) };
+                Encoded::New { id, len, frame }
+            }
         }
     }
 

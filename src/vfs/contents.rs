@@ -24,6 +24,9 @@ const FEW: usize = 4;
 const AHEAD: u64 = 32 << 20;
 const AHEAD_FIRST: u64 = 2 << 20;
 
+/// And no more than so many times what it reads at once.
+const FIRST: u64 = 8;
+
 /// What is fetched ahead comes in pieces of such a share of how far it goes,
 /// so that few requests are made.
 const PIECES: u64 = 4;
@@ -34,6 +37,10 @@ const CURSORS: usize = 8;
 /// Reads of one reader come out of order by so much: the kernel sends several
 /// at a time, and several threads take them.
 const NEAR: u64 = 2 << 20;
+
+/// And by so many reads: else little reads of a large file, at random, would
+/// look like going on now and then, and each bring a chunk.
+const PIECES_NEAR: u64 = 4;
 
 /// Contents by inode, least recently used ones dropped.
 #[derive(Debug)]
@@ -66,18 +73,21 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn is_near(&self, at: u64) -> bool {
-        (self.next.saturating_sub(NEAR)..=self.next.saturating_add(NEAR)).contains(&at)
+    fn is_near(&self, range: &Range<u64>) -> bool {
+        // What is read in little pieces is not sent much out of order.
+        let near = NEAR.min((range.end - range.start).saturating_mul(PIECES_NEAR));
+        (self.next.saturating_sub(near)..=self.next.saturating_add(near)).contains(&range.start)
     }
 }
 
 impl Reading {
     /// The reader that goes on with `range`, or a new one.
     fn cursor(&mut self, range: &Range<u64>) -> Cursor {
-        let known = self.cursors.iter().position(|cursor| cursor.is_near(range.start));
+        let known = self.cursors.iter().position(|cursor| cursor.is_near(range));
         let cursor = match known.map(|at| self.cursors.remove(at)) {
             Some(Cursor { next, asked, window }) => {
-                let window = (window * 2).clamp(AHEAD_FIRST, AHEAD);
+                let first = (range.end - range.start).saturating_mul(FIRST).min(AHEAD_FIRST);
+                let window = (window * 2).clamp(first, AHEAD);
                 Cursor { next: next.max(range.end), asked: asked.max(range.end), window }
             }
             None => Cursor { next: range.end, asked: range.end, window: 0 },
