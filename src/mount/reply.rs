@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo};
 
+use super::holder::answering;
 use super::stats::Pending;
 
 /// A reply and the request that waits for it; without one it is not counted.
@@ -64,6 +65,7 @@ impl<R> Counted<R> {
         if let Some(request) = &request {
             request.transferred(bytes);
         }
+        answering();
         send(reply);
         request.into_iter().for_each(Pending::answered);
     }

@@ -1,12 +1,15 @@
 //! How a held mount ends, and how another program takes it over.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pfs::mount::control;
 
 use super::readers::{number, report};
 use super::{Held, eventually, is_alive, name, parent, process, verify};
@@ -159,4 +162,167 @@ fn a_program_that_cannot_take_over_does_not() {
     assert!(said.contains("/no/such"), "{said}");
     assert_eq!(held.process(), server);
     verify(&File::open(held.data().join(name(0))).unwrap(), 0, 0, 4096).unwrap();
+}
+
+fn read_process(dir: &Path) -> std::io::Result<String> {
+    control::read(dir, "user.pfs.process")
+}
+
+#[test]
+fn a_mount_of_many_written_repos_outlives_its_process() {
+    if !has_fuse("a_mount_of_many_written_repos_outlives_its_process") {
+        return;
+    }
+    // Two descriptors each, and more than one message of them.
+    let server = Server::start();
+    let dir = server.dir("mnt");
+    let repos: Vec<_> = (0..40).map(|repo| format!("repo{repo}")).collect();
+    let mut mount = vec!["mount".to_owned(), "-d".into(), "--commit".into(), "explicit".into()];
+    for repo in &repos {
+        server.pfs(&["create", "repo", repo]);
+        mount.extend(["-r".into(), format!("{repo}@master+w")]);
+    }
+    mount.push(dir.to_str().unwrap().into());
+    server.pfs(&mount.iter().map(String::as_str).collect::<Vec<_>>());
+    for repo in &repos {
+        fs::write(dir.join(repo).join("file"), repo).unwrap();
+    }
+    let before = process(&dir);
+    let holder = parent(before);
+    kill(before, Signal::SIGKILL).unwrap();
+    let (tell, told) = mpsc::channel();
+    let at = dir.clone();
+    thread::spawn(move || tell.send(read_process(&at)));
+    let answered = told.recv_timeout(Duration::from_secs(60));
+    if answered.is_err() {
+        // Whoever waits for the mount would never end.
+        kill(holder, Signal::SIGKILL).unwrap();
+    }
+    let now = answered.expect("no successor").unwrap();
+    assert_ne!(now, before.to_string());
+    for repo in &repos {
+        assert_eq!(fs::read_to_string(dir.join(repo).join("file")).unwrap(), *repo);
+        fs::write(dir.join(repo).join("other"), repo).unwrap();
+    }
+    assert_eq!(parent(process(&dir)), holder);
+    server.pfs(&["umount", dir.to_str().unwrap()]);
+}
+
+/// Takes from `holder` what it remembers of transactions: no successor can go
+/// on from that.
+fn spoil(holder: Pid) {
+    let fds = fs::read_dir(format!("/proc/{holder}/fd")).unwrap().flatten();
+    let memory = |fd: &fs::DirEntry| {
+        let name = fs::read_link(fd.path()).unwrap_or_default();
+        name.to_string_lossy().contains("pfs transaction")
+    };
+    let memories: Vec<_> = fds.filter(memory).collect();
+    assert!(!memories.is_empty(), "nothing is remembered");
+    for fd in memories {
+        File::options().write(true).open(fd.path()).unwrap().set_len(0).unwrap();
+    }
+}
+
+#[test]
+fn a_mount_that_nobody_can_go_on_with_ends_when_asked_to() {
+    if !has_fuse("a_mount_that_nobody_can_go_on_with_ends_when_asked_to") {
+        return;
+    }
+    let server = Server::start();
+    server.pfs(&["create", "repo", "data"]);
+    let (dir, log) = (server.dir("mnt"), server.dir("log").join("log"));
+    let (at, to) = (dir.to_str().unwrap(), log.to_str().unwrap());
+    let mount = ["-r", "data@master+w", "--commit", "explicit", "--log", to, at];
+    server.pfs(&[&["mount", "-d"][..], &mount].concat());
+    fs::write(dir.join("data/file"), "kept").unwrap();
+    let served = process(&dir);
+    let holder = parent(served);
+    spoil(holder);
+    kill(served, Signal::SIGKILL).unwrap();
+    eventually("the server ends", || !is_alive(served));
+    let (tell, told) = mpsc::channel();
+    let asked = dir.clone();
+    thread::spawn(move || tell.send(read_process(&asked)));
+    kill(holder, Signal::SIGTERM).unwrap();
+    let answered = told.recv_timeout(Duration::from_secs(40));
+    if answered.is_err() {
+        // Whoever waits for the mount would never end.
+        kill(holder, Signal::SIGKILL).unwrap();
+    }
+    let error = answered.expect("the mount hangs").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+    eventually("the holder ends", || !is_alive(holder));
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("no process can go on with it"), "{said}");
+    let said = server.refused(&["umount", at]);
+    let resume = said.split_whitespace().skip_while(|word| *word != "--resume").nth(1);
+    let transaction = resume.unwrap_or_else(|| panic!("{said}"));
+    server.pfs(&[&["mount", "-d", "--resume", transaction][..], &mount].concat());
+    assert_eq!(fs::read_to_string(dir.join("data/file")).unwrap(), "kept");
+    server.pfs(&["umount", at]);
+}
+
+#[test]
+fn a_program_that_takes_long_to_take_over_is_waited_for() {
+    if !has_fuse("a_program_that_takes_long_to_take_over_is_waited_for") {
+        return;
+    }
+    let held = Held::new(1, 4096);
+    let (program, before, holder) = (another_program(&held), held.process(), held.holder());
+    let said = thread::scope(|scope| {
+        let binary = program.to_str().unwrap();
+        let asked =
+            scope.spawn(|| held.server.pfs(&["upgrade-mounts", "--binary", binary, held.at()]));
+        let children = format!("/proc/{holder}/task/{holder}/children");
+        let successor = || {
+            let all = fs::read_to_string(&children).unwrap_or_default();
+            let all = all.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
+            let others: Vec<_> = all.filter(|pid| *pid != before).collect();
+            others.first().copied()
+        };
+        while !asked.is_finished() && (successor().is_none() || is_alive(before)) {}
+        // It has what it needs, and may not have begun.
+        let successor = successor().unwrap();
+        kill(successor, Signal::SIGSTOP).unwrap();
+        thread::sleep(Duration::from_millis(2500));
+        kill(successor, Signal::SIGCONT).unwrap();
+        asked.join().unwrap()
+    });
+    assert!(said.contains("upgraded"), "{said}");
+    let serving = fs::read_link(format!("/proc/{}/exe", held.process())).unwrap();
+    assert_eq!(serving, program);
+    held.server.pfs(&["umount", held.at()]);
+}
+
+#[test]
+fn all_that_was_written_is_committed_though_the_server_is_killed_meanwhile() {
+    if !has_fuse("all_that_was_written_is_committed_though_the_server_is_killed_meanwhile") {
+        return;
+    }
+    let server = Server::start();
+    let dir = server.dir("mnt");
+    for repo in ["first", "second"] {
+        server.pfs(&["create", "repo", repo]);
+    }
+    let repos = ["-r", "first@master+w", "-r", "second@master+w", "--commit", "on-unmount"];
+    server.pfs(&[&["mount", "-d"][..], &repos, &[dir.to_str().unwrap()]].concat());
+    let bytes: Vec<u8> = (0..8 << 20).map(|at: u64| (at * at % 251) as u8).collect();
+    let left = || fs::read_dir(server.root().join("mounts")).map_or(0, Iterator::count);
+    let all = left();
+    fs::write(dir.join("second/file"), &bytes).unwrap();
+    let served = process(&dir);
+    assert_eq!(nix::mount::umount(&dir), Ok(()));
+    let committed = || {
+        let found = server.output(&["list", "commit", "second@master", "--raw"]);
+        String::from_utf8_lossy(&found.stdout).contains("\"finished\"")
+    };
+    // What nothing was written to is needed for as long as there is a commit
+    // to be made.
+    eventually("one is over", || left() < all);
+    let early = !committed();
+    // An error says that all has been done.
+    let _ = kill(served, Signal::SIGKILL);
+    eventually("the commit", committed);
+    assert!(!early, "what a successor needs was gone");
+    eventually("the other is over", || left() <= all - 2);
 }

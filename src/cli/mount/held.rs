@@ -16,13 +16,13 @@ use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
 use super::prefetch::Prefetch;
 use super::reader::{nodes, through};
-use super::serving::{Signals, options, resumed};
+use super::serving::{Serving, Signals, options, resumed};
 use super::source::{Following, ServerSource};
 use crate::api::client::connect_later;
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Clock, Repo, SystemClock, TransactionId};
-use crate::mount::holder::{Link, Preparation, Task};
+use crate::mount::holder::{Estate, Link, Preparation, Task};
 use crate::mount::{MountOptions, Standby};
 use crate::vfs::transaction::{Attach, Then};
 use crate::vfs::{Files, Memory, Shown, Source as _, TransactionView, VfsError};
@@ -205,6 +205,11 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
     let Some(link) = link() else { return Err(Failure::new("there is no holder")) };
     let ready = Ready::new(preparation).inspect_err(|error| link.refuse(&error.message))?;
     let estate = tokio::task::block_in_place(|| link.prepared(ready.standby.answer()))?;
+    let serving = go_on(ready, estate).await.inspect_err(|error| link.refuse(&error.message))?;
+    serving.until_the_end().await
+}
+
+async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
     let failed = |error| Failure::new(format!("the mount cannot be gone on with: {error}"));
     let source = ready.source;
     let (memory, following) = (Memory::of(estate.table)?, Following(Arc::clone(&source)));
@@ -218,8 +223,7 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
     let dir = ready.plan.dir.clone();
     let signals = Signals::heed()?;
     let mounted = ready.standby.serve(dir, &Arc::new(files), &estate.device)?;
-    drop(estate.device);
-    resumed(&ready.plan, (mounted, signals), following, transactions).await.until_the_end().await
+    Ok(resumed(&ready.plan, (mounted, signals), following, transactions).await)
 }
 
 /// All that can be made before the predecessor has ended.

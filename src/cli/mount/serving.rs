@@ -93,6 +93,7 @@ async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     let holder = held::link();
     let options = MountOptions { push: holder.is_some(), ..options(&plan) };
     if let Some(holder) = holder {
+        holder.at(&dir, plan.log.as_deref())?;
         let keys = held::keep(holder, &transactions)?;
         let writer = following.0.writer();
         holder.note(&held::Note::of(&plan, (&dir, url), (writer, &keys)).value())?;
@@ -253,10 +254,10 @@ impl Serving {
     async fn finish(self) -> Outcome {
         self.source.0.close();
         self.mounted.join()?;
-        let mut failure = None;
+        let (mut failure, mut over) = (None, Vec::new());
         for view in self.transactions {
             match end(&self.source, &view, self.commit).await {
-                Ok(Kept::No) => discard(&view),
+                Ok(Kept::No) => over.push(view),
                 Ok(Kept::Yes) => keep(&view).await,
                 Err(error) => {
                     // `pfs umount` finds it here.
@@ -270,6 +271,8 @@ impl Serving {
                 }
             }
         }
+        // Whoever has to go on from here needs all of them for the last commit.
+        over.iter().for_each(|view| discard(view));
         failure.map_or(Ok(()), Err)
     }
 }

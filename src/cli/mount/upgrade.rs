@@ -62,7 +62,7 @@ impl Args {
 fn upgrade(dir: &Path, binary: &Path) -> Result<(), String> {
     let server =
         control::read(dir, PROCESS).map_err(|error| format!("nobody serves it: {error}"))?;
-    let unheld = "no holder stands behind it; it is writable, or was not mounted with -d";
+    let unheld = "no holder stands behind it; it was not mounted with -d, or the holder has died";
     let holder = parent(&server).ok_or(unheld)?;
     match holder::upgrade(holder, binary) {
         Ok(outcome) => outcome,

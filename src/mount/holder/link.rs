@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -39,8 +40,12 @@ pub(super) enum ToHolder {
     Release { name: String },
     /// The successor could serve, and would answer the kernel this.
     Prepared { answer: Vec<u8> },
-    /// It could not.
+    /// It could not, or cannot.
     Refused { reason: String },
+    /// Where it mounts, and what it logs to.
+    At { dir: PathBuf, log: Option<PathBuf> },
+    /// Somebody is about to be answered, for the first time.
+    Answering,
     /// Requests are answered, signals are heeded.
     Serving,
     /// Whatever there was to do has been done: what follows is the end.
@@ -55,7 +60,9 @@ pub(super) enum ToServer {
     First,
     /// Prepare to take over. With the table, to look at.
     Prepare { version: u32, init: Vec<u8>, note: serde_json::Value },
-    /// Take over. With the connection, the table, and what was kept, by name.
+    /// With some of what was kept, by name: more than fits into what follows.
+    Kept { kept: Vec<String> },
+    /// Take over. With the connection, the table, and the rest, by name.
     Go { note: serde_json::Value, kept: Vec<String> },
 }
 
@@ -102,6 +109,30 @@ impl Link {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Has a server that has prepared itself take over, with all that was kept.
+    pub(super) fn go(
+        &self,
+        note: &serde_json::Value,
+        [device, table]: [BorrowedFd<'_>; 2],
+        kept: &[(String, OwnedFd)],
+    ) -> io::Result<()> {
+        let names =
+            |some: &[(String, OwnedFd)]| some.iter().map(|(name, _)| name.clone()).collect();
+        let (rest, before) = kept.split_at(kept.len().min(DESCRIPTORS - 2));
+        for some in before.chunks(DESCRIPTORS) {
+            let fds: Vec<_> = some.iter().map(|(_, fd)| fd.as_fd()).collect();
+            self.send(&ToServer::Kept { kept: names(some) }, &fds)?;
+        }
+        let fds: Vec<_> =
+            [device, table].into_iter().chain(rest.iter().map(|(_, fd)| fd.as_fd())).collect();
+        self.send(&ToServer::Go { note: note.clone(), kept: names(rest) }, &fds)
+    }
+
+    /// The same end once more.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// The next message; `None` when the other end is closed.

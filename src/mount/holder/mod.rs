@@ -5,15 +5,19 @@
 //! accident starts a successor at once. It is small on purpose: it does nothing
 //! that could end it. See docs/adr/0010.
 
+mod brake;
 mod link;
 mod process;
 mod server;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::env;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -23,31 +27,22 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 pub use link::Link;
-pub use server::{Estate, Preparation, Task};
+pub use server::{Estate, Preparation, Task, answering};
 pub use upgrade::upgrade;
 
+use self::brake::{Brake, Death, PAUSE_AT_MOST};
 use self::link::{ToHolder, ToServer, VERSION};
 use self::process::{Program, Server};
-use self::upgrade::Requests;
+use self::upgrade::{Request, Requests};
 
 /// Set for a process that is to be a holder.
 const HOLDER: &str = "PFS_MOUNT_HOLDER";
 
-/// A server that has served this long did not die of what it did first.
-const STEADY: Duration = Duration::from_millis(2);
+/// How long a mount is held that nobody serves and that is to end.
+const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a program that was asked to take over may take to serve.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How many successors in a row are started without waiting.
-const AT_ONCE: u32 = 3;
-
-/// How long to wait before the first that is, and at most.
-const PAUSE: Duration = Duration::from_millis(20);
-const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
-
-/// How often a server is started that has only to end what it has begun.
-const ENDINGS: u32 = 5;
+/// What the end of a process says that was killed.
+const KILLED: u8 = 128 + Signal::SIGKILL as u8;
 
 /// What to set in the environment of a process so that it is a holder.
 #[must_use]
@@ -98,12 +93,19 @@ struct Holder {
     kept: Vec<(String, OwnedFd)>,
     /// Whether the server has said that its end will not be an accident.
     done: bool,
-    /// Signals for a server that does not heed them yet.
+    /// Signals for a server that does not heed them yet, and since when there
+    /// are some that ask for the end.
     waiting: Vec<Signal>,
-    /// Servers in a row that have died young.
-    deaths: u32,
+    asked: Option<Instant>,
+    brake: Brake,
     /// Servers of which something waits for what a successor answers.
     leftover: Vec<Child>,
+    /// Who waits for the server to serve, and its program.
+    upgrading: Option<(Request, Program)>,
+    /// The directory, and the log.
+    at: Option<(PathBuf, Option<PathBuf>)>,
+    /// Why the last one that did not serve did not.
+    reason: Option<String>,
 }
 
 /// What there is to be done.
@@ -112,6 +114,8 @@ enum Event {
     Signal(Signal),
     Request,
     Ended,
+    /// Nobody serves, for too long after the end was asked for.
+    Overdue,
 }
 
 impl Holder {
@@ -122,6 +126,7 @@ impl Holder {
         }
         heeded.thread_block()?;
         process::call_this("pfs-holder");
+        process::raise_limit_of_descriptors();
         Ok(Self {
             program: Program::this()?,
             signals: SignalFd::with_flags(&heeded, SfdFlags::SFD_CLOEXEC)?,
@@ -131,8 +136,12 @@ impl Holder {
             kept: Vec::new(),
             done: false,
             waiting: Vec::new(),
-            deaths: 0,
+            asked: None,
+            brake: Brake::default(),
             leftover: Vec::new(),
+            upgrading: None,
+            at: None,
+            reason: None,
         })
     }
 
@@ -145,15 +154,18 @@ impl Holder {
                 Event::Signal(signal) if server.serving.is_some() || self.held.is_none() => {
                     server.signal(signal);
                 }
-                Event::Signal(signal) => self.waiting.push(signal),
+                Event::Signal(signal) => self.postpone(signal),
                 Event::Request => self.requested(&mut server)?,
                 Event::Ended => {
                     if let Some(code) = self.ended(&mut server)? {
                         return Ok(code);
                     }
-                    let successor = self.succeed(&server)?;
+                    let Some(successor) = self.succeed(&server)? else {
+                        return Ok(self.give_up(server));
+                    };
                     self.leftover.push(mem::replace(&mut server, successor).into_child());
                 }
+                Event::Overdue => return Ok(self.give_up(server)),
             }
             self.leftover.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         }
@@ -166,8 +178,11 @@ impl Holder {
             let deaths = fds.len();
             fds.extend(server.death());
             let requests = fds.len();
-            fds.extend(self.requests.iter().map(|requests| polled(requests.as_fd())));
-            match poll(&mut fds, PollTimeout::NONE) {
+            // One after the other.
+            let requests_now = self.requests.iter().filter(|_| self.upgrading.is_none());
+            fds.extend(requests_now.map(|requests| polled(requests.as_fd())));
+            let left = self.asked.map(|asked| GRACE.saturating_sub(asked.elapsed()));
+            match poll(&mut fds, left.map_or(PollTimeout::NONE, timeout)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -182,13 +197,59 @@ impl Holder {
                 return Ok(Event::Ended);
             }
             if ready[1]
-                && let Some(signal) = self.signals.read_signal()?
+                && let Some(signal) = self.signal()?
             {
-                let signal = i32::try_from(signal.ssi_signo).unwrap_or(0);
-                return Ok(Event::Signal(Signal::try_from(signal)?));
+                return Ok(Event::Signal(signal));
             }
             if ready[requests..].contains(&true) {
                 return Ok(Event::Request);
+            }
+            if self.is_overdue() {
+                return Ok(Event::Overdue);
+            }
+        }
+    }
+
+    /// The next signal, which is there.
+    fn signal(&self) -> io::Result<Option<Signal>> {
+        let Some(signal) = self.signals.read_signal()? else { return Ok(None) };
+        let signal = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        Ok(Some(Signal::try_from(signal)?))
+    }
+
+    /// Keeps a signal for whoever serves next.
+    fn postpone(&mut self, signal: Signal) {
+        self.waiting.push(signal);
+        // Whether a hang-up asks for the end is for a server to say.
+        if signal != Signal::SIGHUP {
+            self.asked.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.elapsed() >= GRACE)
+    }
+
+    /// Waits so long, unless the end is asked for and nobody serves for too
+    /// long.
+    fn pause(&mut self, pause: Duration) -> io::Result<()> {
+        let until = Instant::now() + pause;
+        loop {
+            let mut left = until.saturating_duration_since(Instant::now());
+            if let Some(asked) = self.asked {
+                left = left.min(GRACE.saturating_sub(asked.elapsed()));
+            }
+            if left.is_zero() {
+                return Ok(());
+            }
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout(left)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => {
+                    let signal = self.signal()?;
+                    signal.into_iter().for_each(|signal| self.postpone(signal));
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -215,8 +276,15 @@ impl Holder {
                 self.kept.extend(fds.next().map(|fd| (name, fd)));
             }
             ToHolder::Release { name } => self.kept.retain(|(known, _)| *known != name),
+            ToHolder::At { dir, log } => self.at = Some((dir, log)),
+            ToHolder::Answering => server.answered = true,
             ToHolder::Serving => {
                 server.serving = Some(Instant::now());
+                (self.asked, self.reason) = (None, None);
+                if let Some((request, program)) = self.upgrading.take() {
+                    (self.program, self.brake) = (program, Brake::default());
+                    request.answer(Ok(()));
+                }
                 // Whoever has started this one waits no longer.
                 process::leave()?;
                 self.waiting.drain(..).for_each(|signal| server.signal(signal));
@@ -224,7 +292,7 @@ impl Holder {
             ToHolder::Done => self.done = true,
             // Asked for, and waited for, elsewhere.
             ToHolder::Prepared { .. } => {}
-            ToHolder::Refused { reason } => tracing::warn!(reason, "no successor"),
+            ToHolder::Refused { reason } => self.reason = Some(reason),
         }
         Ok(())
     }
@@ -239,35 +307,69 @@ impl Holder {
         let Some(held) = self.held.as_ref().filter(|_| !self.done) else {
             return server.wait().map(Some);
         };
-        let code = server.wait_served_out()?.unwrap_or(1);
+        let ended = server.wait_served_out()?;
         let connected = process::is_connected(&held.device);
-        let steady = server.serving.is_some_and(|since| since.elapsed() >= STEADY);
-        self.deaths = if steady { 0 } else { self.deaths + 1 };
+        let served = server.serving.map(|since| since.elapsed());
+        // Threads are left only of what was killed.
+        let killed = ended.is_none_or(|code| code == KILLED);
+        let death = Death { served, answered: server.answered, killed };
+        self.brake.died(death, Instant::now());
+        if let Some((request, _)) = self.upgrading.take() {
+            let reason = self.reason.as_deref().unwrap_or("it ended at once");
+            request.answer(Err(format!("{reason}; the version before goes on")));
+        }
         // Without a mount there is only what the last one has to end.
-        Ok((!connected && (self.kept.is_empty() || self.deaths > ENDINGS)).then_some(code))
+        let is_over = !connected && (self.kept.is_empty() || self.brake.has_ended());
+        Ok(is_over.then_some(ended.unwrap_or(1)))
     }
 
-    /// Starts a successor for `server`, which has died.
-    fn succeed(&mut self, server: &Server) -> io::Result<Server> {
-        let again = self.deaths.saturating_sub(AT_ONCE);
-        if again > 0 {
-            let pause = PAUSE.saturating_mul(1 << again.min(16)).min(PAUSE_AT_MOST);
-            std::thread::sleep(pause.saturating_sub(server.started.elapsed()));
+    /// Starts a successor for `server`, which has died, unless there is to be
+    /// none.
+    fn succeed(&mut self, server: &Server) -> io::Result<Option<Server>> {
+        self.pause(self.brake.pause().saturating_sub(server.started.elapsed()))?;
+        while !self.is_overdue() && !self.brake.is_hopeless(Instant::now()) {
+            // A machine without memory or processes may have some later.
+            let Ok(mut successor) = self.program.start() else {
+                self.pause(PAUSE_AT_MOST)?;
+                continue;
+            };
+            let Err(error) = self.prepare(&successor).and_then(|()| self.go(&successor)) else {
+                return Ok(Some(successor));
+            };
+            successor.discard();
+            self.reason = Some(error.to_string());
+            self.brake.died(Death::default(), Instant::now());
+            self.pause(self.brake.pause())?;
         }
-        loop {
-            match self.start_successor() {
-                Ok(server) => return Ok(server),
-                // A machine without memory or processes may have some later.
-                Err(_) => std::thread::sleep(PAUSE_AT_MOST),
-            }
-        }
+        Ok(None)
     }
 
-    fn start_successor(&self) -> io::Result<Server> {
-        let successor = self.program.start()?;
-        self.prepare(&successor)?;
-        self.go(&successor)?;
-        Ok(successor)
+    /// Ends without a server; answers the exit code. Who uses the mount is told
+    /// so by the kernel, and what was written is in the staging directories.
+    fn give_up(&mut self, mut server: Server) -> u8 {
+        // An error says that it has ended.
+        drop(server.stop());
+        let reason = self.reason.take().unwrap_or_else(|| "nobody serves it".into());
+        if let Some((request, _)) = self.upgrading.take() {
+            request.answer(Err(reason.clone()));
+        }
+        (self.held, self.requests) = (None, None);
+        self.kept.clear();
+        self.leftover.push(server.into_child());
+        self.leftover.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        let Some((dir, log)) = &self.at else { return 1 };
+        if !self.leftover.is_empty() {
+            process::abort(dir);
+        }
+        let shown = dir.display();
+        let text = format!(
+            "error: the mount at {shown} ends, no process can go on with it: {reason}\n\
+             hint: pfs umount {shown} says what was written and not committed; \
+             mount there again to go on with it\n"
+        );
+        process::say(&text);
+        process::log(log.as_deref(), &text);
+        1
     }
 
     fn prepare(&self, server: &Server) -> io::Result<()> {
@@ -279,10 +381,7 @@ impl Holder {
 
     fn go(&self, server: &Server) -> io::Result<()> {
         let Some(held) = &self.held else { return Ok(()) };
-        let mut fds = vec![held.device.as_fd(), held.table.as_fd()];
-        fds.extend(self.kept.iter().map(|(_, fd)| fd.as_fd()));
-        let kept = self.kept.iter().map(|(name, _)| name.clone()).collect();
-        server.link.send(&ToServer::Go { note: self.note.clone(), kept }, &fds)
+        server.link.go(&self.note, [held.device.as_fd(), held.table.as_fd()], &self.kept)
     }
 
     /// Somebody asks for another program to serve the mount.
@@ -290,54 +389,45 @@ impl Holder {
         let Some(request) = self.requests.as_ref().and_then(Requests::accept) else {
             return Ok(());
         };
-        let outcome = match Program::at(&request.binary) {
-            Ok(program) => self.replace(server, program),
-            Err(error) => Err(format!("{}: {error}", request.binary.display())),
-        };
-        request.answer(outcome);
+        let program = Program::at(&request.binary)
+            .map_err(|error| format!("{}: {error}", request.binary.display()));
+        let replaced = program.and_then(|program| self.replace(server, &program).map(|()| program));
+        match replaced {
+            // Answered when it serves, or has died before.
+            Ok(program) => self.upgrading = Some((request, program)),
+            Err(reason) => request.answer(Err(reason)),
+        }
         Ok(())
     }
 
     /// Has `program` take over from `server`, if it can.
-    fn replace(&mut self, server: &mut Server, program: Program) -> Result<(), String> {
-        let failed = |error: io::Error| error.to_string();
-        let mut successor = program.start().map_err(failed)?;
-        self.prepare(&successor).map_err(failed)?;
-        let answer = successor.await_prepared();
-        let same = |answer: &Vec<u8>| self.held.as_ref().is_some_and(|held| held.answer == *answer);
-        if let Err(reason) = answer.and_then(|answer| match same(&answer) {
-            true => Ok(()),
-            false => Err("it asks the kernel for other options; unmount, and mount again".into()),
-        }) {
+    fn replace(&mut self, server: &mut Server, program: &Program) -> Result<(), String> {
+        let mut successor = program.start().map_err(|error| error.to_string())?;
+        if let Err(reason) = self.exchange(server, &successor) {
             successor.discard();
             return Err(reason);
         }
-        server.stop().map_err(failed)?;
-        let code = self.ended(server).map_err(failed)?;
-        if code.is_some() {
-            successor.discard();
-            return Err("it was unmounted meanwhile".into());
-        }
-        self.go(&successor).map_err(failed)?;
         successor.started = Instant::now();
         self.leftover.push(mem::replace(server, successor).into_child());
-        self.await_serving(server)?;
-        (self.deaths, self.program) = (0, program);
         Ok(())
     }
 
-    /// Waits until a successor serves; another one follows if it does not.
-    fn await_serving(&mut self, server: &mut Server) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
-        while server.serving.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !server.await_word(left).map_err(|error| error.to_string())? {
-                return Err("it ended at once; the version before goes on".into());
-            }
-            if let Some((message, fds)) = server.heard().map_err(|error| error.to_string())? {
-                self.heard(server, message, fds).map_err(|error| error.to_string())?;
-            }
+    fn exchange(&mut self, server: &mut Server, successor: &Server) -> Result<(), String> {
+        let failed = |error: io::Error| error.to_string();
+        self.prepare(successor).map_err(failed)?;
+        let answer = successor.await_prepared()?;
+        if self.held.as_ref().is_none_or(|held| held.answer != answer) {
+            return Err("it asks the kernel for other options; unmount, and mount again".into());
         }
-        Ok(())
+        server.stop().map_err(failed)?;
+        if self.ended(server).map_err(failed)?.is_some() {
+            return Err("it was unmounted meanwhile".into());
+        }
+        self.go(successor).map_err(failed)
     }
+}
+
+fn timeout(left: Duration) -> PollTimeout {
+    // A moment later rather than again and again until then.
+    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
 }

@@ -4,13 +4,16 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{AccessFlags, Pid, access};
 
@@ -39,6 +42,8 @@ pub(super) struct Server {
     /// Hangs up when the process is killed.
     pub(super) life: Option<OwnedFd>,
     pub(super) started: Instant,
+    /// Whether it has answered anybody.
+    pub(super) answered: bool,
     /// Since when it serves and heeds signals.
     pub(super) serving: Option<Instant>,
 }
@@ -63,10 +68,24 @@ impl Program {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
         command.arg0(name).args(arguments).stdin(Stdio::null());
         command.env(LINK, theirs.pass_on()?.to_string());
-        let child = command.spawn()?;
-        let pidfd = pidfd(&child)?;
-        Ok(Server { child, link: ours, pidfd, life: None, started: Instant::now(), serving: None })
+        let mut child = command.spawn()?;
+        let pidfd = pidfd(&child).inspect_err(|_| end(&mut child))?;
+        Ok(Server {
+            child,
+            link: ours,
+            pidfd,
+            life: None,
+            started: Instant::now(),
+            answered: false,
+            serving: None,
+        })
     }
+}
+
+fn end(child: &mut Child) {
+    // An error says that it has ended.
+    drop(child.kill());
+    drop(child.wait());
 }
 
 fn pidfd(child: &Child) -> io::Result<OwnedFd> {
@@ -159,9 +178,7 @@ impl Server {
 
     /// Ends a server that does not serve yet.
     pub(super) fn discard(&mut self) {
-        // An error says that it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        end(&mut self.child);
     }
 
     /// What is left of it, to be waited for some time.
@@ -234,4 +251,33 @@ pub(super) fn call_this(name: &str) {
 pub(super) fn say(text: &str) {
     // Nobody is left to tell when standard error is gone.
     drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// Appends to the log of the mount.
+pub(super) fn log(file: Option<&Path>, text: &str) {
+    if let Some(file) = file
+        && let Ok(mut file) = fs::OpenOptions::new().append(true).create(true).open(file)
+    {
+        // There is nobody else to tell.
+        drop(file.write_all(text.as_bytes()));
+    }
+}
+
+/// Ends the connection behind the mount at `dir`, which stays: threads of dead
+/// servers that wait for the mount have it open, and wait for nothing else.
+pub(super) fn abort(dir: &Path) {
+    // What is open is aborted and not unmounted; to open it so asks nobody.
+    let open = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(dir);
+    if open.is_ok() {
+        // Fails, as it is in use, or because this user may not.
+        let _ = umount2(dir, MntFlags::MNT_FORCE);
+    }
+}
+
+/// A mount of many repos keeps many.
+pub(super) fn raise_limit_of_descriptors() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Fewer do for most mounts.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }

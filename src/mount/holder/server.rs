@@ -5,7 +5,9 @@ use std::env;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::mpsc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use nix::errno::Errno;
@@ -20,6 +22,22 @@ use super::link::{Link, ToHolder, ToServer, VERSION};
 
 /// The number of the link's descriptor, for a server.
 pub(super) const LINK: &str = "PFS_MOUNT_LINK";
+
+/// Whom [`answering`] tells, and whether it has.
+static HOLDER: OnceLock<Link> = OnceLock::new();
+static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// Somebody is about to be answered. The holder, if there is one, hears of the
+/// first time: what is killed later is not killed by what every server does.
+pub fn answering() {
+    if !ANSWERED.load(Ordering::Relaxed)
+        && !ANSWERED.swap(true, Ordering::Relaxed)
+        && let Some(link) = HOLDER.get()
+    {
+        // A holder that is gone starts no successor.
+        drop(link.send(&ToHolder::Answering, &[]));
+    }
+}
 
 /// What a server was started for.
 #[derive(Debug)]
@@ -69,6 +87,8 @@ impl Link {
         SigSet::empty().thread_set_mask()?;
         let link = Self::inherited(number)?;
         link.show_life()?;
+        // Only what a holder has started has a link, and only one.
+        drop(HOLDER.set(link.try_clone()?));
         let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;
         match message {
             ToServer::First => Ok(Some((link, Task::Mount))),
@@ -80,7 +100,7 @@ impl Link {
                 link.refuse(&format!("it does not speak version {version} of the holder"));
                 Err(unexpected())
             }
-            ToServer::Go { .. } => Err(unexpected()),
+            ToServer::Kept { .. } | ToServer::Go { .. } => Err(unexpected()),
         }
     }
 
@@ -138,12 +158,26 @@ impl Link {
     /// Says that this process could take over, and waits until it is to.
     pub fn prepared(&self, answer: &[u8]) -> io::Result<Estate> {
         self.send(&ToHolder::Prepared { answer: answer.to_vec() }, &[])?;
-        let (message, fds) = self.receive()?.ok_or_else(unexpected)?;
-        let ToServer::Go { note, kept } = message else { return Err(unexpected()) };
+        let mut found = HashMap::new();
+        let (note, kept, fds) = loop {
+            let (message, fds) = self.receive()?.ok_or_else(unexpected)?;
+            match message {
+                ToServer::Kept { kept } => found.extend(kept.into_iter().zip(fds)),
+                ToServer::Go { note, kept } => break (note, kept, fds),
+                ToServer::First | ToServer::Prepare { .. } => return Err(unexpected()),
+            }
+        };
         let mut fds = fds.into_iter();
         let (device, table) = (fds.next(), fds.next());
         let (device, table) = (device.ok_or_else(unexpected)?, table.ok_or_else(unexpected)?);
-        Ok(Estate { device, table, note, kept: kept.into_iter().zip(fds).collect() })
+        found.extend(kept.into_iter().zip(fds));
+        Ok(Estate { device, table, note, kept: found })
+    }
+
+    /// Says where the mount is, and where it logs to.
+    pub fn at(&self, dir: &Path, log: Option<&Path>) -> io::Result<()> {
+        let (dir, log) = (dir.to_owned(), log.map(Path::to_owned));
+        self.send(&ToHolder::At { dir, log }, &[])
     }
 
     /// Says why this process cannot take over.

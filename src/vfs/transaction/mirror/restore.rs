@@ -13,9 +13,10 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Mirror;
 use super::record::{Body, Entry, Frame, Head, Shown};
 use crate::chunk::Content;
-use crate::model::Clock;
+use crate::model::{Clock, TreePath};
 use crate::tree::{EntryKind, Nodes, Root, Tree};
 use crate::vfs::VfsError;
+use crate::vfs::patience::patiently;
 use crate::vfs::transaction::directory::{self, hold};
 use crate::vfs::transaction::journal::Journal;
 use crate::vfs::transaction::node::{self, Data, Dir, Node, NodeId, Origin, Override};
@@ -168,9 +169,8 @@ impl TransactionView {
         let staged = self.lock().staged_paths()?;
         let mut contents = Vec::with_capacity(staged.len());
         for (id, path) in staged {
-            let entry =
-                committed.as_ref().unwrap_or(&base).get(&path).await?.map(|entry| entry.kind);
-            let Some(EntryKind::File(content)) = entry else {
+            let held = committed.as_ref().unwrap_or(&base);
+            let Some(EntryKind::File(content)) = found(held, &path).await? else {
                 return Err(VfsError::Damaged(format!("{path} is not in the commit")));
             };
             contents.push((id, content));
@@ -372,9 +372,22 @@ async fn in_tree(state: &State, nodes: &Nodes, shown: &Shown) -> Result<Content,
         (None, None) => return Err(lost("a file comes from nowhere")),
     };
     for tree in trees {
-        if let Some(EntryKind::File(content)) = tree.get(path).await?.map(|entry| entry.kind) {
+        if let Some(EntryKind::File(content)) = found(&tree, path).await? {
             return Ok(content);
         }
     }
     Err(VfsError::Damaged(format!("{path} is not in its tree")))
+}
+
+/// What `tree` has at `path`. A store that is away is waited for: those who use
+/// the mount wait as well, and the next process would find the same.
+async fn found(tree: &Tree, path: &TreePath) -> Result<Option<EntryKind>, VfsError> {
+    loop {
+        match patiently(|| async { Ok(tree.get(path).await?.map(|entry| entry.kind)) }).await {
+            Err(VfsError::Unavailable(why)) => {
+                tracing::warn!(why, "a transaction cannot be gone on with yet");
+            }
+            answer => return answer,
+        }
+    }
 }
