@@ -5,6 +5,8 @@
 //! name and renamed; nothing is synced, for a loss costs a fetch only. Several
 //! processes may share a directory: each keeps to its budget by what it knows.
 
+mod whole;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::whole::{is_in_work, is_whole};
 use super::lock;
 use crate::model::PackId;
 
@@ -41,7 +44,9 @@ fn is_extent(name: &str) -> bool {
 /// Whether a file of this name is one of the cache's that is being written.
 fn is_unfinished(name: &str) -> bool {
     let name = name.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
-    name.is_some_and(|(name, process)| is_extent(name) && process.parse::<u32>().is_ok())
+    name.is_some_and(|(name, process)| {
+        (is_extent(name) || is_whole(name)) && process.parse::<u32>().is_ok()
+    })
 }
 
 /// The directory and what is known to be in it. Calls block on the disk.
@@ -67,9 +72,10 @@ impl DiskCache {
             let file = file?;
             let (name, meta) = (file.file_name(), file.metadata()?);
             match name.to_str() {
+                Some(name) if is_in_work(name) => {}
                 // Left by a process that died while writing.
                 Some(name) if is_unfinished(name) => drop(fs::remove_file(file.path())),
-                Some(name) if is_extent(name) => {
+                Some(name) if is_extent(name) || is_whole(name) => {
                     found.push((meta.modified()?, name.to_owned(), meta.len()));
                 }
                 Some(_) | None => {}
@@ -169,10 +175,13 @@ impl DiskCache {
     }
 
     pub fn remove(&self, extent: &Extent) {
-        let name = extent.file_name();
-        let _ = fs::remove_file(self.dir.join(&name));
+        self.remove_named(&extent.file_name());
+    }
+
+    fn remove_named(&self, name: &str) {
+        let _ = fs::remove_file(self.dir.join(name));
         let mut known = lock(&self.known);
-        if let Some(size) = known.files.pop(&name) {
+        if let Some(size) = known.files.pop(name) {
             known.used -= size;
         }
     }

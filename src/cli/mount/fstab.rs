@@ -22,7 +22,7 @@ program as /sbin/mount.fuse.pfs, a link to pfs:
 
 Options: ro, rw, repo=REPO[@REF][+w] (one more, may be repeated), allow_other, uid=N, gid=N,
 umask=OCTAL, commit=on-unmount|explicit, resume=TRANSACTION, cache=DIR, cache-size=SIZE,
-memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
+passthrough, memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
 project=NAME, address=ADDRESS.
 ";
 
@@ -117,6 +117,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         resume: Vec::new(),
         cache: None,
         cache_size: 20 << 30,
+        passthrough: false,
         memory: 512 << 20,
         allow_other: false,
         uid: None,
@@ -141,6 +142,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "resume" => plan.resume.push(transaction(value)?),
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
+            "passthrough" => plan.passthrough = true,
             "memory" => plan.memory = parse_memory(value).map_err(Failure::usage)?,
             "prefetch" => {
                 plan.prefetch = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;

@@ -24,6 +24,10 @@ const AT_BUCKETS: u32 = 5;
 const AT_OBJECTS: u32 = 6;
 /// Two words that the user of the heap may set.
 const AT_MARK: u32 = 8;
+/// Two words: the request about a handle that was counted last.
+const AT_COUNTED: u32 = 10;
+/// The backing of a file that was noted last.
+const AT_NEWEST: u32 = 12;
 const AT_FREE: u32 = 64;
 
 /// Where the header ends.
@@ -187,6 +191,27 @@ impl Heap {
         self.memory.store64(AT_MARK, mark);
     }
 
+    pub(super) fn counted(&self) -> u64 {
+        self.memory.load64(AT_COUNTED)
+    }
+
+    pub(super) fn set_counted(&self, request: u64) {
+        self.memory.store64(AT_COUNTED, request);
+    }
+
+    pub(super) fn newest(&self) -> u32 {
+        self.memory.load(AT_NEWEST)
+    }
+
+    pub(super) fn set_newest(&self, backing: u32) {
+        self.memory.store(AT_NEWEST, backing);
+    }
+
+    /// How many words the block at `at` has.
+    pub(super) fn words(&self, at: u32) -> u32 {
+        self.size(at)
+    }
+
     /// What the block at `at` is, and how long its name.
     pub(super) fn kind(&self, at: u32) -> (BlockKind, usize) {
         let state = self.memory.load(at).to_le_bytes();
@@ -245,6 +270,11 @@ impl Heap {
     /// Every inode of a transaction.
     pub(super) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.blocks().filter(|at| self.kind(*at).0 == BlockKind::Node)
+    }
+
+    /// Every file or symlink of a view.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = u32> + '_ {
+        self.blocks().filter(|at| self.kind(*at).0 == BlockKind::Leaf)
     }
 
     /// Every object.

@@ -326,3 +326,53 @@ proptest! {
         prop_assert_eq!(found.len(), 1);
     }
 }
+
+/// A table with a large file in it, and the file.
+fn large() -> (InodeTable, Arc<View>, InodeNo) {
+    let (table, view) = (InodeTable::new(Memory::new()), view());
+    let remember = |name, size| {
+        table.remember(identity(name), InodeNo::ROOT, Entry::Leaf(&view, name, size)).unwrap()
+    };
+    let (large, small) = (remember("large", LARGE_FILE), remember("small", LARGE_FILE - 1));
+    assert_eq!((table.handles(large), table.handles(small)), (Some(Handles::default()), None));
+    (table, view, large)
+}
+
+#[test]
+fn a_killed_process_never_leaves_too_few_handles() {
+    // Opens and releases, with the handles that the kernel then has.
+    let requests = [(1, 1), (2, 2), (3, 3), (4, 2), (5, 1), (6, 0)];
+    let carry_out = |table: &InodeTable, ino, request| match request {
+        1 => {
+            table.set_backing(ino, 7);
+            table.opened(ino, request);
+        }
+        2 | 3 => table.opened(ino, request),
+        _ => table.released(ino, request),
+    };
+    let mut kills = 0;
+    for stores in 0.. {
+        let (table, _view, ino) = large();
+        let memory = table.memory().unwrap();
+        memory.stores.store(stores, Ordering::Release);
+        let killed = requests.iter().position(|(request, _)| {
+            carry_out(&table, ino, *request);
+            memory.stores.load(Ordering::Acquire) == 0
+        });
+        let Some(killed) = killed else { break };
+        kills += 1;
+        memory.stores.store(u64::MAX, Ordering::Release);
+        let found = inherited(&table);
+        let mut again = true;
+        for (request, has) in &requests[killed..] {
+            if !(again && found.counted() == *request) {
+                carry_out(&found, ino, *request);
+            }
+            again = false;
+            let Handles { count, backing } = found.handles(ino).unwrap();
+            assert!(backing == 7 && (*has..=has + 1).contains(&count), "{stores}: {count}, {has}");
+        }
+        assert_eq!(found.backed().len(), 1);
+    }
+    assert!(kills > 10);
+}
