@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use lru::LruCache;
 
-use self::whole::{is_in_work, is_whole};
+use self::whole::is_whole;
 use super::lock;
 use crate::model::PackId;
 
@@ -44,9 +44,7 @@ fn is_extent(name: &str) -> bool {
 /// Whether a file of this name is one of the cache's that is being written.
 fn is_unfinished(name: &str) -> bool {
     let name = name.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
-    name.is_some_and(|(name, process)| {
-        (is_extent(name) || is_whole(name)) && process.parse::<u32>().is_ok()
-    })
+    name.is_some_and(|(name, process)| is_extent(name) && process.parse::<u32>().is_ok())
 }
 
 /// The directory and what is known to be in it. Calls block on the disk.
@@ -72,7 +70,6 @@ impl DiskCache {
             let file = file?;
             let (name, meta) = (file.file_name(), file.metadata()?);
             match name.to_str() {
-                Some(name) if is_in_work(name) => {}
                 // Left by a process that died while writing.
                 Some(name) if is_unfinished(name) => drop(fs::remove_file(file.path())),
                 Some(name) if is_extent(name) || is_whole(name) => {
@@ -180,6 +177,11 @@ impl DiskCache {
 
     fn remove_named(&self, name: &str) {
         let _ = fs::remove_file(self.dir.join(name));
+        self.forget(name);
+    }
+
+    /// Counts a file no more.
+    fn forget(&self, name: &str) {
         let mut known = lock(&self.known);
         if let Some(size) = known.files.pop(name) {
             known.used -= size;

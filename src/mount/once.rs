@@ -29,10 +29,9 @@ impl Once {
         self.again && files.was_done(self.number)
     }
 
-    /// Whether it is the last of those that have changed how many handles there
-    /// are.
+    /// Whether it has changed before how many handles there are.
     pub(super) fn was_counted(self, files: &Files) -> bool {
-        self.again && files.counted() == self.number
+        self.again && files.was_counted(self.number)
     }
 
     /// The same whenever it is sent.

@@ -3,12 +3,11 @@
 //!
 //! The kernel wants all handles of an inode to be of one kind: those it reads
 //! for, from one backing file, or those it asks and caches for. So handles of
-//! large files are counted, in the memory that outlives this process. Counts
-//! may be too high: that keeps an inode in the kind it is until the kernel
-//! forgets it. They are never too low: then an open would fail. Hence the order
-//! of what is done here, and that an answer is sent before anything else is
-//! counted: only the last request that was counted can be one that the kernel
-//! sends again.
+//! large files are counted, in the memory that outlives this process. A count
+//! that is too low fails an open, one that is too high keeps an inode in the kind
+//! it is until the kernel forgets it. So an answer is sent before anything else is
+//! counted: each process leaves one request at most that it has counted and the
+//! kernel sends again, and that one is noted.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -90,9 +89,14 @@ impl Passthrough {
     pub(super) fn connect(&self, device: OwnedFd, files: &Files) {
         drop(self.device.set(device));
         let mut open = self.lock();
+        files.begin_counting();
+        let backed = files.backed();
         // One that it had made but not noted: numbers go up.
-        self.close(files.newest_backing() + 1);
-        for (ino, Handles { count, backing }) in files.backed() {
+        let unnoted = files.newest_backing().wrapping_add(1);
+        if backed.iter().all(|(_, handles)| handles.backing != unnoted) {
+            self.close(unnoted);
+        }
+        for (ino, Handles { count, backing }) in backed {
             *open += 1;
             if count == 0 {
                 self.end(files, ino, backing, &mut open);
@@ -158,6 +162,7 @@ impl Passthrough {
             }
             None => reply.opened(COUNTED, cached()),
         }
+        files.answered(once.number());
     }
 
     /// Gives the kernel `whole` to read, under the number that is noted.
@@ -200,6 +205,7 @@ impl Passthrough {
             self.end(files, ino, backing, &mut open);
         }
         reply.ok();
+        files.answered(once.number());
     }
 
     /// Takes lookups back. A kernel that knows an inode no more has no handle of

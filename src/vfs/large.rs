@@ -89,11 +89,21 @@ impl Files {
         self.inodes.is_last(ino, count)
     }
 
-    /// The last request that [`Files::opened`] or [`Files::released`] has
-    /// noted, in this process or one before.
+    /// Whether [`Files::opened`] or [`Files::released`] has noted `request`, in
+    /// this process or one before, and [`Files::answered`] has not.
     #[must_use]
-    pub fn counted(&self) -> u64 {
-        self.inodes.counted()
+    pub fn was_counted(&self, request: u64) -> bool {
+        self.inodes.was_counted(request)
+    }
+
+    /// Notes that `request` was answered; the next may be counted.
+    pub fn answered(&self, request: u64) {
+        self.inodes.answered(request);
+    }
+
+    /// From now on this process counts, and none before it.
+    pub fn begin_counting(&self) {
+        self.inodes.begin_counting();
     }
 
     /// The last that [`Files::set_backing`] has noted, in this process or one

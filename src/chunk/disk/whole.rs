@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate};
+use nix::unistd::linkat;
 
 use super::DiskCache;
 use crate::chunk::{Whole, lock};
@@ -21,16 +22,6 @@ pub(super) fn is_whole(name: &str) -> bool {
     let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     name.split_once('-')
         .is_some_and(|(hash, size)| (hash.len(), size.len()) == (64, 16) && hex(hash) && hex(size))
-}
-
-/// Whether somebody may still be writing the whole file of this name.
-pub(super) fn is_in_work(name: &str) -> bool {
-    let name = name.strip_suffix(".new").and_then(|name| name.rsplit_once('.'));
-    name.is_some_and(|(name, process)| {
-        is_whole(name)
-            && process != std::process::id().to_string()
-            && Path::new("/proc").join(process).exists()
-    })
 }
 
 fn file_name(whole: &Whole) -> String {
@@ -72,17 +63,16 @@ impl DiskCache {
         if whole.size > self.budget / SHARE {
             return Ok(None);
         }
-        let name = file_name(whole);
-        let fresh = format!("{name}.{}.new", std::process::id());
         // The process itself has no reason to write to it again.
         let mut open = OpenOptions::new();
-        let open = open.read(true).write(true).create(true).truncate(true).mode(0o400);
-        let file = open.open(self.dir.join(&fresh))?;
-        let (cache, left) = (Arc::clone(self), whole.size);
-        let unfinished = Unfinished { cache, name, fresh, file, size: left, left };
-        self.note(unfinished.fresh.clone(), whole.size);
+        let open = open.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o400);
+        let file = open.open(&self.dir)?;
+        let (cache, name, size) = (Arc::clone(self), file_name(whole), whole.size);
+        let reserved = format!("{name}.{:x}", file.metadata()?.ino());
+        let unfinished = Unfinished { cache, name, reserved, file, size, left: size };
+        self.note(unfinished.reserved.clone(), size);
         self.shrink();
-        let size = i64::try_from(whole.size).unwrap_or(i64::MAX);
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
         match fallocate(&unfinished.file, FallocateFlags::empty(), 0, size) {
             Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(Some(unfinished)),
             Err(error) => Err(error.into()),
@@ -90,11 +80,13 @@ impl DiskCache {
     }
 }
 
-/// A whole file that is being written. Dropped, it leaves nothing.
+/// A whole file that is being written. It has no name yet: whatever becomes of
+/// this process, nothing is left of it unless it is finished.
 pub(in crate::chunk) struct Unfinished {
     cache: Arc<DiskCache>,
     name: String,
-    fresh: String,
+    /// What its room is counted as; no file is called so.
+    reserved: String,
     file: File,
     size: u64,
     /// How many bytes are still to come.
@@ -105,7 +97,7 @@ impl Unfinished {
     /// Adds to its end.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         // In use, so that it is not what makes room for others.
-        if lock(&self.cache.known).files.get(&self.fresh).is_none() {
+        if lock(&self.cache.known).files.get(&self.reserved).is_none() {
             return Err(io::Error::other("it had to make room for others"));
         }
         self.left = self.left.saturating_sub(bytes.len() as u64);
@@ -118,15 +110,25 @@ impl Unfinished {
             return Err(io::Error::other("it is not as long as it should be"));
         }
         self.file.sync_data()?;
-        let dir = &self.cache.dir;
-        fs::rename(dir.join(&self.fresh), dir.join(&self.name))?;
+        let path = self.cache.dir.join(&self.name);
+        let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let link =
+            || linkat(AT_FDCWD, nameless.as_str(), AT_FDCWD, &path, AtFlags::AT_SYMLINK_FOLLOW);
+        match link() {
+            Err(Errno::EEXIST) => {
+                // Of another process, and nobody here has compared it.
+                fs::remove_file(&path)?;
+                link()?;
+            }
+            linked => linked?,
+        }
         self.cache.note(self.name.clone(), self.size);
-        File::open(dir.join(&self.name))
+        File::open(path)
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.cache.remove_named(&self.fresh);
+        self.cache.forget(&self.reserved);
     }
 }

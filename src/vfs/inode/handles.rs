@@ -21,7 +21,8 @@ const COUNT: u32 = 1;
 /// The handles of a large file that a kernel has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Handles {
-    /// How many there are, at least: never fewer than the kernel has.
+    /// How many there are, with those that are on their way to the kernel or
+    /// back.
     pub count: u32,
     /// What the kernel reads by itself for all of them; 0 when it asks for what
     /// it reads.
@@ -61,18 +62,21 @@ impl InodeTable {
 
     /// The kernel gets one handle more of `ino` by the answer to `request`.
     pub(in crate::vfs) fn opened(&self, ino: InodeNo, request: u64) {
-        // In this order: who is killed in between leaves one handle too many.
-        self.change(ino, |heap, at| {
-            heap.add(at + COUNT, 1);
-            heap.set_counted(request);
-        });
+        self.count(ino, request, 1);
     }
 
     /// The kernel has one handle less of `ino`, as `request` says.
     pub(in crate::vfs) fn released(&self, ino: InodeNo, request: u64) {
+        self.count(ino, request, -1);
+    }
+
+    /// Noted first: who goes on after this process was killed counts what is
+    /// noted.
+    fn count(&self, ino: InodeNo, request: u64, by: i32) {
         self.change(ino, |heap, at| {
-            heap.set_counted(request);
-            heap.add(at + COUNT, -1);
+            let count = heap.memory.load(at + COUNT).saturating_add_signed(by);
+            heap.set_counted(request, ino.0, count);
+            heap.memory.store(at + COUNT, count);
         });
     }
 
@@ -90,10 +94,28 @@ impl InodeTable {
         lookups.is_some_and(|lookups| u64::from(lookups) <= count)
     }
 
-    /// The request that was counted last.
-    pub(in crate::vfs) fn counted(&self) -> u64 {
+    /// Whether `request` was counted, in this process or one before, and not
+    /// answered.
+    pub(in crate::vfs) fn was_counted(&self, request: u64) -> bool {
         let _objects = self.lock();
-        self.heap.as_ref().map_or(0, Heap::counted)
+        self.heap.as_ref().is_ok_and(|heap| heap.counted(request).is_some())
+    }
+
+    /// `request` will not be sent again.
+    pub(in crate::vfs) fn answered(&self, request: u64) {
+        let _objects = self.lock();
+        if let Ok(heap) = &self.heap {
+            heap.set_answered(request);
+        }
+    }
+
+    /// From now on this process counts, and nobody else.
+    pub(in crate::vfs) fn begin_counting(&self) {
+        let left = self.with_heap(Heap::left).flatten();
+        if let Some((ino, count)) = left {
+            self.change(InodeNo(ino), |heap, at| heap.memory.store(at + COUNT, count));
+        }
+        self.with_heap(Heap::take_turn);
     }
 
     /// The backing that was noted last.
@@ -112,6 +134,11 @@ impl InodeTable {
             (handles.backing != 0).then_some((ino, handles))
         };
         heap.leaves().filter_map(of).collect()
+    }
+
+    fn with_heap<T>(&self, work: impl FnOnce(&Heap) -> T) -> Option<T> {
+        let _objects = self.lock();
+        self.heap.as_ref().ok().map(work)
     }
 
     fn change(&self, ino: InodeNo, change: impl FnOnce(&Heap, u32)) {
