@@ -131,6 +131,44 @@ def warm(server):
         print(f"  {dict(requests.by_name)}", file=sys.stderr)
 
 
+def passthrough(server):
+    """The big file in the page cache of ext4, which a mount lets the kernel read itself."""
+    program, there = helper(server.work), native(server.work)
+    options = filled(server, repo(server, "reads"))
+    wanted = ("seq_1j", "seq_4j", "rand4k", "rand128k")
+    measures = {name: readings(program)[name] for name in wanted}
+    beside = Beside("warm_passthrough", ROUNDS)
+    with server.mounted(server.work / "mount", *options, "--passthrough") as mount:
+        here = mount / "reads"
+        start = time.monotonic()
+        until_passed(mount, here / BIG)
+        say("warm_passthrough_ready", time.monotonic() - start, "s")
+        before = counted(mount)["bytes_read"]
+        for _ in range(ROUNDS):
+            for name, (unit, measure) in measures.items():
+                for at in (there, here):
+                    run("dd", f"if={at / BIG}", "of=/dev/null", "bs=1M")
+                beside.take(name, unit, lambda: max(measure(there), measure(there)),
+                            lambda: max(measure(here), measure(here)))
+        beside.say("ext4")
+        say("warm_passthrough_read", counted(mount)["bytes_read"] - before, "bytes")
+
+
+def until_passed(mount, file):
+    """Opens a file until the kernel reads it itself."""
+    deadline = time.monotonic() + 300
+    while not counted(mount)["passthrough_opens"]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{file} is not read by the kernel itself")
+        os.close(os.open(file, os.O_RDONLY))
+        time.sleep(0.05)
+
+
+def counted(mount):
+    """What a mount says of itself."""
+    return json.loads(os.getxattr(mount, "user.pfs.stats"))
+
+
 def epoch(program, mount, here):
     with Requests(mount) as requests:
         files(program, "read", here, 1, True)

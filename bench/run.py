@@ -8,7 +8,7 @@ whether it was reached. Beside every figure that has one stands that of `cp` in
 the same run on the same file system.
 
 BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts and
-                     pipelines), warm cold writes reflink memory million (the
+                     pipelines), warm passthrough cold writes reflink memory million (the
                      mount beside ext4), remote (beside rclone and s3fs)
 BENCH_DIR=DIR        where to work (default target/bench)
 BENCH_ROUNDS=3       how often the mount and ext4 take turns
@@ -130,8 +130,8 @@ def requests(name, before, after):
         say(f"{name}_store_{what}", count - before.requests.get(what, 0), unit)
 
 
-GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.cold, mounts.writes,
-          mounts.reflink, mounts.memory, mounts.million, remote.remote]
+GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.passthrough, mounts.cold,
+          mounts.writes, mounts.reflink, mounts.memory, mounts.million, remote.remote]
 
 
 def main():

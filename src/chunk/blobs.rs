@@ -14,6 +14,7 @@ use super::disk::DiskCache;
 use super::fetch::Fetcher;
 use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
 use super::presence::Presence;
+use super::whole::Compared;
 use super::{CacheStats, ChunkError, ChunkRef, PackWriter, lock};
 use crate::model::{ChunkId, Clock, PackId};
 use crate::store::{Store, StoreError};
@@ -68,6 +69,8 @@ pub(super) struct Inner {
     /// How many large chunks are hashed and compressed at a time.
     pub cpu: Arc<Semaphore>,
     pub fetcher: Fetcher,
+    /// Files in the cache directory that are what they should be.
+    pub compared: Compared,
     pub presence: Arc<Presence>,
 }
 
@@ -135,6 +138,7 @@ impl Blobs {
             cpu: Arc::new(Semaphore::new(cores + 1)),
             index: Mutex::new(LruCache::new(entries)),
             live: Mutex::default(),
+            compared: Compared::default(),
             presence,
             store,
             clock,

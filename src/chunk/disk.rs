@@ -6,6 +6,8 @@
 //! name and renamed; nothing is synced, for a loss costs a fetch only. Several
 //! processes may share a directory: each keeps to its budget by what it knows.
 
+mod whole;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -15,6 +17,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::whole::is_whole;
 use super::lock;
 use crate::model::PackId;
 
@@ -71,7 +74,7 @@ impl DiskCache {
             match name.to_str() {
                 // Left by a process that died while writing.
                 Some(name) if is_unfinished(name) => drop(fs::remove_file(file.path())),
-                Some(name) if is_extent(name) => {
+                Some(name) if is_extent(name) || is_whole(name) => {
                     found.push((meta.modified()?, name.to_owned(), meta.len()));
                 }
                 Some(_) | None => {}
@@ -189,10 +192,18 @@ impl DiskCache {
     }
 
     pub fn remove(&self, extent: &Extent) {
-        let name = extent.file_name();
-        let _ = fs::remove_file(self.dir.join(&name));
+        self.remove_named(&extent.file_name());
+    }
+
+    fn remove_named(&self, name: &str) {
+        let _ = fs::remove_file(self.dir.join(name));
+        self.forget(name);
+    }
+
+    /// Counts a file no more.
+    fn forget(&self, name: &str) {
         let mut known = lock(&self.known);
-        if let Some(size) = known.files.pop(&name) {
+        if let Some(size) = known.files.pop(name) {
             known.used -= size;
         }
     }

@@ -30,6 +30,7 @@ mod reference;
 mod segments;
 mod upload;
 mod warm;
+mod whole;
 mod writer;
 
 pub use blobs::{BlobConfig, Blobs};
@@ -42,6 +43,7 @@ pub use file::FileWriter;
 pub use list::ChunkList;
 pub use reference::ChunkRef;
 pub use warm::{Pace, WarmStats};
+pub use whole::Whole;
 pub use writer::PackWriter;
 
 #[cfg(test)]

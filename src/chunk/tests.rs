@@ -1,5 +1,6 @@
 mod far;
 mod parts;
+mod whole;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use super::attr::{inode, set_time};
 use super::gate::Gate;
 use super::once::Once;
 use super::options::MountOptions;
+use super::passthrough::{self, Passthrough};
 use super::push::Pushes;
 use super::reply::Counted;
 use super::stats::{Operation, STATS, Stats};
@@ -36,6 +37,8 @@ pub(super) struct Adapter {
     pub(super) writable: bool,
     /// Whether the kernel forgets cached pages that are written around.
     pub(super) direct: bool,
+    /// For files that the kernel reads by itself, where it does.
+    pub(super) passthrough: Option<Arc<Passthrough>>,
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Arc<Gate>,
 }
@@ -69,6 +72,9 @@ impl Deref for Late {
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         self.direct = config.add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP).is_ok();
+        if self.passthrough.is_some() && !passthrough::agree(config)? {
+            self.passthrough = None;
+        }
         self.configure(config)
     }
 
@@ -78,7 +84,10 @@ impl fuser::Filesystem for Adapter {
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
         let request = self.stats.begin(Operation::Forget, inode(ino));
-        self.files.forget(inode(ino), nlookup);
+        match &self.passthrough {
+            Some(passthrough) => passthrough.forget(&self.files, inode(ino), nlookup),
+            None => self.files.forget(inode(ino), nlookup),
+        }
         request.answered();
     }
 
@@ -90,8 +99,12 @@ impl fuser::Filesystem for Adapter {
         self.read_link(ino, self.counted(Operation::ReadLink, ino, reply));
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.open_file(flags.0, self.counted(Operation::Open, ino, reply));
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let reply = self.counted(Operation::Open, ino, reply);
+        match &self.passthrough {
+            Some(passthrough) => self.open_beside(passthrough, Once::of(req), ino, reply),
+            None => self.open_file(flags.0, reply),
+        }
     }
 
     fn read(
@@ -122,15 +135,21 @@ impl fuser::Filesystem for Adapter {
 
     fn release(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
+        fh: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.counted(Operation::Release, ino, reply).ok();
+        let reply = self.counted(Operation::Release, ino, reply);
+        match &self.passthrough {
+            Some(passthrough) => {
+                passthrough.release(&self.files, (Once::of(req), ino), fh, reply);
+            }
+            None => reply.ok(),
+        }
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

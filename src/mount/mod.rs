@@ -12,6 +12,7 @@ mod gate;
 pub mod holder;
 mod once;
 mod options;
+mod passthrough;
 mod push;
 mod queue;
 mod reads;

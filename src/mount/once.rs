@@ -29,6 +29,16 @@ impl Once {
         self.again && files.was_done(self.number)
     }
 
+    /// Whether it has changed before how many handles there are.
+    pub(super) fn was_counted(self, files: &Files) -> bool {
+        self.again && files.was_counted(self.number)
+    }
+
+    /// The same whenever it is sent.
+    pub(super) fn number(self) -> u64 {
+        self.number
+    }
+
     /// Does `work` for it.
     pub(super) fn carry_out<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
         carry_out(self.number, work)

@@ -23,6 +23,10 @@ pub struct MountOptions {
     /// is aborted. So this is for processes that have a holder, which starts
     /// another one, or that nobody kills.
     pub push: bool,
+    /// Let the kernel read large files by itself that lie whole in the cache
+    /// directory. Such a mount is told of every file that is opened. Only root
+    /// may; nothing comes of it where something can be written.
+    pub passthrough: bool,
     /// Operations that take as long are logged; none when it is zero.
     pub slow: Duration,
 }
@@ -38,6 +42,7 @@ impl Default for MountOptions {
             umask: 0,
             threads: 4,
             push: false,
+            passthrough: false,
             slow: Duration::from_secs(1),
         }
     }

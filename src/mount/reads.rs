@@ -12,7 +12,9 @@ use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
 use super::gate::REQUEST;
+use super::once::Once;
 use super::options::MountOptions;
+use super::passthrough::{Passthrough, cached};
 use super::reply::{
     ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
     ReplyStatfs, ReplyXattr,
@@ -176,6 +178,24 @@ impl Adapter {
             false => reply.error(fuser::Errno::ENOSYS),
             true => reply.opened(FileHandle(0), self.opened(flags)),
         }
+    }
+
+    /// Opens a file of a mount where the kernel reads some by itself.
+    pub(super) fn open_beside(
+        &self,
+        passthrough: &Arc<Passthrough>,
+        once: Once,
+        ino: INodeNo,
+        reply: ReplyOpen,
+    ) {
+        if self.files.handles(inode(ino)).is_none() {
+            return reply.opened(FileHandle(0), cached());
+        }
+        let (files, passthrough) = (Arc::clone(&self.files), Arc::clone(passthrough));
+        self.answer(async move {
+            let whole = passthrough.whole(&files, ino).await;
+            passthrough.open(&files, (once, ino), whole, reply);
+        });
     }
 
     pub(super) fn open_dir(&self, ino: INodeNo, reply: ReplyOpen) {

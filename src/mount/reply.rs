@@ -2,6 +2,8 @@
 //! answer has been sent.
 
 use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo};
@@ -154,6 +156,26 @@ impl ReplyEntry {
 impl ReplyOpen {
     pub(super) fn opened(self, handle: FileHandle, flags: FopenFlags) {
         self.answer(0, |reply| reply.opened(handle, flags));
+    }
+
+    /// Has the kernel open `file` for us; who gets the number has to close it.
+    pub(super) fn open_backing(&self, file: impl AsFd) -> io::Result<u32> {
+        self.reply.open_backing(file).map(fuser::BackingId::into_raw)
+    }
+
+    /// Answers that the kernel reads from what it has open as `backing`, a
+    /// number that stays good.
+    pub(super) fn opened_passthrough(self, handle: FileHandle, flags: FopenFlags, backing: u32) {
+        if let Some(request) = &self.request {
+            request.passed_through();
+        }
+        self.answer(0, |reply| {
+            // SAFETY: the number is one of this session, and nobody closes it
+            // before it was given up here.
+            let backing = unsafe { reply.wrap_backing(backing) };
+            reply.opened_passthrough(handle, flags, &backing);
+            backing.into_raw();
+        });
     }
 }
 

@@ -21,6 +21,7 @@ use super::adapter::{Adapter, Late};
 use super::device;
 use super::gate::{Gate, REQUEST};
 use super::options::MountOptions;
+use super::passthrough::Passthrough;
 use super::push::{Waiting, pushes};
 use super::session::{Mounted, forget};
 use super::stats::Stats;
@@ -47,6 +48,7 @@ pub struct Standby {
     answer: Vec<u8>,
     runtime: Handle,
     stats: Arc<Stats>,
+    passthrough: Option<Arc<Passthrough>>,
     pushing: Waiting,
     /// Whether anything is to be pushed.
     push: bool,
@@ -86,13 +88,17 @@ impl Standby {
         let (gate, files) = (Arc::<Gate>::default(), Arc::<OnceLock<_>>::default());
         let stats = Arc::new(Stats::logging(options.slow));
         let (pushes, pushing) = pushes();
+        let late = Late::new(&files);
+        let passthrough = (options.passthrough && !writable)
+            .then(|| Arc::new(Passthrough::new(late.clone(), runtime)));
         let adapter = Adapter {
-            files: Late::new(&files),
+            files: late,
             runtime: runtime.clone(),
             options: Arc::new(options.clone()),
             pushes: Arc::new(pushes),
             writable,
             direct: false,
+            passthrough: passthrough.clone(),
             stats: Arc::clone(&stats),
             gate: Arc::clone(&gate),
         };
@@ -131,6 +137,7 @@ impl Standby {
             answer,
             runtime,
             stats,
+            passthrough,
             pushing,
             push,
         })
@@ -156,6 +163,9 @@ impl Standby {
         thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
         // From before the first request: nothing that moves is missed.
         self.runtime.spawn(files.follow(tell.clone()));
+        if let Some(passthrough) = &self.passthrough {
+            passthrough.connect(device.as_fd().try_clone_to_owned()?, files);
+        }
         connect(&device, self.number)?;
         answer(&device, &self.answer)?;
         self.gate.open();

@@ -72,6 +72,16 @@ impl Fake {
         (Self::read_with(nodes(Store::new(memory, retry)), nodes(reading)), faults)
     }
 
+    /// Repos whose mounts keep what they read in `dir`.
+    pub fn cached(dir: &Path, budget: u64) -> Arc<Self> {
+        let memory = Store::memory().backend();
+        let store = || Store::new(Arc::clone(&memory), RetryPolicy::default());
+        let disk = Some((dir.to_owned(), budget));
+        let config = BlobConfig { disk, ..BlobConfig::default() };
+        let blobs = Blobs::new(store(), Arc::new(SystemClock), config);
+        Self::read_with(nodes(store()), Nodes::new(blobs, NodeCache::new(16 << 20)))
+    }
+
     fn read_with(writing: Nodes, nodes: Nodes) -> Arc<Self> {
         Arc::new(Self {
             writing,

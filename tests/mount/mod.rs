@@ -4,6 +4,7 @@ mod datums;
 mod fake;
 mod following;
 mod leftover;
+mod passthrough;
 mod pushing;
 mod reading;
 mod stats;

@@ -2,6 +2,7 @@
 //! nothing but a pause.
 
 mod ends;
+mod passthrough;
 mod pushes;
 mod readers;
 mod suites;
@@ -27,6 +28,11 @@ pub struct Held {
 impl Held {
     /// Repo `data` with `files` files of `size` bytes each, mounted.
     pub fn new(files: usize, size: usize) -> Self {
+        Self::with(files, size, |_| Vec::new())
+    }
+
+    /// The same, mounted with `options`.
+    pub fn with(files: usize, size: usize, options: impl Fn(&Server) -> Vec<String>) -> Self {
         let server = Server::start();
         server.pfs(&["create", "repo", "data"]);
         let source = server.dir("source");
@@ -35,7 +41,11 @@ impl Held {
         }
         server.pfs(&["put", "file", "-r", "data@master:/", "-f", source.to_str().unwrap()]);
         let dir = server.dir("mnt");
-        server.pfs(&["mount", "-d", dir.to_str().unwrap()]);
+        let options = options(&server);
+        let options = options.iter().map(String::as_str);
+        let mount: Vec<_> =
+            ["mount", "-d", dir.to_str().unwrap()].into_iter().chain(options).collect();
+        server.pfs(&mount);
         Self { server, dir }
     }
 

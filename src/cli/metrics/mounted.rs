@@ -24,7 +24,8 @@ impl Site for MountPages {
 
 /// The counters of a mount.
 pub fn text(snapshot: &Snapshot) -> String {
-    let Snapshot { uptime, operations, errors, bytes_read, bytes_written, slow, usage } = snapshot;
+    let Snapshot { uptime, operations, errors, bytes_read, bytes_written, slow, usage, .. } =
+        snapshot;
     let mut text = Exposition::default();
     process(&mut text, *uptime);
     let name = "pfs_mount_requests_total";
@@ -43,7 +44,9 @@ pub fn text(snapshot: &Snapshot) -> String {
         histogram(&mut text, name, ("operation", operation), &of.latency);
     }
     let slow = number(slow.count);
+    let passed = number(snapshot.passed_through);
     for (name, help, count) in [
+        ("pfs_mount_passthrough_opens_total", "Opens of files the kernel reads itself.", passed),
         ("pfs_mount_read_bytes_total", "Bytes read by requests.", number(*bytes_read)),
         ("pfs_mount_written_bytes_total", "Bytes written by requests.", number(*bytes_written)),
         ("pfs_mount_slow_operations_total", "Operations that took too long.", slow),

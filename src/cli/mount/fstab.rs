@@ -22,7 +22,7 @@ program as /sbin/mount.fuse.pfs, a link to pfs:
 
 Options: ro, rw, repo=REPO[@REF][+w] (one more, may be repeated), allow_other, uid=N, gid=N,
 umask=OCTAL, commit=on-unmount|explicit, resume=TRANSACTION, cache=DIR, cache-size=SIZE,
-memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
+passthrough, memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
 project=NAME, address=ADDRESS.
 ";
 
@@ -109,25 +109,7 @@ fn is_flags(arg: &str) -> bool {
 fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<MountPlan> {
     let mut project = ProjectName::default_project();
     let (mut writable, mut more) = (false, Vec::new());
-    let mut plan = MountPlan {
-        dir: PathBuf::from(dir),
-        repos: Vec::new(),
-        daemon: true,
-        commit: CommitWhen::OnUnmount,
-        resume: Vec::new(),
-        cache: None,
-        cache_size: 20 << 30,
-        memory: 512 << 20,
-        allow_other: false,
-        uid: None,
-        gid: None,
-        umask: None,
-        prefetch: Prefetch::None,
-        metrics: None,
-        slow_op: Duration::from_secs(1),
-        log: None,
-        address: address.clone(),
-    };
+    let mut plan = plain(dir, address);
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match name {
@@ -141,6 +123,7 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
             "resume" => plan.resume.push(transaction(value)?),
             "cache" => plan.cache = Some(PathBuf::from(value)),
             "cache-size" => plan.cache_size = parse_size(value).map_err(Failure::usage)?,
+            "passthrough" => plan.passthrough = true,
             "memory" => plan.memory = parse_memory(value).map_err(Failure::usage)?,
             "prefetch" => {
                 plan.prefetch = value.parse().map_err(|e| Failure::usage(format!("{e}")))?;
@@ -168,6 +151,30 @@ fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<M
         plan.repos.push(MountedRepo { writable: repo.writable || writable && branch, ..repo });
     }
     Ok(plan)
+}
+
+/// A mount at `dir` without any option.
+fn plain(dir: &str, address: &Address) -> MountPlan {
+    MountPlan {
+        dir: PathBuf::from(dir),
+        repos: Vec::new(),
+        daemon: true,
+        commit: CommitWhen::OnUnmount,
+        resume: Vec::new(),
+        cache: None,
+        cache_size: 20 << 30,
+        passthrough: false,
+        memory: 512 << 20,
+        allow_other: false,
+        uid: None,
+        gid: None,
+        umask: None,
+        prefetch: Prefetch::None,
+        metrics: None,
+        slow_op: Duration::from_secs(1),
+        log: None,
+        address: address.clone(),
+    }
 }
 
 /// Whether `spec` names no repo. mount(8) leaves a source out, or names in full

@@ -91,6 +91,10 @@ pub struct Note {
     repos: Vec<NotedRepo>,
     cache: Option<PathBuf>,
     cache_size: u64,
+    /// A version that does not know it would not be taken: it asks the kernel
+    /// for other options.
+    #[serde(default)]
+    passthrough: bool,
     memory: u64,
     allow_other: bool,
     uid: Option<u32>,
@@ -136,6 +140,7 @@ impl Note {
             repos: repos.collect(),
             cache: plan.cache.clone(),
             cache_size: plan.cache_size,
+            passthrough: plan.passthrough,
             memory: plan.memory,
             allow_other: plan.allow_other,
             uid: plan.uid,
@@ -182,6 +187,7 @@ impl Note {
             resume: Vec::new(),
             cache: self.cache.clone(),
             cache_size: self.cache_size,
+            passthrough: self.passthrough,
             memory: self.memory,
             allow_other: self.allow_other,
             uid: self.uid,

@@ -83,6 +83,11 @@ pub struct Args {
     /// or what matches a glob pattern; content needs --cache
     #[arg(long, value_name = "WHAT", default_value = "none")]
     prefetch: Prefetch,
+    /// Let the kernel read large files by itself, as fast as it reads local
+    /// ones, once they lie whole in the directory of --cache; for root, and
+    /// mounts that are only read. Small files take longer to open then
+    #[arg(long)]
+    passthrough: bool,
     /// How much memory to use
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_memory)]
     memory: u64,
@@ -128,6 +133,7 @@ impl Args {
             resume: self.resume.clone(),
             cache: self.cache.clone(),
             cache_size: self.cache_size,
+            passthrough: self.passthrough,
             memory: self.memory,
             allow_other: self.allow_other,
             uid: self.uid,

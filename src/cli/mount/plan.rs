@@ -48,6 +48,8 @@ pub struct MountPlan {
     pub cache: Option<PathBuf>,
     /// How many bytes to keep there.
     pub cache_size: u64,
+    /// Whether the kernel may read files of the cache by itself.
+    pub passthrough: bool,
     /// What to fetch ahead of reads.
     pub prefetch: Prefetch,
     /// How many bytes of memory to use.
@@ -68,6 +70,32 @@ pub struct MountPlan {
     pub log: Option<PathBuf>,
     /// The server.
     pub address: Address,
+}
+
+impl MountPlan {
+    /// Refuses to let the kernel read by itself where it cannot; `is_root` says
+    /// who mounts.
+    pub fn check_passthrough(&self, is_root: bool) -> Outcome {
+        if !self.passthrough {
+            return Ok(());
+        }
+        if let Some(written) = self.repos.iter().find(|repo| repo.writable) {
+            let repo = &written.repo;
+            let what =
+                format!("--passthrough is for mounts that are only read, not to write {repo}");
+            return Err(Failure::usage(what)
+                .hint("mount what is written at a directory of its own, without --passthrough"));
+        }
+        if self.cache.is_none() {
+            return Err(Failure::usage("--passthrough needs a place to keep files whole")
+                .hint("name a directory with --cache DIR"));
+        }
+        if !is_root {
+            return Err(Failure::new("--passthrough is for root alone: the kernel says so")
+                .hint("mount as root, or without --passthrough"));
+        }
+        Ok(())
+    }
 }
 
 impl MountedRepo {

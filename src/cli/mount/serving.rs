@@ -64,6 +64,7 @@ pub(super) async fn resumed(
 async fn start(mut plan: MountPlan) -> Outcome<Serving> {
     observed::log(&mut plan)?;
     prefetch::check(&plan)?;
+    plan.check_passthrough(nix::unistd::geteuid().is_root())?;
     plan.cache = plan.cache.map(std::path::absolute).transpose()?;
     let dir = mount_point(&plan.dir)?;
     let client = connect(&plan.address)
@@ -143,6 +144,7 @@ pub(super) fn options(plan: &MountPlan) -> MountOptions {
         uid: plan.uid.unwrap_or(base.uid),
         gid: plan.gid.unwrap_or(base.gid),
         umask: plan.umask.unwrap_or(base.umask),
+        passthrough: plan.passthrough,
         slow: plan.slow_op,
         ..base
     }

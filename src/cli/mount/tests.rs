@@ -82,3 +82,22 @@ fn what_is_fetched_ahead_is_read_as_it_is_shown() {
     }
     assert!("/a[".parse::<Prefetch>().is_err());
 }
+
+#[test]
+fn what_the_kernel_cannot_read_by_itself_is_refused() {
+    let refused = |args: &str, is_root| {
+        let refused = plan(args).check_passthrough(is_root).err();
+        refused.map(|failure| format!("{} ({})", failure.message, failure.hint.unwrap()))
+    };
+    let all = "data@master /mnt -o ro,cache=/cache,passthrough";
+    assert_eq!(refused(all, true), None);
+    assert_eq!(refused("data@master /mnt", false), None);
+    let said = |args: &str, is_root, word: &str| {
+        let said = refused(args, is_root).unwrap();
+        assert!(said.contains(word), "{said}");
+    };
+    said(all, false, "mount as root");
+    said("data@master /mnt -o ro,passthrough", true, "--cache DIR");
+    said("data@master /mnt -o rw,cache=/cache,passthrough", true, "not to write data");
+    said("all /mnt -o repo=data@dev+w,cache=/cache,passthrough", true, "not to write data");
+}

@@ -157,6 +157,7 @@ impl Shown<'_> {
             .some("Errors", self.errors())?
             .line("Read", &moved("/bytes_read"))?
             .line("Written", &moved("/bytes_written"))?
+            .some("Passed Through", self.passed_through())?
             .line("Inodes", &self.level("/inodes").to_string())?
             .line("Memory Cache", &self.cache("memory"))?
             .line("Disk Cache", &self.cache("disk"))?
@@ -165,6 +166,12 @@ impl Shown<'_> {
             .line("Store Read", &moved("/store/bytes_in"))?
             .line("Store Written", &moved("/store/bytes_out"))?;
         Ok(())
+    }
+
+    /// Opens of files that the kernel reads by itself, if there were any.
+    fn passed_through(&self) -> Option<String> {
+        let opens = self.count("/passthrough_opens");
+        (opens > 0).then(|| format!("{opens} opens"))
     }
 
     fn errors(&self) -> Option<String> {

@@ -32,6 +32,7 @@ pub struct Stats {
     errors: [AtomicU64; ERRNOS],
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    passed_through: AtomicU64,
     slow: SlowLog,
     /// Set before anything is counted.
     files: OnceLock<Arc<Files>>,
@@ -53,6 +54,7 @@ impl Default for Stats {
             errors: std::array::from_fn(|_| AtomicU64::default()),
             bytes_read: AtomicU64::default(),
             bytes_written: AtomicU64::default(),
+            passed_through: AtomicU64::default(),
             slow: SlowLog::new(Duration::ZERO),
             files: OnceLock::new(),
         }
@@ -95,6 +97,7 @@ impl Stats {
             errors: errors.filter(|(_, count)| *count > 0).collect::<BTreeMap<i32, u64>>(),
             bytes_read: read(&self.bytes_read),
             bytes_written: read(&self.bytes_written),
+            passed_through: read(&self.passed_through),
             slow: self.slow.read(),
             usage: self.files.get().map(|files| files.usage()).unwrap_or_default(),
         }
@@ -125,6 +128,11 @@ impl Pending {
         } else if self.operation == Operation::Write {
             self.stats.bytes_written.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Counts an open of a file that the kernel reads by itself.
+    pub(super) fn passed_through(&self) {
+        self.stats.passed_through.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an answer that is an error.

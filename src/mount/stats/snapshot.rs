@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub bytes_read: u64,
     /// Bytes that were written by requests.
     pub bytes_written: u64,
+    /// Opens of files that the kernel reads by itself.
+    pub passed_through: u64,
     /// Operations that took too long.
     pub slow: SlowOperations,
     /// What lies below.
@@ -89,6 +91,7 @@ impl Snapshot {
             "slow": { "count": self.slow.count, "recent": self.slow.recent },
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
+            "passthrough_opens": self.passed_through,
             "inodes": inodes,
             "caches": {
                 "memory": {

@@ -24,6 +24,16 @@ const AT_BUCKETS: u32 = 5;
 const AT_OBJECTS: u32 = 6;
 /// Two words that the user of the heap may set.
 const AT_MARK: u32 = 8;
+/// The backing of a file that was noted last.
+const AT_NEWEST: u32 = 10;
+/// How many processes have counted handles.
+const AT_TURN: u32 = 11;
+/// Six words for each of the last processes: the request about a handle that it
+/// has counted and not answered yet, the inode, and how many handles there are
+/// then.
+const AT_COUNTED: u32 = 12;
+const COUNTED: u32 = 6;
+const TURNS: u32 = 8;
 const AT_FREE: u32 = 64;
 
 /// Where the header ends.
@@ -187,6 +197,60 @@ impl Heap {
         self.memory.store64(AT_MARK, mark);
     }
 
+    /// The inode and the count that the process before has noted last, unless
+    /// it has answered since.
+    pub(super) fn left(&self) -> Option<(u64, u32)> {
+        let (memory, at) = (&self.memory, self.turn());
+        (memory.load(at) != 0).then(|| (memory.load64(at + 2), memory.load(at + 4)))
+    }
+
+    /// Makes room for the request that this process counts.
+    pub(super) fn take_turn(&self) {
+        self.memory.store(AT_TURN, self.memory.load(AT_TURN).wrapping_add(1));
+        self.memory.store(self.turn(), 0);
+    }
+
+    fn turn(&self) -> u32 {
+        AT_COUNTED + COUNTED * (self.memory.load(AT_TURN) % TURNS)
+    }
+
+    /// Notes that this process has counted `request`, by which `ino` has `count`
+    /// handles. It has once the last word is stored.
+    pub(super) fn set_counted(&self, request: u64, ino: u64, count: u32) {
+        let (memory, at, mark) = (&self.memory, self.turn(), mark(request));
+        memory.store(at, 0);
+        memory.store64(at + 2, ino);
+        memory.store(at + 4, count);
+        memory.store(at + 1, (mark >> 32) as u32);
+        memory.store(at, mark as u32);
+    }
+
+    /// Where `request` is noted as counted and not answered, by any process.
+    pub(super) fn counted(&self, request: u64) -> Option<u32> {
+        let mut all = (0..TURNS).map(|turn| AT_COUNTED + COUNTED * turn);
+        all.find(|at| self.memory.load64(*at) == mark(request))
+    }
+
+    /// Takes back that `request` is not answered.
+    pub(super) fn set_answered(&self, request: u64) {
+        if let Some(at) = self.counted(request) {
+            self.memory.store(at, 0);
+        }
+    }
+
+    pub(super) fn newest(&self) -> u32 {
+        self.memory.load(AT_NEWEST)
+    }
+
+    pub(super) fn set_newest(&self, backing: u32) {
+        self.memory.store(AT_NEWEST, backing);
+    }
+
+    /// How many words the block at `at` has.
+    pub(super) fn words(&self, at: u32) -> u32 {
+        self.size(at)
+    }
+
     /// What the block at `at` is, and how long its name.
     pub(super) fn kind(&self, at: u32) -> (BlockKind, usize) {
         let state = self.memory.load(at).to_le_bytes();
@@ -245,6 +309,11 @@ impl Heap {
     /// Every inode of a transaction.
     pub(super) fn nodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.blocks().filter(|at| self.kind(*at).0 == BlockKind::Node)
+    }
+
+    /// Every file or symlink of a view.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = u32> + '_ {
+        self.blocks().filter(|at| self.kind(*at).0 == BlockKind::Leaf)
     }
 
     /// Every object.
@@ -399,6 +468,11 @@ impl Heap {
             objects.filter(|at| !needed(*at, &[object::USES])).for_each(drop);
         }
     }
+}
+
+/// A request as it is noted: with a first word that is never 0.
+fn mark(request: u64) -> u64 {
+    request << 1 | 1
 }
 
 /// Where the list of free blocks of `size` words begins.

@@ -4,6 +4,7 @@
 //! finds every number that the kernel was told of. What an inode is, is told
 //! by the names that lead to it from the root of a place or view.
 
+mod handles;
 mod heap;
 mod memory;
 mod objects;
@@ -16,6 +17,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
+pub use handles::{Handles, LARGE_FILE};
 pub use memory::Memory;
 
 use self::heap::{BlockKind, Heap, inode, object};
@@ -363,7 +365,9 @@ struct Inode {
 fn add(heap: &Heap, objects: &mut Objects, new: &Inode, entry: Entry<'_>) -> Option<()> {
     let (kind, of, name, node) = entry.parts();
     let length = u8::try_from(name.len()).ok()?;
-    let at = heap.allocate(inode::NAME + u32::from(length).div_ceil(4))?;
+    let words = u32::from(length).div_ceil(4);
+    let large = kind == BlockKind::Leaf && node >= LARGE_FILE;
+    let at = heap.allocate(inode::NAME + words + if large { handles::WORDS } else { 0 })?;
     let Some(of) = objects.enter(heap, &of) else {
         heap.free(at);
         return None;
@@ -376,6 +380,9 @@ fn add(heap: &Heap, objects: &mut Objects, new: &Inode, entry: Entry<'_>) -> Opt
     heap.memory.store(at + inode::CHILDREN, 0);
     heap.memory.store64(at + inode::NODE, node);
     heap.memory.store_bytes(at + inode::NAME, name.as_bytes());
+    if large {
+        handles::clear(heap, at, words);
+    }
     heap.publish(at, kind, length);
     heap.add(new.parent + inode::CHILDREN, 1);
     heap.add(of + object::USES, 1);

@@ -326,3 +326,66 @@ proptest! {
         prop_assert_eq!(found.len(), 1);
     }
 }
+
+/// A table with a large file in it, and the file.
+fn large() -> (InodeTable, Arc<View>, InodeNo) {
+    let (table, view) = (InodeTable::new(Memory::new()), view());
+    let remember = |name, size| {
+        table.remember(identity(name), InodeNo::ROOT, Entry::Leaf(&view, name, size)).unwrap()
+    };
+    let (large, small) = (remember("large", LARGE_FILE), remember("small", LARGE_FILE - 1));
+    assert_eq!((table.handles(large), table.handles(small)), (Some(Handles::default()), None));
+    (table, view, large)
+}
+
+#[test]
+fn handles_are_counted_once_though_processes_are_killed() {
+    // Opens and releases, with the handles that the kernel then has. Those that
+    // one process leaves the next is asked again, after others, and killed too.
+    let requests = [(1, 1), (2, 2), (3, 3), (4, 2), (5, 1), (6, 0)];
+    let carry_out = |table: &InodeTable, ino, request| match request {
+        1 => {
+            table.set_backing(ino, 7);
+            table.opened(ino, request);
+        }
+        2 | 3 => table.opened(ino, request),
+        _ => table.released(ino, request),
+    };
+    let mut kills = 0;
+    for stores in 0.. {
+        let (table, _view, ino) = large();
+        let memory = table.memory().unwrap();
+        table.begin_counting();
+        memory.stores.store(stores, Ordering::Release);
+        let killed = requests.iter().position(|(request, _)| {
+            carry_out(&table, ino, *request);
+            let is_killed = memory.stores.load(Ordering::Acquire) == 0;
+            table.answered(*request);
+            is_killed
+        });
+        let Some(killed) = killed else { break };
+        kills += 1;
+        memory.stores.store(u64::MAX, Ordering::Release);
+        let between = inherited(&table);
+        between.begin_counting();
+        between.opened(ino, 100);
+        let found = inherited(&between);
+        found.begin_counting();
+        assert!(found.was_counted(100));
+        found.answered(100);
+        found.released(ino, 101);
+        found.answered(101);
+        let mut again = true;
+        for (request, has) in &requests[killed..] {
+            if !(again && found.was_counted(*request)) {
+                carry_out(&found, ino, *request);
+            }
+            found.answered(*request);
+            again = false;
+            let Handles { count, backing } = found.handles(ino).unwrap();
+            assert_eq!((count, backing), (*has, 7), "killed after {stores} stores");
+        }
+        assert_eq!(found.backed().len(), 1);
+    }
+    assert!(kills > 10);
+}
