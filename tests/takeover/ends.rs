@@ -250,7 +250,9 @@ fn a_mount_that_nobody_can_go_on_with_ends_when_asked_to() {
         kill(holder, Signal::SIGKILL).unwrap();
     }
     let error = answered.expect("the mount hangs").unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+    // The first where it was waiting already when the connection ended.
+    let gone = [Some(libc::ECONNABORTED), Some(libc::ENOTCONN)];
+    assert!(gone.contains(&error.raw_os_error()), "{error}");
     eventually("the holder ends", || !is_alive(holder));
     let said = fs::read_to_string(&log).unwrap();
     assert!(said.contains("no process can go on with it"), "{said}");
