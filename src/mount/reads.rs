@@ -233,27 +233,14 @@ impl Adapter {
                 // The kernel goes on with what it has.
                 return reply.ok();
             }
-            let mut cookie = offset.saturating_sub(DOTS);
-            let mut holds = Vec::new();
-            loop {
-                let listing = match this.files.list(inode(ino), cookie, PAGE).await {
-                    Ok(listing) => listing,
-                    Err(_) if cookie > offset => break,
-                    Err(error) => return reply.error(errno::reply(&error)),
-                };
-                holds.push(listing.hold);
-                let Some(last) = listing.entries.last() else { break };
-                cookie = last.cookie;
-                let all = &listing.entries;
-                if let Some(full) = all.iter().position(|entry| this.add_plus(&mut reply, entry)) {
-                    all[full..].iter().for_each(|entry| this.files.forget(entry.attr.ino, 1));
-                    break;
+            let take = |entry: &Listed| !this.add_plus(&mut reply, entry);
+            match this.files.list(inode(ino), offset.saturating_sub(DOTS), PAGE, take).await {
+                Ok(hold) => {
+                    reply.ok();
+                    drop(hold);
                 }
-                if all.len() < PAGE {
-                    break;
-                }
+                Err(error) => reply.error(errno::reply(&error)),
             }
-            reply.ok();
         });
     }
 
@@ -266,20 +253,22 @@ impl Adapter {
                     return reply.ok();
                 }
             }
-            let cookie = offset.saturating_sub(DOTS);
-            let listing = match this.files.list(inode(ino), cookie, PAGE).await {
-                Ok(listing) => listing,
-                Err(error) => return reply.error(errno::reply(&error)),
-            };
-            for entry in &listing.entries {
+            let mut taken = Vec::new();
+            let take = |entry: &Listed| {
                 let (number, kind) = (INodeNo(entry.attr.ino.0), kind(entry.attr.kind));
-                if reply.add(number, entry.cookie + DOTS, kind, &*entry.name) {
-                    break;
+                let full = reply.add(number, entry.cookie + DOTS, kind, &*entry.name);
+                taken.extend((!full).then_some(entry.attr.ino));
+                !full
+            };
+            match this.files.list(inode(ino), offset.saturating_sub(DOTS), PAGE, take).await {
+                Ok(hold) => {
+                    reply.ok();
+                    drop(hold);
                 }
+                Err(error) => reply.error(errno::reply(&error)),
             }
-            reply.ok();
             // Plain listings reveal numbers but count as no lookup.
-            listing.entries.iter().for_each(|entry| this.files.forget(entry.attr.ino, 1));
+            taken.into_iter().for_each(|ino| this.files.forget(ino, 1));
         });
     }
 

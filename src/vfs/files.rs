@@ -15,7 +15,7 @@ use super::repos::{Repos, Shown};
 use super::source::Source;
 use super::touches::Touches;
 use super::transaction::{NodeId, TransactionView};
-use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Listing, Statfs, Validity};
+use super::types::{Attr, Found, Hold, InodeNo, Invalidation, Listed, Statfs, Validity};
 use super::view::{self, PlacedView, View};
 use crate::chunk::Content;
 use crate::model::{NAME_MAX, Timestamp, TreePath};
@@ -258,22 +258,44 @@ impl Files {
         }
     }
 
-    /// Some entries of a directory after `cookie`, 0 to begin; about `limit`.
-    pub async fn list(&self, dir: InodeNo, cookie: u64, limit: usize) -> Result<Listing, VfsError> {
+    /// Gives the entries of a directory after `cookie`, 0 to begin, to `take`
+    /// until that has no room for one; reads about `page` at a time. Each that
+    /// it takes counts as a lookup.
+    pub async fn list(
+        &self,
+        dir: InodeNo,
+        cookie: u64,
+        page: usize,
+        mut take: impl FnMut(&Listed) -> bool,
+    ) -> Result<Hold, VfsError> {
         let node = self.node(dir)?;
-        let after = match cookie {
-            0 => None,
-            _ => match self.name_at(dir, &node, cookie).await? {
-                Some(name) => Some(name),
-                None => return Ok(Listing::default()),
-            },
-        };
-        let (entries, hold) = self.page((dir, &node), after.as_deref(), limit).await?;
-        let listed = entries.into_iter().zip(cookie + 1..);
-        let entries: Vec<Listed> =
-            listed.map(|((name, attr), cookie)| Listed { name, attr, cookie }).collect();
-        self.cursors.put_some(dir, &entries);
-        Ok(Listing { entries, hold })
+        let hold = held(&node).await;
+        let (mut at, mut after) = (cookie, None);
+        if cookie > 0 {
+            after = self.name_at(dir, &node, cookie).await?;
+            if after.is_none() {
+                return Ok(hold);
+            }
+        }
+        loop {
+            let entries = match self.page((dir, &node), after.as_deref(), page).await {
+                Ok(entries) => entries,
+                // What was taken is passed on; who goes on from there hears it.
+                Err(_) if at > cookie => return Ok(hold),
+                Err(error) => return Err(error),
+            };
+            let listed = entries.into_iter().zip(at + 1..);
+            let entries: Vec<Listed> =
+                listed.map(|((name, attr), cookie)| Listed { name, attr, cookie }).collect();
+            let taken = entries.iter().position(|entry| !take(entry)).unwrap_or(entries.len());
+            self.cursors.put_some(dir, &entries);
+            entries[taken..].iter().for_each(|entry| self.forget(entry.attr.ino, 1));
+            if taken < entries.len() || entries.len() < page {
+                return Ok(hold);
+            }
+            at += taken as u64;
+            after = entries.last().map(|last| Arc::clone(&last.name));
+        }
     }
 
     /// The name at `cookie`, counted out from the nearest that is remembered.
@@ -287,7 +309,7 @@ impl Files {
         let (mut seen, mut last) = known.map_or((0, None), |(at, name)| (at, Some(name)));
         while seen < cookie {
             let limit = usize::try_from(cookie - seen).unwrap_or(usize::MAX).min(1024);
-            let (page, _) = self.page((dir, node), last.as_deref(), limit).await?;
+            let page = self.page((dir, node), last.as_deref(), limit).await?;
             let Some((name, _)) = page.last() else { return Ok(None) };
             last = Some(Arc::clone(name));
             seen += page.len() as u64;
@@ -296,13 +318,14 @@ impl Files {
         Ok(last)
     }
 
-    /// Entries of a directory after a name, each looked up.
+    /// Entries of a directory after a name, each looked up. The directory is
+    /// [`held`].
     async fn page(
         &self,
         (dir, node): (InodeNo, &Node),
         after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<(Arc<str>, Attr)>, Hold), VfsError> {
+    ) -> Result<Vec<(Arc<str>, Attr)>, VfsError> {
         let mut found = Vec::new();
         match node {
             Node::Top => {
@@ -332,12 +355,11 @@ impl Files {
                 }
             }
             Node::Dir(placed, path) => {
-                let (view, hold) = placed.current().await;
+                let view = placed.now();
                 for (name, stat) in view.list(path, after, limit).await? {
                     let attr = self.remember((placed, dir), &view, &path.join(&name)?, &stat)?;
                     found.push((name.into(), attr));
                 }
-                return Ok((found, hold));
             }
             Node::Transaction(transaction, id) => {
                 for (name, id, attr) in transaction.list(*id, after, limit).await? {
@@ -346,7 +368,7 @@ impl Files {
             }
             Node::Leaf(..) => return Err(VfsError::NotDirectory),
         }
-        Ok((found, Hold::default()))
+        Ok(found)
     }
 
     /// Up to `count` bytes of a file from `offset`; fewer only at its end.
@@ -406,6 +428,14 @@ impl Files {
         };
         let (free, available, files_free) = (0, 0, 0);
         Ok(Statfs { block_size: 4096, blocks, free, available, files, files_free })
+    }
+}
+
+/// Keeps a directory from moving.
+async fn held(node: &Node) -> Hold {
+    match node {
+        Node::Dir(placed, _) => placed.current().await.1,
+        Node::Top | Node::Group(_) | Node::Leaf(..) | Node::Transaction(..) => Hold::default(),
     }
 }
 

@@ -42,8 +42,8 @@ pub use source::{Begin, Edits, Fate, Moved, Published, Resolved, Source, Upon};
 pub use touches::Wait;
 pub use transaction::{Allocate, Started, Then, TransactionView};
 pub use types::{
-    Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, Listing, NewBody, NewEntry, RenameMode,
-    SetAttr, SetTime, Statfs, Validity, XattrMode,
+    Attr, Found, Hold, InodeNo, Invalidation, Kind, Listed, NewBody, NewEntry, RenameMode, SetAttr,
+    SetTime, Statfs, Validity, XattrMode,
 };
 pub use usage::Usage;
 pub use view::{Filter, Owner};

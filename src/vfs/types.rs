@@ -123,17 +123,6 @@ pub struct Listed {
     pub cookie: u64,
 }
 
-/// Part of a listing.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// Entries in name order; empty at the end of the directory. Every entry
-    /// counts as looked up; give back those that are not passed on with
-    /// `forget`.
-    pub entries: Vec<Listed>,
-    /// Drop it once the listing has been sent.
-    pub hold: Hold,
-}
-
 /// A time to set: a given one or the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetTime {

@@ -175,7 +175,9 @@ impl PlacedView {
         Self { place, current, told, gate: Some(Arc::default()) }
     }
 
-    /// The view as it is now, and what keeps it from moving.
+    /// The view as it is now, and what keeps it from moving. A request asks for
+    /// it once: who waits to move the view lets nobody in any more, not even
+    /// whom it waits for.
     pub(super) async fn current(&self) -> (Arc<View>, Hold) {
         let hold = match &self.gate {
             Some(gate) => Hold::of(Arc::clone(gate).read_owned().await),

@@ -1,14 +1,20 @@
 //! Heads that are followed while the store misbehaves. No kernel takes part.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pfs::model::{Clock as _, SystemClock};
 use pfs::store::{Fault, Operation};
-use pfs::vfs::{Files, InodeNo, Invalidation, Source, WAITING};
+use pfs::tree::Edit;
+use pfs::vfs::{Files, InodeNo, Invalidation, Listed, Source, WAITING};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use super::fake::Fake;
+
+/// After this long it does not happen any more.
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_could_not_be_read_is_followed_later() {
@@ -33,8 +39,53 @@ async fn a_head_that_could_not_be_read_is_followed_later() {
         }
         panic!("the follower has ended");
     };
-    tokio::time::timeout(Duration::from_secs(60), heard).await.expect("told in the end");
+    timeout(LONG, heard).await.expect("told in the end");
     let new = files.lookup(repo, "f").await.unwrap().attr.unwrap();
     assert_eq!(&files.read(new.ino, 0, 9).await.unwrap()[..], b"two");
+    following.abort();
+}
+
+/// Waits until somebody waits to move the head that `dir` follows: from then on
+/// nobody is let in.
+async fn until_a_head_waits(files: &Files, dir: InodeNo) {
+    let start = Instant::now();
+    while timeout(Duration::from_millis(100), files.lookup(dir, "absent")).await.is_ok() {
+        assert!(start.elapsed() < LONG, "nobody moves the head");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_goes_on_while_a_head_waits_to_move() {
+    let fake = Fake::new();
+    let file = fake.file("same").await;
+    let names: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
+    let edits = names.iter().map(|name| (name.as_str(), file.clone())).collect();
+    fake.commit("r", edits).await;
+    let source: Arc<dyn Source> = fake.clone();
+    let files = Arc::new(Files::of_repos(source, None, SystemClock.now()));
+    let (tell, _told) = mpsc::channel(WAITING);
+    let following = tokio::spawn(files.follow(tell));
+    let repo = files.lookup(InodeNo::ROOT, "r").await.unwrap().attr.unwrap().ino;
+
+    let mut listed = Vec::new();
+    let take = |entry: &Listed| {
+        if listed.is_empty() {
+            tokio::task::block_in_place(|| {
+                Handle::current().block_on(async {
+                    fake.commit("r", vec![("100", Edit::Remove), ("new", file.clone())]).await;
+                    until_a_head_waits(&files, repo).await;
+                });
+            });
+        }
+        listed.push(entry.name.to_string());
+        true
+    };
+    let listing = timeout(LONG, files.list(repo, 0, 64, take)).await;
+    let hold = listing.expect("the listing ends").unwrap();
+    assert_eq!(listed, names, "all of it under one head");
+    drop(hold);
+    let new = timeout(LONG, files.lookup(repo, "new")).await.expect("the head moves").unwrap();
+    assert!(new.attr.is_some());
     following.abort();
 }
