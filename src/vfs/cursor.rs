@@ -29,8 +29,9 @@ impl Default for Cursors {
 }
 
 impl Cursors {
-    /// Remembers where a listing of these entries may go on: after the last,
-    /// and at every so many for a kernel that takes only some of them.
+    /// Remembers where a listing of these entries, which a kernel has taken, may
+    /// go on: after the last, and at every so many for a program that goes back
+    /// to one of them.
     pub(super) fn put_some(&self, dir: InodeNo, entries: &[Listed]) {
         let last = entries.last().map(|last| last.cookie);
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -288,7 +288,7 @@ impl Files {
             let entries: Vec<Listed> =
                 listed.map(|((name, attr), cookie)| Listed { name, attr, cookie }).collect();
             let taken = entries.iter().position(|entry| !take(entry)).unwrap_or(entries.len());
-            self.cursors.put_some(dir, &entries);
+            self.cursors.put_some(dir, &entries[..taken]);
             entries[taken..].iter().for_each(|entry| self.forget(entry.attr.ino, 1));
             if taken < entries.len() || entries.len() < page {
                 return Ok(hold);

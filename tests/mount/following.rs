@@ -9,6 +9,7 @@ use pfs::tree::Edit;
 use pfs::vfs::{Files, InodeNo, Invalidation, Listed, Source, WAITING};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fake::Fake;
@@ -55,25 +56,51 @@ async fn until_a_head_waits(files: &Files, dir: InodeNo) {
     }
 }
 
+/// A repo `r` with 300 files, and their names.
+async fn many(fake: &Fake) -> Vec<String> {
+    let file = fake.file("same").await;
+    let names: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
+    fake.commit("r", names.iter().map(|name| (name.as_str(), file.clone())).collect()).await;
+    names
+}
+
+/// A mount's files, what follows the heads, and what a kernel is told.
+fn followed(fake: &Arc<Fake>) -> (Arc<Files>, JoinHandle<()>, mpsc::Receiver<Invalidation>) {
+    let source: Arc<dyn Source> = fake.clone();
+    let files = Arc::new(Files::of_repos(source, None, SystemClock.now()));
+    let (tell, told) = mpsc::channel(WAITING);
+    let following = tokio::spawn(files.follow(tell));
+    (files, following, told)
+}
+
+async fn found(files: &Files, dir: InodeNo, name: &str) -> Option<InodeNo> {
+    let found = timeout(LONG, files.lookup(dir, name)).await.expect("an answer");
+    found.unwrap().attr.map(|attr| attr.ino)
+}
+
+/// Waits until `name` is in `dir`, or is not.
+async fn until(files: &Files, dir: InodeNo, name: &str, is_there: bool) {
+    let start = Instant::now();
+    while found(files, dir, name).await.is_some() != is_there {
+        assert!(start.elapsed() < LONG, "{name} never becomes {is_there}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_goes_on_while_a_head_waits_to_move() {
     let fake = Fake::new();
-    let file = fake.file("same").await;
-    let names: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
-    let edits = names.iter().map(|name| (name.as_str(), file.clone())).collect();
-    fake.commit("r", edits).await;
-    let source: Arc<dyn Source> = fake.clone();
-    let files = Arc::new(Files::of_repos(source, None, SystemClock.now()));
-    let (tell, _told) = mpsc::channel(WAITING);
-    let following = tokio::spawn(files.follow(tell));
-    let repo = files.lookup(InodeNo::ROOT, "r").await.unwrap().attr.unwrap().ino;
+    let names = many(&fake).await;
+    let new = fake.file("new").await;
+    let (files, following, _told) = followed(&fake);
+    let repo = found(&files, InodeNo::ROOT, "r").await.unwrap();
 
     let mut listed = Vec::new();
     let take = |entry: &Listed| {
         if listed.is_empty() {
             tokio::task::block_in_place(|| {
                 Handle::current().block_on(async {
-                    fake.commit("r", vec![("100", Edit::Remove), ("new", file.clone())]).await;
+                    fake.commit("r", vec![("100", Edit::Remove), ("new", new.clone())]).await;
                     until_a_head_waits(&files, repo).await;
                 });
             });
@@ -85,7 +112,34 @@ async fn a_listing_goes_on_while_a_head_waits_to_move() {
     let hold = listing.expect("the listing ends").unwrap();
     assert_eq!(listed, names, "all of it under one head");
     drop(hold);
-    let new = timeout(LONG, files.lookup(repo, "new")).await.expect("the head moves").unwrap();
-    assert!(new.attr.is_some());
+    until(&files, repo, "new", true).await;
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_goes_on_after_the_last_name_although_others_went() {
+    let fake = Fake::new();
+    let names = many(&fake).await;
+    let (files, following, _told) = followed(&fake);
+    let repo = found(&files, InodeNo::ROOT, "r").await.unwrap();
+
+    let mut listed = Vec::new();
+    let take = |entry: &Listed| {
+        let room = listed.len() < 110;
+        listed.extend(room.then(|| (entry.name.to_string(), entry.cookie)));
+        room
+    };
+    drop(files.list(repo, 0, 64, take).await.unwrap());
+    let gone = &names[98..106];
+    fake.commit("r", gone.iter().map(|name| (name.as_str(), Edit::Remove)).collect()).await;
+    until(&files, repo, "100", false).await;
+
+    let mut rest = Vec::new();
+    let take = |entry: &Listed| {
+        rest.push(entry.name.to_string());
+        true
+    };
+    drop(files.list(repo, listed[109].1, 64, take).await.unwrap());
+    assert_eq!(rest, names[110..], "what was there all the time is listed once");
     following.abort();
 }
