@@ -1,7 +1,7 @@
 //! Repos as directories: heads that are followed, refs, transactions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
@@ -55,9 +55,38 @@ pub(super) struct Repos {
 #[derive(Default)]
 struct Open {
     views: BTreeMap<Arc<str>, OpenView>,
+    /// Those that are closed; programs may still have something below them.
+    closed: Vec<Weak<PlacedView>>,
     /// Counts how often they have been brought up to date: what was resolved
     /// before the last time may be old.
     rounds: u64,
+}
+
+impl Open {
+    /// Closes a directory. What programs have below it stays; one of the same
+    /// name is another.
+    fn close(&mut self, placed: &Arc<PlacedView>) {
+        self.closed.retain(|closed| closed.strong_count() > 0);
+        self.closed.push(Arc::downgrade(placed));
+    }
+
+    /// The directory `name` of `repo`, which shows `view`.
+    fn follower(&self, name: &str, repo: Repo, reference: Option<Ref>, view: View) -> OpenView {
+        let follows = follows(reference.as_ref());
+        let view = match follows {
+            true => PlacedView::following(name.to_owned(), view),
+            false => PlacedView::pinned(name.to_owned(), view),
+        };
+        let view = Arc::new(view.of_generation(self.generation(name)));
+        OpenView { repo, reference, view, follows }
+    }
+
+    /// What tells a new directory from those of its name that are in use.
+    fn generation(&self, name: &str) -> u64 {
+        let closed = self.closed.iter().filter_map(Weak::upgrade);
+        let before = closed.filter(|closed| closed.place == name);
+        before.map(|closed| closed.generation + 1).max().unwrap_or(0)
+    }
 }
 
 /// The newest finished commits of `master`, of every repo there is.
@@ -101,7 +130,10 @@ impl Repos {
 
     /// Forgets a directory whose repo or ref is gone.
     pub(super) fn close(&self, name: &str) {
-        self.open().views.remove(name);
+        let mut open = self.open();
+        if let Some(OpenView { view, .. }) = open.views.remove(name) {
+            open.close(&view);
+        }
     }
 
     /// Every head there is, when every repo is shown.
@@ -133,9 +165,11 @@ impl Repos {
             }
             for (repo, resolved) in heads.iter().filter(|(repo, _)| repo.kind == RepoKind::User) {
                 let name: Arc<str> = directory_name(repo).into();
-                let fresh =
-                    |name: &Arc<str>| self.follower(name, repo.clone(), None, resolved.as_ref());
-                open.views.entry(name).or_insert_with_key(fresh);
+                if !open.views.contains_key(&name) {
+                    let view = self.view(resolved.as_ref());
+                    let fresh = open.follower(&name, repo.clone(), None, view);
+                    open.views.insert(name, fresh);
+                }
             }
             drop(open);
             let mut listed: Vec<Arc<str>> = names(&heads).collect();
@@ -143,22 +177,6 @@ impl Repos {
             return Ok(listed);
         }
         Ok(Vec::new()) // rounds do not end
-    }
-
-    fn follower(
-        &self,
-        name: &str,
-        repo: Repo,
-        reference: Option<Ref>,
-        resolved: Option<&Resolved>,
-    ) -> OpenView {
-        let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
-        let view = self.view(resolved);
-        let view = Arc::new(match follows {
-            true => PlacedView::following(name.to_owned(), view),
-            false => PlacedView::pinned(name.to_owned(), view),
-        });
-        OpenView { repo, reference, view, follows }
     }
 
     /// What `name` asks for: a repo that is shown, and a ref.
@@ -202,20 +220,23 @@ impl Repos {
         transactions.find(|view| view.key() == key).cloned()
     }
 
-    /// The directory `name` as another process has shown it; `None` when there
-    /// is none of that name.
-    pub(super) fn reopen(
-        &self,
-        name: String,
-        shown: Arc<View>,
-        told: Arc<View>,
-    ) -> Option<Arc<PlacedView>> {
-        let (repo, reference) = self.parse(&name)?;
-        let follows = reference.as_ref().is_none_or(|r| !matches!(r.base, RefBase::Commit(_)));
-        let view = Arc::new(PlacedView::found(name.clone(), shown, told));
-        let open = OpenView { repo, reference, view: Arc::clone(&view), follows };
-        self.open().views.insert(name.into(), open);
-        Some(view)
+    /// A directory as another process has shown it; `None` when there is none
+    /// of its name.
+    pub(super) fn reopen(&self, placed: PlacedView) -> Option<Arc<PlacedView>> {
+        let (repo, reference) = self.parse(&placed.place)?;
+        let (follows, placed) = (follows(reference.as_ref()), Arc::new(placed));
+        let mut open = self.open();
+        let known = open.views.get(placed.place.as_str()).map(|known| Arc::clone(&known.view));
+        match known {
+            Some(newer) if newer.generation > placed.generation => open.close(&placed),
+            older => {
+                older.iter().for_each(|older| open.close(older));
+                let view = Arc::clone(&placed);
+                let fresh = OpenView { repo, reference, view, follows };
+                open.views.insert(placed.place.as_str().into(), fresh);
+            }
+        }
+        Some(placed)
     }
 
     /// Looks up what is not known yet; waits for a source that is away.
@@ -233,11 +254,16 @@ impl Repos {
             if open.rounds != before {
                 continue; // a head may have moved, and nobody has told this one
             }
-            let fresh = self.follower(name, repo, reference, resolved.as_ref());
+            let fresh = open.follower(name, repo, reference, self.view(resolved.as_ref()));
             let known = open.views.entry(name.into()).or_insert(fresh);
             return Ok(Some(Place::View(Arc::clone(&known.view))));
         }
     }
+}
+
+/// Whether a directory moves that shows `reference`.
+fn follows(reference: Option<&Ref>) -> bool {
+    reference.is_none_or(|reference| !matches!(reference.base, RefBase::Commit(_)))
 }
 
 /// The directory names of the user repos.

@@ -149,6 +149,8 @@ impl View {
 pub(super) struct PlacedView {
     /// Where the view is mounted, as text unique within the mount.
     pub(super) place: String,
+    /// Tells it from places of the same text that are closed and still in use.
+    pub(super) generation: u64,
     current: Mutex<Arc<View>>,
     /// What the kernel was last told of in full.
     told: Mutex<Arc<View>>,
@@ -160,7 +162,7 @@ impl PlacedView {
     pub(super) fn pinned(place: String, view: View) -> Self {
         let view = Arc::new(view);
         let (current, told) = (Mutex::new(Arc::clone(&view)), Mutex::new(view));
-        Self { place, current, told, gate: None }
+        Self { place, generation: 0, current, told, gate: None }
     }
 
     /// A view that [`PlacedView::advance`] moves.
@@ -172,7 +174,12 @@ impl PlacedView {
     /// the kernel of `told`.
     pub(super) fn found(place: String, shown: Arc<View>, told: Arc<View>) -> Self {
         let (current, told) = (Mutex::new(shown), Mutex::new(told));
-        Self { place, current, told, gate: Some(Arc::default()) }
+        Self { place, generation: 0, current, told, gate: Some(Arc::default()) }
+    }
+
+    /// The same as another one than those of the same text before.
+    pub(super) fn of_generation(self, generation: u64) -> Self {
+        Self { generation, ..self }
     }
 
     /// The view as it is now, and what keeps it from moving. A request asks for
@@ -215,7 +222,11 @@ impl PlacedView {
     /// The identity of the directory `path` of this view: its place, so that
     /// a directory stays itself while its content changes.
     pub(super) fn directory(&self, path: &TreePath) -> Identity {
-        Identity::of("pfs inode directory v1", &[self.place.as_bytes(), path.as_str().as_bytes()])
+        let (generation, purpose) = (self.generation.to_le_bytes(), "pfs inode directory v1");
+        let parts = [self.place.as_bytes(), path.as_str().as_bytes(), &generation];
+        // A place that nothing came before has the same numbers in every mount.
+        let known = if self.generation == 0 { 2 } else { 3 };
+        Identity::of(purpose, &parts[..known])
     }
 }
 

@@ -1,12 +1,13 @@
 //! Heads that are followed while the store misbehaves. No kernel takes part.
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pfs::model::{Clock as _, SystemClock};
 use pfs::store::{Fault, Operation};
 use pfs::tree::Edit;
-use pfs::vfs::{Files, InodeNo, Invalidation, Listed, Source, WAITING};
+use pfs::vfs::{Files, InodeNo, Invalidation, Listed, Memory, Source, WAITING};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -141,5 +142,51 @@ async fn a_listing_goes_on_after_the_last_name_although_others_went() {
     };
     drop(files.list(repo, listed[109].1, 64, take).await.unwrap());
     assert_eq!(rest, names[110..], "what was there all the time is listed once");
+    following.abort();
+}
+
+/// The same files as a process that goes on with them finds them.
+fn gone_on_with(fake: &Arc<Fake>, files: &Files) -> Files {
+    let memory = files.memory().unwrap().as_fd().try_clone_to_owned().unwrap();
+    Files::resumed(fake.clone(), None, Memory::of(memory).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repo_made_anew_is_another_while_the_old_one_is_in_use() {
+    let fake = Fake::new();
+    fake.commit("r", vec![("d/old", fake.file("old").await)]).await;
+    let (files, following, _told) = followed(&fake);
+    let old = found(&files, InodeNo::ROOT, "r").await.unwrap();
+    let old_dir = found(&files, old, "d").await.unwrap();
+    let open = found(&files, old_dir, "old").await.unwrap();
+    fake.delete("r");
+    until(&files, InodeNo::ROOT, "r", false).await;
+
+    fake.commit("r", vec![("d/new", fake.file("new").await)]).await;
+    let new = found(&files, InodeNo::ROOT, "r").await.unwrap();
+    until(&files, new, "d", true).await;
+    let dir = found(&files, new, "d").await.unwrap();
+    assert!(new != old && dir != old_dir, "another directory");
+    assert!(found(&files, dir, "new").await.is_some());
+    assert!(found(&files, dir, "old").await.is_none());
+    assert!(found(&files, old_dir, "new").await.is_none());
+    assert_eq!(&files.read(open, 0, 9).await.unwrap()[..], b"old", "what is open stays");
+    fake.commit("r", vec![("d/newer", fake.file("newer").await)]).await;
+    until(&files, dir, "newer", true).await;
+
+    following.abort();
+    let files = Arc::new(gone_on_with(&fake, &files));
+    let (tell, _told) = mpsc::channel(WAITING);
+    let following = tokio::spawn(files.follow(tell));
+    assert_eq!(found(&files, InodeNo::ROOT, "r").await, Some(new), "the newer of the two");
+    assert!(found(&files, dir, "newer").await.is_some());
+    assert!(found(&files, old_dir, "old").await.is_some());
+    fake.commit("r", vec![("d/newest", fake.file("newest").await)]).await;
+    until(&files, dir, "newest", true).await;
+    fake.delete("r");
+    until(&files, InodeNo::ROOT, "r", false).await;
+    fake.create("r");
+    let newest = found(&files, InodeNo::ROOT, "r").await;
+    assert!(newest.is_some_and(|newest| newest != old && newest != new));
     following.abort();
 }

@@ -1,6 +1,7 @@
 //! Read-only mounts.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
@@ -170,6 +171,29 @@ fn repos_come_and_go() {
     fake.delete("two");
     eventually("two is gone", || names(&mount.dir) == ["one"]);
     eventually("two is not found", || fs::metadata(mount.path("two")).is_err());
+}
+
+#[test]
+fn a_repo_made_anew_shows_its_own_files_while_old_ones_are_open() {
+    if !has_fuse("a_repo_made_anew_shows_its_own_files_while_old_ones_are_open") {
+        return;
+    }
+    let fake = Fake::new();
+    block_on(async { fake.commit("r", vec![("d/old", fake.file("old").await)]).await });
+    let mount = Mount::all(&fake);
+    let (dir, mut file) = (mount.path("r/d"), File::open(mount.path("r/d/old")).unwrap());
+    let inside = File::open(&dir).unwrap();
+    fake.delete("r");
+    eventually("r is not found", || fs::metadata(mount.path("r")).is_err());
+    block_on(async { fake.commit("r", vec![("d/new", fake.file("new").await)]).await });
+    eventually("d is found", || fs::metadata(&dir).is_ok());
+    assert_eq!(names(&dir), ["new"]);
+    assert!(fs::metadata(dir.join("old")).is_err());
+    assert_eq!(fs::read_to_string(dir.join("new")).unwrap(), "new");
+    let mut old = String::new();
+    file.read_to_string(&mut old).unwrap();
+    assert_eq!(old, "old", "what is open stays");
+    drop(inside);
 }
 
 #[test]

@@ -299,12 +299,13 @@ impl InodeTable {
         let lost = |what: &str| VfsError::Damaged(format!("the table of inodes names {what}"));
         for Left { at, kept, named } in left {
             match kept {
-                Kept::Place { name } => {
+                Kept::Place { name, generation } => {
                     let view = |at: u32| views.get(&at).cloned();
                     let (Some(shown), Some(told)) = (view(named[0]), view(named[1])) else {
                         return Err(lost("a view that is not there"));
                     };
-                    let placed = repos.reopen(name, shown, told).ok_or_else(|| lost("no repo"))?;
+                    let placed = PlacedView::found(name, shown, told).of_generation(generation);
+                    let placed = repos.reopen(placed).ok_or_else(|| lost("no repo"))?;
                     self.lock().adopt(at, Object::Place(placed));
                 }
                 Kept::View { .. } => {}

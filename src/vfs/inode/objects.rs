@@ -31,6 +31,8 @@ pub(in crate::vfs) enum Kept {
     /// the one the kernel was told of.
     Place {
         name: String,
+        #[serde(default)]
+        generation: u64,
     },
     View {
         commit: Option<CommitId>,
@@ -57,7 +59,9 @@ impl Object {
     fn kept(&self) -> Kept {
         match self {
             Self::Group(_) => Kept::Private,
-            Self::Place(placed) => Kept::Place { name: placed.place.clone() },
+            Self::Place(placed) => {
+                Kept::Place { name: placed.place.clone(), generation: placed.generation }
+            }
             // Datums end with the process that runs them.
             Self::View(view) if !view.filter.is_all() || view.owner.is_some() => Kept::Private,
             Self::View(view) => Kept::View {
