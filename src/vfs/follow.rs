@@ -70,6 +70,7 @@ impl Files {
         loop {
             let news = tokio::select! {
                 news = moved.next() => news,
+                repo = repos.opened_late() => Some(Moved::Head(repo)),
                 () = tokio::time::sleep(pause), if failed => Some(Moved::Everything),
             };
             let Some(news) = news else { break };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::VfsError;
 use super::patience::patiently;
@@ -49,6 +50,8 @@ pub(super) struct Repos {
     only: Option<BTreeMap<Arc<str>, Shown>>,
     open: Mutex<Open>,
     known: Mutex<BTreeSet<Arc<str>>>,
+    /// Told when a directory was opened with what may be old.
+    opened_late: Notify,
 }
 
 /// The directories that were looked up or listed.
@@ -60,6 +63,8 @@ struct Open {
     /// Counts how often they have been brought up to date: what was resolved
     /// before the last time may be old.
     rounds: u64,
+    /// Those that were opened with what may be old.
+    late: BTreeSet<Repo>,
 }
 
 impl Open {
@@ -92,7 +97,7 @@ impl Open {
 /// The newest finished commits of `master`, of every repo there is.
 pub(super) type Heads = HashMap<Repo, Option<Resolved>>;
 
-/// How often a listing starts again because a head has moved.
+/// How often what is resolved is asked for again because a head has moved.
 const ROUNDS: u32 = 4;
 
 /// A directory that was looked up.
@@ -108,7 +113,8 @@ impl Repos {
     pub(super) fn new(source: Arc<dyn Source>, only: Option<Vec<Shown>>) -> Self {
         let named = |shown: Shown| (Arc::from(shown.name()), shown);
         let only = only.map(|only| only.into_iter().map(named).collect());
-        Self { source, only, open: Mutex::default(), known: Mutex::default() }
+        let (open, known, opened_late) = Default::default();
+        Self { source, only, open, known, opened_late }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -126,6 +132,17 @@ impl Repos {
         open.rounds += 1;
         let followed = open.views.iter().filter(|(_, open)| open.follows);
         followed.map(|(name, open)| (Arc::clone(name), open.clone())).collect()
+    }
+
+    /// Waits for a directory to be opened with what may be old, and answers its
+    /// repo.
+    pub(super) async fn opened_late(&self) -> Repo {
+        loop {
+            if let Some(repo) = self.open().late.pop_first() {
+                return repo;
+            }
+            self.opened_late.notified().await;
+        }
     }
 
     /// Forgets a directory whose repo or ref is gone.
@@ -154,16 +171,19 @@ impl Repos {
         changed
     }
 
-    /// Every repo, each as a directory that is known from now on.
+    /// Every repo, each as a directory that is known from now on, unless heads
+    /// move faster than they are told: then who looks a repo up asks for it.
     async fn list(&self) -> Result<Vec<Arc<str>>, VfsError> {
         for round in 1.. {
             let before = self.open().rounds;
             let heads: Heads = self.source.heads().await?.into_iter().collect();
             let mut open = self.open();
-            if open.rounds != before && round < ROUNDS {
+            let moved = open.rounds != before;
+            if moved && round < ROUNDS {
                 continue;
             }
-            for (repo, resolved) in heads.iter().filter(|(repo, _)| repo.kind == RepoKind::User) {
+            let users = heads.iter().filter(|(repo, _)| repo.kind == RepoKind::User && !moved);
+            for (repo, resolved) in users {
                 let name: Arc<str> = directory_name(repo).into();
                 if !open.views.contains_key(&name) {
                     let view = self.view(resolved.as_ref());
@@ -242,7 +262,7 @@ impl Repos {
     /// Looks up what is not known yet; waits for a source that is away.
     async fn enter(&self, name: &str) -> Result<Option<Place>, VfsError> {
         let Some((repo, reference)) = self.parse(name) else { return Ok(None) };
-        loop {
+        for round in 1.. {
             let before = self.open().rounds;
             let resolve = || self.source.resolve(&repo, reference.as_ref());
             let resolved = match waits::on(WaitFor::Server, patiently(resolve)).await {
@@ -251,13 +271,20 @@ impl Repos {
                 Err(error) => return Err(error),
             };
             let mut open = self.open();
-            if open.rounds != before {
-                continue; // a head may have moved, and nobody has told this one
+            // Its head may have moved, and nobody has told this one.
+            let moved = open.rounds != before;
+            if moved && round < ROUNDS {
+                continue;
+            }
+            if moved {
+                open.late.insert(repo.clone());
+                self.opened_late.notify_one();
             }
             let fresh = open.follower(name, repo, reference, self.view(resolved.as_ref()));
             let known = open.views.entry(name.into()).or_insert(fresh);
             return Ok(Some(Place::View(Arc::clone(&known.view))));
         }
+        Ok(None) // rounds do not end
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,6 +31,9 @@ pub struct Fake {
     pub away: AtomicBool,
     /// How often it was asked for heads and refs.
     pub asked: AtomicUsize,
+    /// How many of its answers are overtaken by a commit to every repo before
+    /// they arrive.
+    pub overtaken: AtomicUsize,
     /// What became of every transaction.
     pub fate: Mutex<Fate>,
     /// Whoever holds it keeps commits waiting.
@@ -90,6 +94,7 @@ impl Fake {
             moved: broadcast::channel(64).0,
             away: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            overtaken: AtomicUsize::new(0),
             fate: Mutex::new(Fate::Open),
             commits: tokio::sync::Mutex::default(),
             begun: AtomicUsize::new(0),
@@ -159,34 +164,8 @@ impl Fake {
     }
 }
 
-#[async_trait]
-impl Source for Fake {
-    fn identity(&self) -> &str {
-        "fake"
-    }
-
-    async fn place(&self, _repo: &Repo) -> Result<String, VfsError> {
-        Ok("fake".to_owned())
-    }
-
-    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) {
-            return Err(VfsError::Unavailable("away".to_owned()));
-        }
-        let repos = self.repos.lock().unwrap();
-        Ok(repos.iter().map(|(repo, commits)| (repo.clone(), commits.last().cloned())).collect())
-    }
-
-    async fn resolve(
-        &self,
-        repo: &Repo,
-        reference: Option<&Ref>,
-    ) -> Result<Option<Resolved>, VfsError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) {
-            return Err(VfsError::Unavailable("away".to_owned()));
-        }
+impl Fake {
+    fn answer(&self, repo: &Repo, reference: Option<&Ref>) -> Result<Option<Resolved>, VfsError> {
         let repos = self.repos.lock().unwrap();
         let commits = repos.get(repo).ok_or(VfsError::NotFound)?;
         let Some(reference) = reference else { return Ok(commits.last().cloned()) };
@@ -205,6 +184,59 @@ impl Source for Fake {
             };
         }
         Ok(Some(commits.get(at.wrapping_sub(1)).ok_or(VfsError::NotFound)?.clone()))
+    }
+
+    /// Lets a commit overtake an answer, if one is to. It adds a file named
+    /// after how many were to come, and whoever follows hears of it.
+    async fn overtake(&self) {
+        let less = |left: usize| left.checked_sub(1);
+        let left = self.overtaken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        let Ok(left) = left else { return };
+        let repos: Vec<Repo> = self.repos.lock().unwrap().keys().cloned().collect();
+        for repo in repos {
+            let file = self.file("late").await;
+            let name = format!("late-{left}");
+            self.commit(repo.name.as_str(), vec![(name.as_str(), file)]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[async_trait]
+impl Source for Fake {
+    fn identity(&self) -> &str {
+        "fake"
+    }
+
+    async fn place(&self, _repo: &Repo) -> Result<String, VfsError> {
+        Ok("fake".to_owned())
+    }
+
+    async fn heads(&self) -> Result<Vec<(Repo, Option<Resolved>)>, VfsError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(VfsError::Unavailable("away".to_owned()));
+        }
+        let heads: Vec<_> = {
+            let repos = self.repos.lock().unwrap();
+            repos.iter().map(|(repo, commits)| (repo.clone(), commits.last().cloned())).collect()
+        };
+        self.overtake().await;
+        Ok(heads)
+    }
+
+    async fn resolve(
+        &self,
+        repo: &Repo,
+        reference: Option<&Ref>,
+    ) -> Result<Option<Resolved>, VfsError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(VfsError::Unavailable("away".to_owned()));
+        }
+        let answer = self.answer(repo, reference);
+        self.overtake().await;
+        answer
     }
 
     fn watch(&self) -> BoxStream<'static, Moved> {

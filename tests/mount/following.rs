@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use pfs::model::{Clock as _, SystemClock};
@@ -188,5 +189,46 @@ async fn a_repo_made_anew_is_another_while_the_old_one_is_in_use() {
     fake.create("r");
     let newest = found(&files, InodeNo::ROOT, "r").await;
     assert!(newest.is_some_and(|newest| newest != old && newest != new));
+    following.abort();
+}
+
+/// Waits until heads are followed.
+async fn until_followed(fake: &Fake) {
+    let start = Instant::now();
+    while fake.asked.load(Ordering::SeqCst) == 0 {
+        assert!(start.elapsed() < LONG, "nobody follows");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repo_whose_head_moves_all_the_time_is_looked_up() {
+    let fake = Fake::new();
+    fake.commit("r", vec![("f", fake.file("one").await)]).await;
+    let (files, following, _told) = followed(&fake);
+    until_followed(&fake).await;
+    fake.overtaken.store(usize::MAX, Ordering::SeqCst);
+    let repo = found(&files, InodeNo::ROOT, "r").await.unwrap();
+    let left = fake.overtaken.swap(0, Ordering::SeqCst);
+    until(&files, repo, &format!("late-{}", left + 1), true).await;
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_while_heads_move_opens_nothing_with_what_is_old() {
+    let fake = Fake::new();
+    fake.commit("r", vec![("f", fake.file("one").await)]).await;
+    let (files, following, _told) = followed(&fake);
+    until_followed(&fake).await;
+    fake.overtaken.store(4, Ordering::SeqCst);
+    let mut listed = Vec::new();
+    let take = |entry: &Listed| {
+        listed.push(entry.name.to_string());
+        true
+    };
+    drop(files.list(InodeNo::ROOT, 0, 64, take).await.unwrap());
+    assert_eq!(listed, ["r"]);
+    let repo = found(&files, InodeNo::ROOT, "r").await.unwrap();
+    until(&files, repo, "late-1", true).await;
     following.abort();
 }
