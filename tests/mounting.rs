@@ -600,3 +600,17 @@ fn any_directory_can_be_mounted_on() {
         server.pfs(&["umount", at]);
     }
 }
+
+#[test]
+fn a_mount_is_unmounted_by_a_link_to_it() {
+    if !has_fuse("a_mount_is_unmounted_by_a_link_to_it") {
+        return;
+    }
+    let server = server();
+    let (mount, link) = (server.dir("mnt"), server.dir("etc").join("link"));
+    std::os::unix::fs::symlink(&mount, &link).unwrap();
+    server.pfs(&["mount", "-d", "-r", "data", mount.to_str().unwrap()]);
+    assert_eq!(read(&link.join("data/a")), "first");
+    server.pfs(&["umount", link.to_str().unwrap()]);
+    assert!(!mount.join("data").exists());
+}

@@ -104,6 +104,8 @@ fn unmount_and_wait(dir: &Path) -> Outcome {
         // Without a process nobody commits any more.
         return take_away(&at);
     }
+    // The kernel unmounts what a link leads to only under its own name.
+    let dir = &dir.canonicalize().map_err(|error| unusable(dir, &error))?;
     let transactions = statuses(dir)?;
     let staged: Vec<PathBuf> = transactions
         .iter()
