@@ -20,6 +20,12 @@ program as /sbin/mount.fuse.pfs, a link to pfs:
 
   mount -t fuse.pfs images@master /mnt/images -o ro,allow_other
 
+or as a line in /etc/fstab:
+
+  images@master  /mnt/images  fuse.pfs  ro,allow_other,_netdev  0  0
+
+A comma in a value is written '\\,'.
+
 Options: ro, rw, repo=REPO[@REF][+w] (one more, may be repeated), allow_other, uid=N, gid=N,
 umask=OCTAL, commit=on-unmount|explicit, resume=TRANSACTION, cache=DIR, cache-size=SIZE,
 passthrough, memory=SIZE, prefetch=none|meta|all|GLOB, metrics=ADDRESS, slow-op=DURATION, log=FILE,
@@ -79,7 +85,7 @@ pub fn parse(args: &[String], default_address: &Address) -> Outcome<Call> {
             "-h" | "--help" => return Ok(Call::Help(USAGE)),
             "-o" => {
                 let list = args.next().ok_or_else(|| Failure::usage("-o needs options"))?;
-                options.extend(list.split(',').filter(|option| !option.is_empty()));
+                options.extend(split(list).into_iter().filter(|option| !option.is_empty()));
             }
             "-t" | "-N" => drop(args.next()),
             flags if is_flags(flags) => fake |= flags.contains('f'),
@@ -106,7 +112,26 @@ fn is_flags(arg: &str) -> bool {
     !letters.is_empty() && letters.bytes().all(|b| matches!(b, b's' | b'f' | b'n' | b'v'))
 }
 
-fn plan(spec: &str, dir: &str, options: &[&str], address: &Address) -> Outcome<MountPlan> {
+/// The options in a list, between its commas; one after a backslash belongs to
+/// a value.
+fn split(list: &str) -> Vec<String> {
+    let mut options: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for part in list.split(',') {
+        let before = part.strip_suffix('\\');
+        let text = before.unwrap_or(part);
+        match options.last_mut().filter(|_| goes_on) {
+            Some(last) => last.extend([",", text]),
+            None => options.push(text.to_owned()),
+        }
+        goes_on = before.is_some();
+    }
+    // No comma followed.
+    options.last_mut().filter(|_| goes_on).into_iter().for_each(|last| last.push('\\'));
+    options
+}
+
+fn plan(spec: &str, dir: &str, options: &[String], address: &Address) -> Outcome<MountPlan> {
     let mut project = ProjectName::default_project();
     let (mut writable, mut more) = (false, Vec::new());
     let mut plan = plain(dir, address);

@@ -51,7 +51,10 @@ use crate::web::HttpAddress;
 
 As a file system, once mount(8) finds the program under its name for it:
   ln -s \"$(command -v pfs)\" /sbin/mount.fuse.pfs
-  mount -t fuse.pfs images@master /mnt/images -o ro")]
+  mount -t fuse.pfs images@master /mnt/images -o ro
+
+Or as a line in /etc/fstab; a comma in an option's value is written '\\,':
+  images@master  /mnt/images  fuse.pfs  ro,allow_other,_netdev  0  0")]
 pub struct Args {
     /// The directory to mount at
     #[arg(value_name = "DIR")]

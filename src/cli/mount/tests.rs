@@ -51,6 +51,15 @@ fn the_helper_mounts_everything_and_what_is_pinned_read_only() {
 }
 
 #[test]
+fn a_comma_after_a_backslash_is_part_of_a_value() {
+    let plan = plan(r"images /mnt -o ro,,log=/a\,b\,\,c,uid=5,cache=/d\e\");
+    assert_eq!(plan.log.unwrap().to_str(), Some("/a,b,,c"));
+    assert_eq!(plan.cache.unwrap().to_str(), Some(r"/d\e\"));
+    assert_eq!(plan.uid, Some(5));
+    assert!(helper(r"images /mnt -o ro\,uid=5").unwrap_err().message.contains("ro,uid=5"));
+}
+
+#[test]
 fn the_helper_refuses_what_it_does_not_know() {
     assert!(helper("images /mnt -o ro,wings").unwrap_err().message.contains("wings"));
     assert!(helper("images").is_err());
