@@ -175,6 +175,34 @@ fn a_mounted_directory_is_warmed_by_its_pattern() {
 }
 
 #[test]
+fn warming_a_mount_keeps_to_the_budget_of_that_mount() {
+    if !has_fuse("warming_a_mount_keeps_to_the_budget_of_that_mount") {
+        return;
+    }
+    let server = server();
+    let (mount, cache) = (server.dir("mnt"), server.dir("cache"));
+    let (at, kept) = (mount.to_str().unwrap(), cache.to_str().unwrap());
+    server.pfs(&["mount", "-d", at, "--cache", kept, "--cache-size", "3MiB"]);
+    assert_eq!(number(&stats(&server, at), "/caches/disk/budget"), 3 << 20);
+    assert!(server.refused(&["warm", at]).contains("is full"), "more than three mebibytes");
+    let held = || {
+        let files = fs::read_dir(cache.join("content")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let before = held();
+    assert!((1..=3 << 20).contains(&before), "{before}");
+    // Whoever may keep less takes nothing away by looking.
+    let other = server.dir("other");
+    let less = ["mount", "-d", other.to_str().unwrap(), "--cache", kept, "--cache-size", "1MiB"];
+    server.pfs(&less);
+    assert_eq!(held(), before);
+    server.pfs(&["umount", other.to_str().unwrap()]);
+    let whole = server.output(&["warm", at, "--cache-size", "1GiB"]);
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    server.pfs(&["umount", at]);
+}
+
+#[test]
 fn a_mount_fetches_ahead_in_the_background() {
     if !has_fuse("a_mount_fetches_ahead_in_the_background") {
         return;

@@ -81,9 +81,8 @@ impl DiskCache {
             known.used += size;
             known.files.put(name, size);
         }
-        let cache = Self { dir: dir.to_owned(), budget, known: Mutex::new(known) };
-        cache.shrink();
-        Ok(cache)
+        // Nothing is removed yet: whoever only looks leaves all to the others.
+        Ok(Self { dir: dir.to_owned(), budget, known: Mutex::new(known) })
     }
 
     /// The bytes of `extent`, if they are here. Nobody has compared them with

@@ -94,8 +94,16 @@ impl Fetcher {
         let ((memory_hits, memory_misses), (disk_hits, disk_misses)) =
             (self.lookups.0.read(), self.lookups.1.read());
         let memory_bytes = lock(&self.memory).used() as u64;
-        let disk_bytes = self.disk.as_ref().map_or(0, |disk| disk.used());
-        CacheStats { memory_hits, memory_misses, memory_bytes, disk_hits, disk_misses, disk_bytes }
+        let disk = self.disk.as_ref();
+        CacheStats {
+            memory_hits,
+            memory_misses,
+            memory_bytes,
+            disk_hits,
+            disk_misses,
+            disk_bytes: disk.map_or(0, |disk| disk.used()),
+            disk_budget: disk.map_or(0, |disk| disk.budget()),
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use crate::tree::Tree;
 use crate::vfs::{Source as _, VfsError, Warmed, Warmth, warm};
 use wanted::{Target, Wanted};
 
+/// How large a cache directory may grow that no mount tells of.
+const CACHE_SIZE: u64 = 20 << 30;
+
 /// Fetch files into the cache of mounts before they are read
 ///
 /// Of a mounted directory: into the cache directory of that mount, which finds
@@ -32,9 +35,10 @@ pub struct Args {
     /// Where to keep it: what mounts are given as --cache
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// How large that directory may grow
-    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
-    cache_size: u64,
+    /// How large that directory may grow; unless given as large as the mount
+    /// lets it, or 20GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    cache_size: Option<u64>,
     /// How much memory to use
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory: u64,
@@ -48,11 +52,12 @@ impl Args {
     pub async fn run(self, cx: &Context) -> Outcome {
         let Prefetch::Some(warmth) = self.prefetch.clone() else { return Ok(()) };
         let wanted = Wanted::parse(&self.target, &cx.project_name()?)?;
-        let cache = self.cache.clone().or(wanted.cache).ok_or_else(|| {
+        let named = self.cache.clone().map(|dir| (dir, CACHE_SIZE));
+        let (cache, budget) = named.or(wanted.cache).ok_or_else(|| {
             Failure::usage("there is no cache to warm")
                 .hint("name the directory with --cache DIR, and mount with the same")
         })?;
-        let cache = std::path::absolute(cache)?;
+        let (cache, budget) = (std::path::absolute(cache)?, self.cache_size.unwrap_or(budget));
         let client = match wanted.address {
             Some(address) => api::client::connect(&address)
                 .await
@@ -60,7 +65,7 @@ impl Args {
             None => cx.client().await?.clone(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let kept = Some((cache.as_path(), self.cache_size));
+        let kept = Some((cache.as_path(), budget));
         let nodes = server_nodes(&client, kept, self.memory, Arc::clone(&clock)).await?;
         let source = Following(ServerSource::new(client, nodes, clock, String::new()).await?);
         for target in wanted.targets {
