@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 
@@ -61,9 +62,12 @@ pub fn check(plan: &MountPlan) -> Outcome {
     }
 }
 
+/// How soon what could not be fetched is tried again, and how late at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_mins(1);
+
 /// Begins to fetch what `plan` wants, and goes on when heads move. Reads of
-/// programs go first; what goes wrong is logged, and met again by whoever
-/// reads.
+/// programs go first; what goes wrong is logged, and tried again.
 pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
     let Prefetch::Some(warmth) = plan.prefetch.clone() else { return };
     let named: Vec<_> =
@@ -74,12 +78,21 @@ pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
         // From before the first look on, so that nothing moves unnoticed.
         let mut moves = fetching.source.watch();
         let mut moved = Some(Moved::Everything);
+        let mut pause = AGAIN;
         while let Some(what) = moved {
             match fetching.fetch(&what).await {
                 Ok(Room::Left) => {}
                 Ok(Room::None) => return,
-                Err(error) => tracing::warn!(%error, "not everything could be fetched ahead"),
+                Err(error) => {
+                    tracing::warn!(%error, "not everything could be fetched ahead; trying again");
+                    // Whatever moves meanwhile, it may have been about anything.
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN_AT_MOST);
+                    moved = Some(Moved::Everything);
+                    continue;
+                }
             }
+            pause = AGAIN;
             moved = moves.next().await;
         }
     });
@@ -102,7 +115,8 @@ struct Fetching {
 }
 
 impl Fetching {
-    /// Fetches what is new in the repos that `moved` names.
+    /// Fetches what is new in the repos that `moved` names. What goes wrong with
+    /// one does not keep the others from being fetched.
     async fn fetch(&mut self, moved: &Moved) -> Result<Room, VfsError> {
         let mut repos = self.named.clone();
         if repos.is_empty() {
@@ -113,27 +127,41 @@ impl Fetching {
             Moved::Head(moved) => moved == repo,
             Moved::Everything => true,
         });
+        let mut outcome = Ok(Room::Left);
         for (repo, reference) in repos {
-            let Some(commit) = self.source.resolve(&repo, reference.as_ref()).await? else {
-                continue;
-            };
-            let tree = Tree::new(self.source.nodes(), commit.root);
-            let key = (repo.clone(), reference.map(|reference| reference.to_string()));
-            let warmed = match self.done.get(&key) {
-                Some(old) if old == tree.root() => continue,
-                Some(old) => warm_changes(old, &tree, &self.warmth, Pace::Background).await?,
-                None => {
-                    let all = TreePath::root();
-                    warm(&tree, &all, &self.warmth, Pace::Background, &|_| {}).await?
-                }
-            };
-            tracing::info!(%repo, ?warmed, "fetched ahead");
-            if warmed.stats.full {
-                tracing::warn!("the cache directory is full: no more is fetched ahead");
-                return Ok(Room::None);
+            match self.fetch_one(&repo, reference.as_ref()).await {
+                Ok(Room::Left) => {}
+                Ok(Room::None) => return Ok(Room::None),
+                Err(error) => outcome = outcome.and(Err(error)),
             }
-            self.done.insert(key, *tree.root());
         }
+        outcome
+    }
+
+    async fn fetch_one(
+        &mut self,
+        repo: &Repo,
+        reference: Option<&Ref>,
+    ) -> Result<Room, VfsError> {
+        let Some(commit) = self.source.resolve(repo, reference).await? else {
+            return Ok(Room::Left);
+        };
+        let tree = Tree::new(self.source.nodes(), commit.root);
+        let key = (repo.clone(), reference.map(ToString::to_string));
+        let warmed = match self.done.get(&key) {
+            Some(old) if old == tree.root() => return Ok(Room::Left),
+            Some(old) => warm_changes(old, &tree, &self.warmth, Pace::Background).await?,
+            None => {
+                let all = TreePath::root();
+                warm(&tree, &all, &self.warmth, Pace::Background, &|_| {}).await?
+            }
+        };
+        tracing::info!(%repo, ?warmed, "fetched ahead");
+        if warmed.stats.full {
+            tracing::warn!("the cache directory is full: no more is fetched ahead");
+            return Ok(Room::None);
+        }
+        self.done.insert(key, *tree.root());
         Ok(Room::Left)
     }
 }
