@@ -32,7 +32,7 @@ const GROUP: usize = 16 << 10;
 /// A part is read by itself when it is at most such a share of its chunk.
 const SHARE: usize = 4;
 
-/// How many files are held open.
+/// How many packs are held open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
 
 type Value = [u8; 32];
@@ -67,22 +67,15 @@ fn group(plain: &[u8], offset: u64) -> Value {
     blake3::Hasher::new().set_input_offset(offset).update(plain).finalize_non_root()
 }
 
-/// What is known of chunks that were verified, and files to read them from.
+/// What is known of chunks that were verified, and packs to read them from.
 pub(super) struct Parts {
     values: Mutex<ByteLru<Extent>>,
-    files: Mutex<LruCache<Local, Arc<File>>>,
-}
-
-/// A file on the local disk that holds a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Local {
-    Pack(PackId),
-    Cached(Extent),
+    packs: Mutex<LruCache<PackId, Arc<File>>>,
 }
 
 impl Parts {
     pub fn new(memory: usize) -> Self {
-        Self { values: Mutex::new(ByteLru::new(memory)), files: Mutex::new(LruCache::new(OPEN)) }
+        Self { values: Mutex::new(ByteLru::new(memory)), packs: Mutex::new(LruCache::new(OPEN)) }
     }
 
     /// Notes the chaining values of a chunk that lies in its frame as it is.
@@ -121,12 +114,12 @@ impl Inner {
 
     /// The file that a pack is on this machine.
     pub(super) fn local_pack(&self, pack: PackId) -> Option<Arc<File>> {
-        let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&Local::Pack(pack)) {
+        let mut packs = lock(&self.fetcher.parts.packs);
+        if let Some(file) = packs.get(&pack) {
             return Some(Arc::clone(file));
         }
         let file = Arc::new(File::open(self.store.local_path(&pack_key(pack))?).ok()?);
-        files.put(Local::Pack(pack), Arc::clone(&file));
+        packs.put(pack, Arc::clone(&file));
         Some(file)
     }
 
@@ -141,20 +134,12 @@ impl Inner {
     /// The file of the cache directory that holds `extent`.
     pub(super) fn cached(&self, extent: Extent) -> Option<Arc<File>> {
         // Asked for each time, so that it counts as used.
-        let path = self.fetcher.disk.as_ref()?.path(&extent)?;
-        let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&Local::Cached(extent)) {
-            return Some(Arc::clone(file));
-        }
-        let file = Arc::new(File::open(path).ok()?);
-        files.put(Local::Cached(extent), Arc::clone(&file));
-        Some(file)
+        self.fetcher.disk.as_ref()?.open_file(&extent)
     }
 
     /// Removes from the cache directory what turned out to be damaged.
     pub(super) fn drop_cached(&self, extent: &Extent) {
         if let Some(disk) = &self.fetcher.disk {
-            lock(&self.fetcher.parts.files).pop(&Local::Cached(*extent));
             disk.remove(extent);
         }
     }
