@@ -105,7 +105,7 @@ fn of_a_cached_segment_only_the_frame_is_read() {
     run(async {
         let store = Store::memory();
         let places = small(&store, 1000).await;
-        with_cache(&store, dir.path()).warm(&places, Pace::Full).await.unwrap();
+        with_cache(&store, dir.path()).warm(&places, &Warming::new(Pace::Full)).await.unwrap();
         let before = store.stats().get;
         let blobs = with_cache(&store, dir.path());
         for n in shuffled(places.len()) {

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::chunk::Pace;
+use crate::chunk::{Pace, Warming};
 use crate::cli::mount::{Following, Prefetch, ServerSource, server_nodes};
 use crate::cli::output::{bytes_bar, parse_size};
 use crate::cli::prelude::*;
@@ -68,11 +68,13 @@ impl Args {
         let kept = Some((cache.as_path(), budget));
         let nodes = server_nodes(&client, kept, self.memory, Arc::clone(&clock)).await?;
         let source = Following(ServerSource::new(client, nodes, clock, String::new()).await?);
+        let warming = Warming::new(Pace::Full);
         for target in wanted.targets {
-            let warmed = warm_target(&source, &target, &warmth).await?;
+            let warmed = warm_target(&source, &target, (&warmth, &warming)).await?;
             cx.notice(&said(&target, &warmed));
             if warmed.stats.full {
-                let what = format!("{} is full: not everything was fetched", cache.display());
+                let (dir, most) = (cache.display(), size(budget));
+                let what = format!("{dir} is full: not everything fits into {most}");
                 return Err(Failure::new(what).hint("let it grow with --cache-size"));
             }
         }
@@ -80,7 +82,11 @@ impl Args {
     }
 }
 
-async fn warm_target(source: &Following, target: &Target, warmth: &Warmth) -> Outcome<Warmed> {
+async fn warm_target(
+    source: &Following,
+    target: &Target,
+    (warmth, warming): (&Warmth, &Warming),
+) -> Outcome<Warmed> {
     let failed = |error: VfsError| Failure::new(format!("{target}: {error}"));
     let Target { repo, reference, path } = target;
     let found = source.resolve(repo, reference.as_ref()).await.map_err(failed)?;
@@ -96,7 +102,7 @@ async fn warm_target(source: &Following, target: &Target, warmth: &Warmth) -> Ou
     let visible = std::io::stderr().is_terminal();
     let bar = bytes_bar("warming", all.then_some(totals.bytes), visible);
     let told = |warmed: &Warmed| bar.set_position(warmed.bytes);
-    let warmed = warm(&tree, path, warmth, Pace::Full, &told).await;
+    let warmed = warm(&tree, path, warmth, warming, &told).await;
     bar.finish_and_clear();
     warmed.map_err(failed)
 }
