@@ -171,12 +171,14 @@ impl Inner {
     ) -> Result<Bytes, ChunkError> {
         let most = self.fetcher.in_flight >> 10;
         let kib = (((span.end - span.start) >> 10) as usize).min(most) as u32;
-        let _window = self.fetcher.window.acquire_many(kib.max(1)).await;
+        let window = self.fetcher.window.acquire_many(kib.max(1)).await;
         let key = pack_key(pack);
         let error = match self.store.get_range(&key, span).await {
             Ok(bytes) => return Ok(bytes),
             Err(error) => error,
         };
+        // Nothing is on its way any more, however long the store takes to say why.
+        drop(window);
         match (&error, self.store.head(&key).await) {
             (StoreError::NotFound { .. }, _) => Err(ChunkError::Missing { chunk: place.id, pack }),
             // Stores answer a read beyond the end in ways of their own.
