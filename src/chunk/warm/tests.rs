@@ -88,7 +88,10 @@ async fn a_full_cache_is_said_and_stays_within_its_budget() {
     assert!(again.full && again.fetched + again.there <= 12 << 20, "{again:?}");
     assert!(blobs.warm(&places, &warming).await.unwrap().fetched == 0);
     let without = Blobs::new(store, Arc::new(SystemClock), BlobConfig::default());
-    assert_eq!(without.warm(&places, &Warming::new(Pace::Full)).await.unwrap(), WarmStats::default());
+    assert_eq!(
+        without.warm(&places, &Warming::new(Pace::Full)).await.unwrap(),
+        WarmStats::default()
+    );
 }
 
 #[tokio::test]
