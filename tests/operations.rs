@@ -1,6 +1,8 @@
 //! Running mounts and servers: metrics, the slow-op log, warming caches, users
 //! other than root, unmounting and restarting under load.
 
+mod warming;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -119,88 +121,6 @@ fn a_mount_shows_metrics_and_logs_what_is_slow() {
     let taken = server.pages();
     assert!(server.refused(&["mount", "-d", at, "--metrics", &taken]).contains("--metrics"));
     assert!(!mount.join("data").exists(), "what failed leaves no mount");
-}
-
-#[test]
-fn what_was_warmed_is_read_from_the_cache() {
-    if !has_fuse("what_was_warmed_is_read_from_the_cache") {
-        return;
-    }
-    let server = server();
-    let (mount, cache) = (server.dir("mnt"), server.dir("cache"));
-    let (at, kept) = (mount.to_str().unwrap(), cache.to_str().unwrap());
-    let missing = server.output(&["warm", "data@master"]);
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("hint: name the directory"));
-    let warmed = server.output(&["warm", "data@master", "--cache", kept]);
-    let said = String::from_utf8_lossy(&warmed.stderr);
-    assert!(warmed.status.success() && said.contains("101 files"), "{said}");
-    server.pfs(&["mount", "-d", at, "--cache", kept]);
-    let before = stats(&server, at);
-    read_all(&mount.join("data"));
-    let after = stats(&server, at);
-    assert_eq!(number(&after, "/caches/disk/misses"), 0, "{after}");
-    assert!(number(&after, "/caches/disk/hits") > 0, "{after}");
-    assert_eq!(number(&after, "/store/bytes_in"), number(&before, "/store/bytes_in"));
-    let again = server.output(&["warm", "data@master:/small", "--cache", kept]);
-    let said = String::from_utf8_lossy(&again.stderr);
-    assert!(said.contains("100 files") && said.contains("0B fetched in 0 requests"), "{said}");
-    server.pfs(&["umount", at]);
-    assert!(server.refused(&["warm", "data@master:/none", "--cache", kept]).contains("not found"));
-}
-
-#[test]
-fn a_mounted_directory_is_warmed_by_its_pattern() {
-    if !has_fuse("a_mounted_directory_is_warmed_by_its_pattern") {
-        return;
-    }
-    let server = server();
-    let (mount, cache) = (server.dir("mnt"), server.dir("cache"));
-    let at = mount.to_str().unwrap();
-    server.pfs(&["mount", "-d", at]);
-    assert!(server.refused(&["warm", at]).contains("without --cache"));
-    server.pfs(&["umount", at]);
-    server.pfs(&["mount", "-d", at, "--cache", cache.to_str().unwrap()]);
-    let data = mount.join("data");
-    let warmed =
-        server.output(&["warm", data.to_str().unwrap(), "--prefetch", "/{large,small/1*}"]);
-    let said = String::from_utf8_lossy(&warmed.stderr);
-    assert!(warmed.status.success() && said.contains("13 files"), "{said}");
-    let before = stats(&server, at);
-    assert!(fs::read(data.join("large")).unwrap() == noise(0, 3 << 20));
-    let after = stats(&server, at);
-    // The mount did not know of it before.
-    assert!(number(&after, "/caches/disk/hits") > number(&before, "/caches/disk/hits"));
-    assert_eq!(number(&after, "/store/bytes_in"), number(&before, "/store/bytes_in"));
-    server.pfs(&["umount", at]);
-}
-
-#[test]
-fn a_mount_fetches_ahead_in_the_background() {
-    if !has_fuse("a_mount_fetches_ahead_in_the_background") {
-        return;
-    }
-    let server = server();
-    let (mount, cache) = (server.dir("mnt"), server.dir("cache"));
-    let (at, kept) = (mount.to_str().unwrap(), cache.to_str().unwrap());
-    let refused = server.output(&["mount", "-d", at, "--prefetch", "all"]);
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("needs a place to keep it"));
-    server.pfs(&["mount", "-d", at, "-r", "data", "--prefetch", "all", "--cache", kept]);
-    let held = || number(&stats(&server, at), "/caches/disk/bytes");
-    // As much as the files have, which do not compress.
-    eventually("the content is on disk", || held() >= 5_145_728);
-    let settled = || (held(), std::thread::sleep(Duration::from_millis(100))).0 == held();
-    eventually("all of it", settled);
-    let before = stats(&server, at);
-    read_all(&mount.join("data"));
-    let after = stats(&server, at);
-    assert_eq!(number(&after, "/store/bytes_in"), number(&before, "/store/bytes_in"));
-    // A head that moves is followed.
-    let (had, new) = (held(), server.dir("new").join("new"));
-    fs::write(&new, noise(77, 2 << 20)).unwrap();
-    server.pfs(&["put", "file", "data@master:/new", "-f", new.to_str().unwrap()]);
-    eventually("what is new is on disk", || held() >= had + (2 << 20));
-    server.pfs(&["umount", at]);
 }
 
 /// `pfs` as the user nobody, in a mount namespace in which everybody may open

@@ -126,7 +126,7 @@ impl Blobs {
         let entries = NonZeroUsize::new(config.index_entries).unwrap_or(NonZeroUsize::MIN);
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let disk = config.disk.as_ref().and_then(|(dir, budget)| {
-            let opened = DiskCache::open(dir, *budget);
+            let opened = DiskCache::open(dir, *budget, Arc::clone(&clock));
             let log = |error: &std::io::Error| {
                 tracing::warn!(dir = %dir.display(), %error, "no cache: cannot use its directory");
             };

@@ -37,4 +37,6 @@ pub struct CacheStats {
     pub disk_misses: u64,
     /// Bytes in the cache directory, as far as this process knows.
     pub disk_bytes: u64,
+    /// How many may be kept there.
+    pub disk_budget: u64,
 }

@@ -94,8 +94,16 @@ impl Fetcher {
         let ((memory_hits, memory_misses), (disk_hits, disk_misses)) =
             (self.lookups.0.read(), self.lookups.1.read());
         let memory_bytes = lock(&self.memory).used() as u64;
-        let disk_bytes = self.disk.as_ref().map_or(0, |disk| disk.used());
-        CacheStats { memory_hits, memory_misses, memory_bytes, disk_hits, disk_misses, disk_bytes }
+        let disk = self.disk.as_ref();
+        CacheStats {
+            memory_hits,
+            memory_misses,
+            memory_bytes,
+            disk_hits,
+            disk_misses,
+            disk_bytes: disk.map_or(0, |disk| disk.used()),
+            disk_budget: disk.map_or(0, |disk| disk.budget()),
+        }
     }
 }
 
@@ -170,12 +178,14 @@ impl Inner {
         pack: PackId,
         span: Range<u64>,
     ) -> Result<Bytes, ChunkError> {
-        let _room = self.room_on_the_way((span.end - span.start) as usize).await;
+        let window = self.room_on_the_way((span.end - span.start) as usize).await;
         let key = pack_key(pack);
         let error = match self.store.get_range(&key, span).await {
             Ok(bytes) => return Ok(bytes),
             Err(error) => error,
         };
+        // Nothing is on its way any more, however long the store takes to say why.
+        drop(window);
         match (&error, self.store.head(&key).await) {
             (StoreError::NotFound { .. }, _) => Err(ChunkError::Missing { chunk: place.id, pack }),
             // Stores answer a read beyond the end in ways of their own.

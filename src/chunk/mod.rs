@@ -42,7 +42,7 @@ pub use error::ChunkError;
 pub use file::FileWriter;
 pub use list::ChunkList;
 pub use reference::ChunkRef;
-pub use warm::{Pace, WarmStats};
+pub use warm::{Pace, WarmStats, Warming};
 pub use whole::Whole;
 pub use writer::PackWriter;
 

@@ -32,7 +32,7 @@ use crate::model::{ChunkId, PackId};
 /// chunk is on its way.
 const SHARE: usize = 4;
 
-/// How many files are held open.
+/// How many packs are held open.
 const OPEN: NonZeroUsize = NonZeroUsize::new(256).expect("is not zero");
 
 /// How much of the end of a pack is read for its chaining values: as much as
@@ -46,22 +46,21 @@ const HERE: usize = 256 << 10;
 /// How many threads wait so at a time; others are left for other requests.
 const WAITING: usize = 3;
 
-/// What is known of chunks, and files to read them from.
+/// What is known of chunks, and packs to read them from.
 pub(super) struct Parts {
     /// Chaining values by chunk; none where its pack has none.
     values: Mutex<ByteLru<ChunkId>>,
-    files: Mutex<LruCache<Local, Arc<File>>>,
+    packs: Mutex<LruCache<Local, Arc<File>>>,
     /// Threads that wait for a disk before they take the next request.
     waiting: AtomicUsize,
 }
 
-/// A file on the local disk that holds a frame.
+/// A pack on the local disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Local {
     Pack(PackId),
     /// Of which the kernel reads no more than it is asked for.
     Scattered(PackId),
-    Cached(Extent),
 }
 
 /// A frame in a file.
@@ -74,7 +73,7 @@ impl Parts {
     pub fn new(memory: usize) -> Self {
         Self {
             values: Mutex::new(ByteLru::new(memory)),
-            files: Mutex::new(LruCache::new(OPEN)),
+            packs: Mutex::new(LruCache::new(OPEN)),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -191,15 +190,15 @@ impl Inner {
     }
 
     fn open_pack(&self, pack: PackId, local: Local) -> Option<Arc<File>> {
-        let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&local) {
+        let mut packs = lock(&self.fetcher.parts.packs);
+        if let Some(file) = packs.get(&local) {
             return Some(Arc::clone(file));
         }
         let file = Arc::new(File::open(self.store.local_path(&pack_key(pack))?).ok()?);
         if let Local::Scattered(_) = local {
             read_no_more(&file);
         }
-        files.put(local, Arc::clone(&file));
+        packs.put(local, Arc::clone(&file));
         Some(file)
     }
 
@@ -214,21 +213,12 @@ impl Inner {
     /// The file of the cache directory that holds `extent`.
     pub(super) fn cached(&self, extent: Extent) -> Option<Arc<File>> {
         // Asked for each time, so that it counts as used.
-        let path = self.fetcher.disk.as_ref()?.path(&extent)?;
-        let mut files = lock(&self.fetcher.parts.files);
-        if let Some(file) = files.get(&Local::Cached(extent)) {
-            return Some(Arc::clone(file));
-        }
-        let file = Arc::new(File::open(path).ok()?);
-        read_no_more(&file);
-        files.put(Local::Cached(extent), Arc::clone(&file));
-        Some(file)
+        self.fetcher.disk.as_ref()?.open_file(&extent)
     }
 
     /// Removes from the cache directory what turned out to be damaged.
     pub(super) fn drop_cached(&self, extent: &Extent) {
         if let Some(disk) = &self.fetcher.disk {
-            lock(&self.fetcher.parts.files).pop(&Local::Cached(*extent));
             disk.remove(extent);
         }
     }
@@ -236,7 +226,7 @@ impl Inner {
 
 /// Has the kernel read what it is asked for and nothing around it. Only speed
 /// depends on it.
-fn read_no_more(file: &File) {
+pub(super) fn read_no_more(file: &File) {
     let _ = posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
 }
 

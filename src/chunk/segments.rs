@@ -136,8 +136,7 @@ impl Inner {
         let disk = self.fetcher.disk.as_ref();
         let fresh = |n: &u32| {
             let extent = extent(*n);
-            let kept = memory.has_segment(&extent)
-                || disk.is_some_and(|disk| disk.path(&extent).is_some());
+            let kept = memory.has_segment(&extent) || disk.is_some_and(|disk| disk.knows(&extent));
             !kept && !flights.contains_key(&extent)
         };
         let first = (window.start..number).rev().take_while(fresh).last().unwrap_or(number);

@@ -1,3 +1,4 @@
+mod disk;
 mod far;
 mod parts;
 mod whole;
@@ -13,7 +14,6 @@ use proptest::prelude::*;
 use super::assemble::{concat_with, splice_with};
 use super::cache::ByteLru;
 use super::codec::{self, RAW, ZSTD};
-use super::disk::{DiskCache, Extent};
 use super::pack::{Footer, PackBuilder, pack_key, parse_footer};
 use super::reference::chunk_id;
 use super::*;
@@ -390,40 +390,6 @@ fn the_disk_cache_survives_a_restart_and_damage() {
         assert!(store.stats().get > before, "damage is a miss");
         assert!(!left.exists());
     });
-}
-
-#[test]
-fn the_disk_cache_keeps_to_its_budget() {
-    let dir = tempfile::tempdir().unwrap();
-    let extent = |start| Extent { pack: PackId::new([1; 16]), start, len: 1000 };
-    let cache = DiskCache::open(dir.path(), 5000).unwrap();
-    for n in 0..20 {
-        cache.put(&extent(n), &noise(u64::from(n), 1000), &[]);
-        assert!(cache.used() <= 5000);
-    }
-    assert_eq!(cache.get(&extent(0)), None);
-    assert_eq!(cache.get(&extent(19)), Some(noise(19, 1000)));
-    drop(cache);
-    let reopened = DiskCache::open(dir.path(), 2500).unwrap();
-    assert!(reopened.used() <= 2500);
-    assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
-}
-
-#[test]
-fn the_disk_cache_touches_only_files_of_its_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let pack = PackId::new([1; 16]);
-    let foreign =
-        ["thesis.tex", "x.1.new", &format!("{pack}-0-0"), &format!("{pack}-0000000g-00000001")];
-    for name in foreign {
-        std::fs::write(dir.path().join(name), noise(1, 10_000)).unwrap();
-    }
-    let cache = DiskCache::open(dir.path(), 5000).unwrap();
-    assert_eq!(cache.used(), 0);
-    for start in 0..20 {
-        cache.put(&Extent { pack, start, len: 1000 }, &noise(1, 1000), &[]);
-    }
-    assert!(foreign.iter().all(|name| dir.path().join(name).exists()));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! frames by themselves. What lies close together in a pack comes by one
 //! request.
 
+use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::disk::{DiskCache, Extent};
 use super::fetch::{Fetcher, LARGE, frame_extent};
 use super::groups::{outboard, values_len};
 use super::segments::{numbers, segment_extent};
-use super::{Blobs, ChunkError, ChunkRef};
+use super::{Blobs, ChunkError, ChunkRef, lock};
 use crate::model::PackId;
 
 /// How much of a pack one request fetches.
@@ -41,6 +42,51 @@ pub enum Pace {
     Background,
 }
 
+/// Warming under way, of however many places after each other: what it wants of
+/// the cache directory. What others have put there makes room for it.
+#[derive(Debug)]
+pub struct Warming {
+    pace: Pace,
+    claimed: Mutex<Claimed>,
+}
+
+/// What was fetched or found: no more of it than fits into the cache directory.
+#[derive(Debug, Default)]
+struct Claimed {
+    extents: HashSet<Extent>,
+    bytes: u64,
+}
+
+impl Claimed {
+    fn add(&mut self, extents: impl Iterator<Item = Extent>) {
+        for extent in extents {
+            let new = self.extents.insert(extent);
+            self.bytes += if new { u64::from(extent.len) } else { 0 };
+        }
+    }
+}
+
+impl Warming {
+    /// Warming that wants nothing yet.
+    #[must_use]
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, claimed: Mutex::default() }
+    }
+
+    /// Claims what `run` fetches, unless all would be more than `budget` then.
+    fn claim(&self, run: &Run, budget: u64) -> bool {
+        let mut claimed = lock(&self.claimed);
+        let extents = run.parts.iter().map(|(extent, _)| *extent);
+        let new = extents.clone().filter(|extent| !claimed.extents.contains(extent));
+        let more: u64 = new.map(|extent| u64::from(extent.len)).sum();
+        let fits = claimed.bytes.saturating_add(more) <= budget;
+        if fits {
+            claimed.add(extents);
+        }
+        fits
+    }
+}
+
 /// What was done to warm a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WarmStats {
@@ -50,7 +96,7 @@ pub struct WarmStats {
     pub fetched: u64,
     /// Bytes that were there.
     pub there: u64,
-    /// Whether the cache took no more.
+    /// Whether there is more than the cache may hold.
     pub full: bool,
 }
 
@@ -73,24 +119,31 @@ pub(super) struct Run {
 
 impl Blobs {
     /// Sees to it that `places` are in the cache directory; without one nothing
-    /// is done. Ends early, with [`WarmStats::full`], when its budget is used.
+    /// is done. Ends early, with [`WarmStats::full`], when `warming` would want
+    /// more than its budget: one part of it would take the place of another.
     ///
     /// Holds a few requests' bytes in memory, however many places there are.
-    pub async fn warm(&self, places: &[ChunkRef], pace: Pace) -> Result<WarmStats, ChunkError> {
+    pub async fn warm(
+        &self,
+        places: &[ChunkRef],
+        warming: &Warming,
+    ) -> Result<WarmStats, ChunkError> {
         let Some(disk) = self.inner.fetcher.disk.clone() else { return Ok(WarmStats::default()) };
         let wanted = extents(places);
         let look = move || missing(&disk, wanted);
         let found = tokio::task::spawn_blocking(look).await;
         let (missing, there) = found.map_err(|_| ChunkError::Interrupted)?;
-        let together = match pace {
+        let bytes = there.iter().map(|extent| u64::from(extent.len)).sum();
+        lock(&warming.claimed).add(there.into_iter());
+        let together = match warming.pace {
             Pace::Full => TOGETHER,
             Pace::Background => 1,
         };
         let fetches = stream::iter(runs(missing)).map(|run| {
             let inner = Arc::clone(&self.inner);
-            async move { inner.warm_run(run, pace).await }
+            async move { inner.warm_run(run, warming).await }
         });
-        let start = WarmStats { there, ..WarmStats::default() };
+        let start = WarmStats { there: bytes, ..WarmStats::default() };
         let stats = fetches.buffer_unordered(together).try_fold(start, |mut sum, run| {
             sum += run;
             std::future::ready(Ok(sum))
@@ -128,15 +181,15 @@ fn extents(places: &[ChunkRef]) -> Vec<(Extent, ChunkRef)> {
     found
 }
 
-/// Those that are not in the cache directory, and how many bytes are.
+/// Those that are not in the cache directory, and those that are.
 fn missing(
     disk: &DiskCache,
     mut wanted: Vec<(Extent, ChunkRef)>,
-) -> (Vec<(Extent, ChunkRef)>, u64) {
-    let mut there = 0;
+) -> (Vec<(Extent, ChunkRef)>, Vec<Extent>) {
+    let mut there = Vec::new();
     wanted.retain(|(extent, _)| {
         let found = disk.contains(extent);
-        there += if found { u64::from(extent.len) } else { 0 };
+        there.extend(found.then_some(*extent));
         !found
     });
     (wanted, there)
@@ -164,13 +217,13 @@ pub(super) fn runs(parts: Vec<(Extent, ChunkRef)>) -> Vec<Run> {
 }
 
 impl Inner {
-    async fn warm_run(&self, run: Run, pace: Pace) -> Result<WarmStats, ChunkError> {
+    async fn warm_run(&self, run: Run, warming: &Warming) -> Result<WarmStats, ChunkError> {
         let Some(disk) = self.fetcher.disk.clone() else { return Ok(WarmStats::default()) };
-        let Run { pack, span, parts } = run;
-        if disk.used() + (span.end - span.start) > disk.budget() {
+        if !warming.claim(&run, disk.budget()) {
             return Ok(WarmStats { full: true, ..WarmStats::default() });
         }
-        if pace == Pace::Background {
+        let Run { pack, span, parts } = run;
+        if warming.pace == Pace::Background {
             self.let_readers_go_first().await;
         }
         let [(_, place), ..] = &parts[..] else { return Ok(WarmStats::default()) };

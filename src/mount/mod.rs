@@ -5,6 +5,7 @@
 
 mod adapter;
 mod attr;
+mod cgroup;
 pub mod control;
 mod device;
 mod errno;

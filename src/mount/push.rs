@@ -347,11 +347,13 @@ fn read_entries(dir: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
-/// How many bytes the kernel may be given to keep.
+/// How many bytes the kernel may be given to keep: it counts them to this
+/// process's control group.
 fn room() -> u64 {
     let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|table| {
         let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     });
-    free.map_or(0, |kib| (kib << 10) / SHARE)
+    let free = free.map_or(0, |kib| kib << 10);
+    super::cgroup::free().map_or(free, |left| left.min(free)) / SHARE
 }

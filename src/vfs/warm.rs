@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 
 use super::VfsError;
 use super::view::content;
-use crate::chunk::{ChunkRef, Pace, WarmStats};
+use crate::chunk::{ChunkRef, WarmStats, Warming};
 use crate::model::TreePath;
 use crate::pipeline::glob::Glob;
 use crate::tree::{Change, Entry, Root, Tree, diff, diff_stats};
@@ -47,7 +47,7 @@ pub async fn warm(
     tree: &Tree,
     path: &TreePath,
     warmth: &Warmth,
-    pace: Pace,
+    warming: &Warming,
     told: &(dyn Fn(&Warmed) + Sync),
 ) -> Result<Warmed, VfsError> {
     let mut warmed = Warmed::default();
@@ -63,7 +63,7 @@ pub async fn warm(
             }
         }
         Warmth::Content(glob) => {
-            let mut batch = Batch::new(tree, glob, pace, told);
+            let mut batch = Batch::new(tree, glob, warming, told);
             if let Some(entry) = tree.get(path).await?.filter(|entry| !entry.is_dir()) {
                 batch.add(&mut warmed, path.clone(), entry).await?;
             }
@@ -90,7 +90,7 @@ pub async fn warm_changes(
     old: &Root,
     tree: &Tree,
     warmth: &Warmth,
-    pace: Pace,
+    warming: &Warming,
 ) -> Result<Warmed, VfsError> {
     let (mut warmed, all) = (Warmed::default(), TreePath::root());
     match warmth {
@@ -101,7 +101,7 @@ pub async fn warm_changes(
             }
         }
         Warmth::Content(glob) => {
-            let mut batch = Batch::new(tree, glob, pace, &|_| {});
+            let mut batch = Batch::new(tree, glob, warming, &|_| {});
             let mut changes = diff(tree.nodes(), old, tree.root(), &all);
             while let Some(change) = changes.next().await {
                 let Change { path, new: Some(entry), .. } = change? else { continue };
@@ -122,7 +122,7 @@ pub async fn warm_changes(
 struct Batch<'a> {
     tree: &'a Tree,
     glob: &'a Glob,
-    pace: Pace,
+    warming: &'a Warming,
     told: &'a (dyn Fn(&Warmed) + Sync),
     /// The directory that matches, of those that lead to the last entry.
     inside: Option<TreePath>,
@@ -131,8 +131,13 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(tree: &'a Tree, glob: &'a Glob, pace: Pace, told: &'a (dyn Fn(&Warmed) + Sync)) -> Self {
-        Self { tree, glob, pace, told, inside: None, gathered: Vec::new(), weight: 0 }
+    fn new(
+        tree: &'a Tree,
+        glob: &'a Glob,
+        warming: &'a Warming,
+        told: &'a (dyn Fn(&Warmed) + Sync),
+    ) -> Self {
+        Self { tree, glob, warming, told, inside: None, gathered: Vec::new(), weight: 0 }
     }
 
     async fn add(
@@ -169,7 +174,7 @@ impl<'a> Batch<'a> {
         if chunks.is_empty() || warmed.stats.full {
             return Ok(());
         }
-        warmed.stats += self.tree.nodes().blobs().warm(&chunks, self.pace).await?;
+        warmed.stats += self.tree.nodes().blobs().warm(&chunks, self.warming).await?;
         (self.told)(warmed);
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod away;
 mod caches;
+mod confined;
 mod full;
 mod kill;
 mod ledger;

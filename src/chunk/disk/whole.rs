@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate};
 use nix::unistd::linkat;
 
-use super::DiskCache;
+use super::{DiskCache, Kept};
 use crate::chunk::{Whole, lock};
 
 /// The share of the budget that one whole file may take: the parts it is made
@@ -70,8 +70,13 @@ impl DiskCache {
         let (cache, name, size) = (Arc::clone(self), file_name(whole), whole.size);
         let reserved = format!("{name}.{:x}", file.metadata()?.ino());
         let unfinished = Unfinished { cache, name, reserved, file, size, left: size };
-        self.note(unfinished.reserved.clone(), size);
-        self.shrink();
+        {
+            let (mut known, now) = (lock(&self.known), self.clock.now());
+            known.coming.extend([unfinished.name.clone(), unfinished.reserved.clone()]);
+            known.add(unfinished.reserved.clone(), Kept::now(size, now));
+            known.added += size;
+        }
+        self.shrink(self.budget);
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         match fallocate(&unfinished.file, FallocateFlags::empty(), 0, size) {
             Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(Some(unfinished)),
@@ -97,8 +102,10 @@ impl Unfinished {
     /// Adds to its end.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         // In use, so that it is not what makes room for others.
-        if lock(&self.cache.known).files.get(&self.reserved).is_none() {
-            return Err(io::Error::other("it had to make room for others"));
+        let now = self.cache.clock.now();
+        match lock(&self.cache.known).files.get_mut(&self.reserved) {
+            Some(kept) => drop(kept.use_at(now)),
+            None => return Err(io::Error::other("it had to make room for others")),
         }
         self.left = self.left.saturating_sub(bytes.len() as u64);
         self.file.write_all(bytes)
@@ -129,6 +136,9 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.cache.forget(&self.reserved);
+        let mut known = lock(&self.cache.known);
+        known.forget(&self.reserved);
+        known.coming.remove(&self.reserved);
+        known.coming.remove(&self.name);
     }
 }

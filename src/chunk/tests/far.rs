@@ -105,7 +105,7 @@ fn of_a_cached_segment_only_the_frame_is_read() {
     run(async {
         let store = Store::memory();
         let places = small(&store, 1000).await;
-        with_cache(&store, dir.path()).warm(&places, Pace::Full).await.unwrap();
+        with_cache(&store, dir.path()).warm(&places, &Warming::new(Pace::Full)).await.unwrap();
         let before = store.stats().get;
         let blobs = with_cache(&store, dir.path());
         for n in shuffled(places.len()) {
@@ -126,5 +126,27 @@ fn of_a_cached_segment_only_the_frame_is_read() {
             assert_eq!(plain, noise(0, 8 << 10));
         }
         assert!(store.stats().get > before);
+    });
+}
+
+#[test]
+fn a_store_that_does_not_say_what_is_wrong_holds_up_no_other_read() {
+    run(async {
+        let (faults, store) = faulty();
+        let places = small(&store, 10).await;
+        let blobs = with_memory(&store, 64 << 20);
+        let window = Arc::clone(&blobs.inner.fetcher.window);
+        let all = window.available_permits();
+        faults.plan(Operation::Get, 0, 3, Fault::Fail);
+        faults.plan(Operation::Head, 0, 1, Fault::Stall);
+        let (reader, place) = (blobs.clone(), places[0]);
+        let before = store.stats().get;
+        let stuck = tokio::spawn(async move { reader.read(&place).await });
+        // Three attempts, and the question that is not answered.
+        while store.stats().get < before + 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(window.available_permits(), all);
+        stuck.abort();
     });
 }

@@ -272,7 +272,7 @@ fn warming_keeps_what_parts_are_compared_with() {
         let content = write(&writer, &bytes).await;
         writer.flush().await.unwrap();
         let blobs = fresh(&store, Some(dir.path()));
-        blobs.warm(content.chunks(), Pace::Full).await.unwrap();
+        blobs.warm(content.chunks(), &Warming::new(Pace::Full)).await.unwrap();
         let before = store.stats();
         let blobs = fresh(&store, Some(dir.path()));
         read_large(&blobs, &bytes, &content).await;

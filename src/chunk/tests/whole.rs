@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::chunk::Whole;
+use crate::chunk::disk::DiskCache;
 
 const SIZE: usize = 3 << 20;
 
@@ -88,7 +89,8 @@ fn whole_files_keep_to_the_budget_of_the_cache() {
 fn a_whole_file_that_was_not_finished_is_nothing() {
     run(async {
         let kept = Kept::new(1, 1 << 30).await;
-        let disk = Arc::new(DiskCache::open(kept.dir.path(), 1 << 30).unwrap());
+        let disk =
+            Arc::new(DiskCache::open(kept.dir.path(), 1 << 30, Arc::new(SystemClock)).unwrap());
         let mut fresh = disk.begin_whole(&kept.whole(0)).unwrap().unwrap();
         fresh.write(b"begun").unwrap();
         assert_eq!(kept.names(), [""; 0], "it has no name before it is finished");

@@ -58,12 +58,12 @@ async fn what_was_warmed_is_read_without_the_store_also_by_others() {
     let earlier = cached(&store, scratch.path(), 1 << 30);
     let warming = cached(&store, scratch.path(), 1 << 30);
     let before = store.stats().get;
-    let stats = warming.warm(&places, Pace::Full).await.unwrap();
+    let stats = warming.warm(&places, &Warming::new(Pace::Full)).await.unwrap();
     let bytes: u64 = places.iter().map(|place| u64::from(place.stored)).sum();
     assert_eq!(stats.requests, store.stats().get - before);
     assert!(stats.requests <= bytes.div_ceil(RUN) + 4, "{stats:?}");
     assert!(!stats.full && stats.there == 0, "{stats:?}");
-    let again = warming.warm(&places, Pace::Background).await.unwrap();
+    let again = warming.warm(&places, &Warming::new(Pace::Background)).await.unwrap();
     assert_eq!((again.requests, again.full), (0, false), "{again:?}");
     let before = store.stats().get;
     for blobs in [&earlier, &cached(&store, scratch.path(), 1 << 30)] {
@@ -79,9 +79,40 @@ async fn a_full_cache_is_said_and_stays_within_its_budget() {
     let (store, scratch) = (Store::memory(), tempfile::tempdir().unwrap());
     let places = written(&store).await;
     let blobs = cached(&store, scratch.path(), 12 << 20);
-    let stats = blobs.warm(&places, Pace::Background).await.unwrap();
+    let stats = blobs.warm(&places, &Warming::new(Pace::Background)).await.unwrap();
     assert!(stats.full && stats.fetched <= 12 << 20, "{stats:?}");
     assert!(blobs.cache_stats().disk_bytes <= 12 << 20);
+    // As often as it is tried.
+    let warming = Warming::new(Pace::Full);
+    let again = blobs.warm(&places, &warming).await.unwrap();
+    assert!(again.full && again.fetched + again.there <= 12 << 20, "{again:?}");
+    assert!(blobs.warm(&places, &warming).await.unwrap().fetched == 0);
     let without = Blobs::new(store, Arc::new(SystemClock), BlobConfig::default());
-    assert_eq!(without.warm(&places, Pace::Full).await.unwrap(), WarmStats::default());
+    assert_eq!(
+        without.warm(&places, &Warming::new(Pace::Full)).await.unwrap(),
+        WarmStats::default()
+    );
+}
+
+#[tokio::test]
+async fn what_was_kept_before_makes_room_for_what_is_wanted() {
+    const BUDGET: u64 = 24 << 20;
+    let (store, scratch) = (Store::memory(), tempfile::tempdir().unwrap());
+    let places = written(&store).await;
+    // A third of them is less than the cache may hold, all are more.
+    let (first, rest) = places.split_at(places.len() / 3);
+    let (second, third) = rest.split_at(first.len());
+    let blobs = cached(&store, scratch.path(), BUDGET);
+    for part in [first, second, third] {
+        let stats = blobs.warm(part, &Warming::new(Pace::Full)).await.unwrap();
+        assert!(!stats.full && stats.fetched > 0, "{stats:?}");
+        assert!(blobs.cache_stats().disk_bytes <= BUDGET);
+        let before = store.stats().get;
+        // Whoever opens it anew finds all of it.
+        let reader = cached(&store, scratch.path(), BUDGET);
+        for place in part {
+            reader.read(place).await.unwrap();
+        }
+        assert_eq!(store.stats().get, before, "what was warmed is there");
+    }
 }

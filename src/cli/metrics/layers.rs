@@ -55,6 +55,9 @@ pub fn caches(text: &mut Exposition, content: &CacheStats, nodes: &NodeStats) {
     for (cache, _, _, bytes) in caches {
         text.sample("pfs_cache_bytes", &[("cache", cache)], number(bytes));
     }
+    let name = "pfs_cache_budget_bytes";
+    text.family(name, Kind::Gauge, "Bytes that may be held; 0 without a cache directory.");
+    text.sample(name, &[("cache", "disk")], number(content.disk_budget));
 }
 
 /// One histogram of the family `name`, in seconds: a bucket for every fourth

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::observed;
 use super::plan::{CommitWhen, MountPlan, MountedRepo};
-use super::prefetch::Prefetch;
+use super::prefetch::{self, Prefetch};
 use super::reader::{nodes, through};
 use super::serving::{Serving, Signals, options, resumed};
 use super::source::{Following, ServerSource};
@@ -108,6 +108,9 @@ pub struct Note {
     /// Who writes, and to which server.
     writer: (String, String),
     commits_at_the_end: bool,
+    /// What is fetched ahead; nothing in notes of those that did not say.
+    #[serde(default)]
+    prefetch: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +155,7 @@ impl Note {
             store,
             writer,
             commits_at_the_end: plan.commit == CommitWhen::OnUnmount,
+            prefetch: Some(plan.prefetch.to_string()),
         }
     }
 
@@ -175,6 +179,7 @@ impl Note {
             Ok(MountedRepo { repo: repo.clone(), reference, writable: transaction.is_some() })
         });
         let address = self.address.parse();
+        let prefetch = self.prefetch.as_ref().map(|text| text.parse::<Prefetch>());
         let metrics = self.metrics.as_ref().map(|text| text.parse()).transpose();
         Ok(MountPlan {
             dir: self.dir.clone(),
@@ -193,8 +198,10 @@ impl Note {
             uid: self.uid,
             gid: self.gid,
             umask: self.umask,
-            // What was to be fetched has been, or is read when it is wanted.
-            prefetch: Prefetch::None,
+            prefetch: prefetch
+                .transpose()
+                .map_err(|error| Failure::usage(error.to_string()))?
+                .unwrap_or_default(),
             metrics: metrics
                 .map_err(|error: InvalidHttpAddress| Failure::usage(error.to_string()))?,
             slow_op: self.slow_op,
@@ -229,6 +236,7 @@ async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
     let dir = ready.plan.dir.clone();
     let signals = Signals::heed()?;
     let mounted = ready.standby.serve(dir, &Arc::new(files), &estate.device)?;
+    prefetch::begin(&ready.plan, &following.0);
     Ok(resumed(&ready.plan, (mounted, signals), following, transactions).await)
 }
 
@@ -347,3 +355,6 @@ async fn settle(view: &Arc<TransactionView>, source: &Following) {
         tokio::spawn(commit);
     }
 }
+
+#[cfg(test)]
+mod tests;

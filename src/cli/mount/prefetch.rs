@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 
 use super::plan::MountPlan;
 use super::source::{Following, ServerSource};
-use crate::chunk::Pace;
+use crate::chunk::{Pace, Warming};
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Ref, Repo, TreePath};
 use crate::pipeline::glob::{Glob, InvalidGlob};
@@ -61,9 +62,12 @@ pub fn check(plan: &MountPlan) -> Outcome {
     }
 }
 
+/// How soon what could not be fetched is tried again, and how late at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+
 /// Begins to fetch what `plan` wants, and goes on when heads move. Reads of
-/// programs go first; what goes wrong is logged, and met again by whoever
-/// reads.
+/// programs go first; what goes wrong is logged, and tried again.
 pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
     let Prefetch::Some(warmth) = plan.prefetch.clone() else { return };
     let named: Vec<_> =
@@ -74,21 +78,23 @@ pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
         // From before the first look on, so that nothing moves unnoticed.
         let mut moves = fetching.source.watch();
         let mut moved = Some(Moved::Everything);
+        let mut pause = AGAIN;
         while let Some(what) = moved {
             match fetching.fetch(&what).await {
-                Ok(Room::Left) => {}
-                Ok(Room::None) => return,
-                Err(error) => tracing::warn!(%error, "not everything could be fetched ahead"),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "not everything could be fetched ahead; trying again");
+                    // Whatever moves meanwhile, it may have been about anything.
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN_AT_MOST);
+                    moved = Some(Moved::Everything);
+                    continue;
+                }
             }
+            pause = AGAIN;
             moved = moves.next().await;
         }
     });
-}
-
-/// Whether the cache directory takes more.
-enum Room {
-    Left,
-    None,
 }
 
 /// What is to be fetched ahead, and what has been.
@@ -97,13 +103,14 @@ struct Fetching {
     /// The repos to fetch, all heads of `master` when there is none.
     named: Vec<(Repo, Option<Ref>)>,
     warmth: Warmth,
-    /// The trees that are here.
+    /// The trees that are here, as far as they fit.
     done: HashMap<(Repo, Option<String>), Root>,
 }
 
 impl Fetching {
-    /// Fetches what is new in the repos that `moved` names.
-    async fn fetch(&mut self, moved: &Moved) -> Result<Room, VfsError> {
+    /// Fetches what is new in the repos that `moved` names. What goes wrong with
+    /// one does not keep the others from being fetched.
+    async fn fetch(&mut self, moved: &Moved) -> Result<(), VfsError> {
         let mut repos = self.named.clone();
         if repos.is_empty() {
             let heads = self.source.heads().await?;
@@ -113,27 +120,42 @@ impl Fetching {
             Moved::Head(moved) => moved == repo,
             Moved::Everything => true,
         });
+        let (warming, mut outcome) = (Warming::new(Pace::Background), Ok(()));
         for (repo, reference) in repos {
-            let Some(commit) = self.source.resolve(&repo, reference.as_ref()).await? else {
-                continue;
-            };
-            let tree = Tree::new(self.source.nodes(), commit.root);
-            let key = (repo.clone(), reference.map(|reference| reference.to_string()));
-            let warmed = match self.done.get(&key) {
-                Some(old) if old == tree.root() => continue,
-                Some(old) => warm_changes(old, &tree, &self.warmth, Pace::Background).await?,
-                None => {
-                    let all = TreePath::root();
-                    warm(&tree, &all, &self.warmth, Pace::Background, &|_| {}).await?
-                }
-            };
-            tracing::info!(%repo, ?warmed, "fetched ahead");
-            if warmed.stats.full {
-                tracing::warn!("the cache directory is full: no more is fetched ahead");
-                return Ok(Room::None);
-            }
-            self.done.insert(key, *tree.root());
+            let fetched = self.fetch_one(&repo, reference.as_ref(), &warming).await;
+            outcome = outcome.and(fetched);
         }
-        Ok(Room::Left)
+        outcome
+    }
+
+    async fn fetch_one(
+        &mut self,
+        repo: &Repo,
+        reference: Option<&Ref>,
+        warming: &Warming,
+    ) -> Result<(), VfsError> {
+        let commit = match self.source.resolve(repo, reference).await {
+            Ok(Some(commit)) => commit,
+            // One that comes moves the head.
+            Ok(None) | Err(VfsError::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let tree = Tree::new(self.source.nodes(), commit.root);
+        let key = (repo.clone(), reference.map(ToString::to_string));
+        let warmed = match self.done.get(&key) {
+            Some(old) if old == tree.root() => return Ok(()),
+            Some(old) => warm_changes(old, &tree, &self.warmth, warming).await?,
+            None => {
+                let all = TreePath::root();
+                warm(&tree, &all, &self.warmth, warming, &|_| {}).await?
+            }
+        };
+        tracing::info!(%repo, ?warmed, "fetched ahead");
+        if warmed.stats.full {
+            // What changes from here on takes the place of what is older.
+            tracing::warn!(%repo, "not everything fits into the cache directory");
+        }
+        self.done.insert(key, *tree.root());
+        Ok(())
     }
 }

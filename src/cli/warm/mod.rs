@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::chunk::Pace;
+use crate::chunk::{Pace, Warming};
 use crate::cli::mount::{Following, Prefetch, ServerSource, server_nodes};
 use crate::cli::output::{bytes_bar, parse_size};
 use crate::cli::prelude::*;
@@ -14,6 +14,9 @@ use crate::model::{Clock, SystemClock};
 use crate::tree::Tree;
 use crate::vfs::{Source as _, VfsError, Warmed, Warmth, warm};
 use wanted::{Target, Wanted};
+
+/// How large a cache directory may grow that no mount tells of.
+const CACHE_SIZE: u64 = 20 << 30;
 
 /// Fetch files into the cache of mounts before they are read
 ///
@@ -32,9 +35,10 @@ pub struct Args {
     /// Where to keep it: what mounts are given as --cache
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// How large that directory may grow
-    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
-    cache_size: u64,
+    /// How large that directory may grow; unless given as large as the mount
+    /// lets it, or 20GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    cache_size: Option<u64>,
     /// How much memory to use
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory: u64,
@@ -48,11 +52,12 @@ impl Args {
     pub async fn run(self, cx: &Context) -> Outcome {
         let Prefetch::Some(warmth) = self.prefetch.clone() else { return Ok(()) };
         let wanted = Wanted::parse(&self.target, &cx.project_name()?)?;
-        let cache = self.cache.clone().or(wanted.cache).ok_or_else(|| {
+        let named = self.cache.clone().map(|dir| (dir, CACHE_SIZE));
+        let (cache, budget) = named.or(wanted.cache).ok_or_else(|| {
             Failure::usage("there is no cache to warm")
                 .hint("name the directory with --cache DIR, and mount with the same")
         })?;
-        let cache = std::path::absolute(cache)?;
+        let (cache, budget) = (std::path::absolute(cache)?, self.cache_size.unwrap_or(budget));
         let client = match wanted.address {
             Some(address) => api::client::connect(&address)
                 .await
@@ -60,14 +65,16 @@ impl Args {
             None => cx.client().await?.clone(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let kept = Some((cache.as_path(), self.cache_size));
+        let kept = Some((cache.as_path(), budget));
         let nodes = server_nodes(&client, kept, self.memory, Arc::clone(&clock)).await?;
         let source = Following(ServerSource::new(client, nodes, clock, String::new()).await?);
+        let warming = Warming::new(Pace::Full);
         for target in wanted.targets {
-            let warmed = warm_target(&source, &target, &warmth).await?;
+            let warmed = warm_target(&source, &target, (&warmth, &warming)).await?;
             cx.notice(&said(&target, &warmed));
             if warmed.stats.full {
-                let what = format!("{} is full: not everything was fetched", cache.display());
+                let (dir, most) = (cache.display(), size(budget));
+                let what = format!("{dir} is full: not everything fits into {most}");
                 return Err(Failure::new(what).hint("let it grow with --cache-size"));
             }
         }
@@ -75,7 +82,11 @@ impl Args {
     }
 }
 
-async fn warm_target(source: &Following, target: &Target, warmth: &Warmth) -> Outcome<Warmed> {
+async fn warm_target(
+    source: &Following,
+    target: &Target,
+    (warmth, warming): (&Warmth, &Warming),
+) -> Outcome<Warmed> {
     let failed = |error: VfsError| Failure::new(format!("{target}: {error}"));
     let Target { repo, reference, path } = target;
     let found = source.resolve(repo, reference.as_ref()).await.map_err(failed)?;
@@ -91,7 +102,7 @@ async fn warm_target(source: &Following, target: &Target, warmth: &Warmth) -> Ou
     let visible = std::io::stderr().is_terminal();
     let bar = bytes_bar("warming", all.then_some(totals.bytes), visible);
     let told = |warmed: &Warmed| bar.set_position(warmed.bytes);
-    let warmed = warm(&tree, path, warmth, Pace::Full, &told).await;
+    let warmed = warm(&tree, path, warmth, warming, &told).await;
     bar.finish_and_clear();
     warmed.map_err(failed)
 }

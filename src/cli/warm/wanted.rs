@@ -39,8 +39,9 @@ impl fmt::Display for Target {
 pub struct Wanted {
     /// What is to be warm.
     pub targets: Vec<Target>,
-    /// The cache directory of the mount that was named.
-    pub cache: Option<PathBuf>,
+    /// The cache directory of the mount that was named, and how large it may
+    /// grow.
+    pub cache: Option<(PathBuf, u64)>,
     /// Its server.
     pub address: Option<Address>,
 }
@@ -81,8 +82,7 @@ fn of_mount(dir: &Path, mount: &Path, address: &str) -> Outcome<Wanted> {
     let text = control::read(mount, STATS)?;
     let stats: Value =
         serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))?;
-    let content = stats["caches"]["disk"]["directory"].as_str().map(Path::new);
-    let cache = content.and_then(Path::parent).map(Path::to_owned);
+    let cache = cache_of(&stats);
     if cache.is_none() {
         return Err(Failure::new(format!("{} was mounted without --cache", mount.display()))
             .hint("what is fetched would not be kept; mount it with --cache DIR"));
@@ -95,6 +95,14 @@ fn of_mount(dir: &Path, mount: &Path, address: &str) -> Outcome<Wanted> {
     };
     let targets = shown.iter().map(|below| in_mount(mount, below)).collect::<Outcome<Vec<_>>>()?;
     Ok(Wanted { targets: targets.into_iter().flatten().collect(), cache, address: Some(address) })
+}
+
+/// The cache directory of a mount that counts so, and its budget.
+fn cache_of(stats: &Value) -> Option<(PathBuf, u64)> {
+    let disk = &stats["caches"]["disk"];
+    let dir = Path::new(disk["directory"].as_str()?).parent()?.to_owned();
+    // A mount of a version that did not tell keeps what it has: only it removes.
+    Some((dir, disk["budget"].as_u64().unwrap_or(u64::MAX)))
 }
 
 /// The commit and the path that `below` shows in the mount; none where a repo

@@ -103,6 +103,7 @@ impl Snapshot {
                     "hits": cache.disk_hits,
                     "misses": cache.disk_misses,
                     "bytes": cache.disk_bytes,
+                    "budget": cache.disk_budget,
                     "directory": cache_directory,
                 },
                 "nodes": { "hits": nodes.hits, "misses": nodes.misses, "bytes": nodes.bytes },
