@@ -166,7 +166,9 @@ impl Sides {
         match change.new {
             Some(new) => {
                 let entry = resolve(&self.nodes, &new).await?;
-                Ok(Some(match change.old.is_some_and(|old| old.is_dir() != new.is_dir()) {
+                // What ours has put into a directory that both have made stays.
+                let ours = self.find(&self.ours, path).await?;
+                Ok(Some(match ours.is_some_and(|ours| ours.is_dir() != new.is_dir()) {
                     true => Edit::Replace(entry),
                     false => Edit::Put(entry),
                 }))

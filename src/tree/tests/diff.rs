@@ -103,3 +103,17 @@ async fn a_file_that_becomes_a_directory_joins() {
         assert_eq!(bench.paths(root).await, ["a/", "a/x", "b"]);
     }
 }
+
+#[tokio::test]
+async fn a_file_that_becomes_a_directory_on_both_sides_holds_what_both_put_there() {
+    let bench = Bench::new();
+    let base = bench.files(&[("a", "1"), ("b", "2")]).await;
+    let dir = || (path("a"), Edit::Replace(Entry::dir(TIME)));
+    let ours = bench.apply(&base, vec![dir(), put("a/x", "3")]).await;
+    let theirs = bench.apply(&base, vec![dir(), put("a/y", "4")]).await;
+    for (ours, theirs) in [(ours, theirs), (theirs, ours)] {
+        let merge = merged(&bench, &base, &ours, &theirs).await;
+        let Merge::Merged(root) = merge else { panic!("{merge:?}") };
+        assert_eq!(bench.paths(root).await, ["a/", "a/x", "a/y", "b"]);
+    }
+}
