@@ -496,12 +496,7 @@ fn a_mount_works_through_the_server_alone() {
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
     let pfs = server.command(&[]);
     command.args(["sh", "-c", inner]).arg(pfs.get_program()).arg(at);
-    for (name, value) in pfs.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    server.lend_environment(&mut command);
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(server.pfs(&["get", "file", "data@master:/small"]), "small\n");

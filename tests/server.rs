@@ -146,6 +146,16 @@ impl Server {
         command
     }
 
+    /// Has `command`, which is to call `pfs`, find this server as well.
+    pub fn lend_environment(&self, command: &mut Command) {
+        for (name, value) in self.command(&[]).get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+    }
+
     /// Runs `pfs` and returns all it said.
     pub fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()

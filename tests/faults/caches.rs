@@ -114,12 +114,7 @@ fn read_small_from_afar(server: &Server, cache: &Path) -> (Vec<u8>, u64) {
     let pfs = server.command(&[]);
     command.arg(pfs.get_program()).arg(server.root().join("objects"));
     command.arg(cache).arg(mount).arg(&found);
-    for (name, value) in pfs.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    server.lend_environment(&mut command);
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let stats = fs::read_to_string(found.join("stats")).unwrap();

@@ -96,10 +96,7 @@ fn parts_come_out_of_the_disk_cache_of_a_store_that_is_far() {
     let dir = tempfile::tempdir().unwrap();
     run(async {
         let store = Store::memory();
-        let bytes = noise(6, 5 << 20);
-        let writer = blobs_on(&store).writer();
-        let content = write(&writer, &bytes).await;
-        writer.flush().await.unwrap();
+        let (_, content) = written(&store, 6).await;
         let disk = Some((dir.path().to_owned(), 64 << 20));
         let config = BlobConfig { memory: 1 << 20, disk, ..BlobConfig::default() };
         let blobs = Blobs::new(store.clone(), Arc::new(SystemClock), config);
@@ -225,15 +222,21 @@ fn a_pack_cut_short_is_named() {
     });
 }
 
+/// A file of some chunks in `store`.
+async fn written(store: &Store, seed: u64) -> (Bytes, Content) {
+    let bytes = noise(seed, 5 << 20);
+    let writer = blobs_on(store).writer();
+    let content = write(&writer, &bytes).await;
+    writer.flush().await.unwrap();
+    (bytes, content)
+}
+
 #[test]
 fn the_disk_cache_keeps_what_parts_are_compared_with() {
     let dir = tempfile::tempdir().unwrap();
     run(async {
         let store = Store::memory();
-        let bytes = noise(6, 5 << 20);
-        let writer = blobs_on(&store).writer();
-        let content = write(&writer, &bytes).await;
-        writer.flush().await.unwrap();
+        let (bytes, content) = written(&store, 6).await;
         let first = fresh(&store, Some(dir.path()));
         for chunk in content.chunks() {
             first.read(chunk).await.unwrap();
@@ -267,10 +270,7 @@ fn warming_keeps_what_parts_are_compared_with() {
     let dir = tempfile::tempdir().unwrap();
     run(async {
         let store = Store::memory();
-        let bytes = noise(7, 5 << 20);
-        let writer = blobs_on(&store).writer();
-        let content = write(&writer, &bytes).await;
-        writer.flush().await.unwrap();
+        let (bytes, content) = written(&store, 7).await;
         let blobs = fresh(&store, Some(dir.path()));
         blobs.warm(content.chunks(), &Warming::new(Pace::Full)).await.unwrap();
         let before = store.stats();
