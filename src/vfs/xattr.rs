@@ -25,6 +25,10 @@ pub const COMMIT: &str = "user.pfs.commit";
 pub const HASH: &str = "user.pfs.hash";
 /// The state of the transactions of a mount or a repo, as JSON.
 pub const STATUS: &str = "user.pfs.status";
+/// Reading it from the root of a writable repo stores what was written so far,
+/// so that the next commit has less to do. It has no value. Reading locks
+/// nothing in the kernel, as writing [`COMMIT`] does for as long as it takes.
+pub const STORE: &str = "user.pfs.store";
 /// Writing it to the root of a writable repo gives the transaction up.
 pub const ABORT: &str = "user.pfs.abort";
 /// The process that serves the mount, on the top directory.
@@ -49,6 +53,10 @@ impl Files {
             (PROCESS, Node::Top) => std::process::id().to_string(),
             (STATUS, Node::Transaction(transaction, NodeId::ROOT)) => {
                 status(&transaction)?.to_string()
+            }
+            (STORE, Node::Transaction(transaction, NodeId::ROOT)) => {
+                waits::on(WaitFor::Server, transaction.store_ahead()).await;
+                String::new()
             }
             (COMMIT, Node::Transaction(transaction, _)) => text(transaction.base_commit()),
             (HASH, Node::Transaction(transaction, id)) => transaction.hash(id)?,

@@ -14,7 +14,7 @@ use crate::cli::prelude::*;
 use crate::mount::{MountError, control, unmount};
 use crate::vfs::transaction::Left;
 use crate::vfs::transaction::directory::{RETENTION, wait_for};
-use crate::vfs::xattr::{ABORT, COMMIT, STATUS};
+use crate::vfs::xattr::{ABORT, COMMIT, STATUS, STORE};
 
 /// Mounts as planned; returns when unmounted, or once mounted as a daemon.
 pub async fn mount(plan: MountPlan) -> Outcome {
@@ -199,6 +199,8 @@ impl Commit {
         for one in writable(&dir)? {
             // Pages that programs have mapped are written before.
             nix::unistd::syncfs(File::open(&one.dir)?).map_err(io::Error::from)?;
+            // What fails here the commit tells.
+            drop(control::read(&one.dir, STORE));
             let before = one.text("base").to_owned();
             control::write(&one.dir, COMMIT, &message)
                 .map_err(|error| one.failure("commit", &error))?;

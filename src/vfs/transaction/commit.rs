@@ -47,7 +47,8 @@ impl TransactionView {
     }
 
     /// Publishes everything changed so far as one commit; answers `None` when
-    /// there is nothing to publish. Writers wait.
+    /// there is nothing to publish. Writers wait for the publishing alone: what
+    /// there is of content is stored before, while they go on.
     ///
     /// After a conflict the transaction takes no more changes, but may be
     /// committed again or given up. After [`VfsError::Unsettled`] the changes
@@ -59,6 +60,8 @@ impl TransactionView {
         message: &str,
         then: Then,
     ) -> Result<Option<CommitId>, VfsError> {
+        let mut stored = self.stored.lock().await;
+        self.store_now(&mut stored).await;
         let mut seal = self.seal.write().await;
         if self.is_given_up() {
             return Err(VfsError::ReadOnly);
@@ -79,9 +82,8 @@ impl TransactionView {
         // The same one when that is what is not known.
         let begun = self.committing().filter(|_| *seal == Seal::Unsettled);
         let message = begun.as_deref().unwrap_or(message);
-        let base = self.base();
-        let writer = base.nodes().blobs().writer();
-        let edits = self.edits(&writer);
+        let writer = stored.take_writer(&self.base());
+        let edits = self.edits(&writer, std::mem::take(&mut *stored));
         self.lock().commits(Some(message));
         let done = match source.publish(&self.started(), edits, &writer, message).await {
             Ok(published) => self.follow_up(source, published, then).await,

@@ -146,8 +146,9 @@ impl TransactionView {
         self.unsynced(staged);
         self.lock().log(&Record::Show { file: staged.file, base: end })?;
         staged.open()?.set_len(end)?;
-        under.len = end;
-        staged.size.store(end, Ordering::Release);
+        let shown = std::mem::replace(&mut under.len, end);
+        let before = staged.size.swap(end, Ordering::AcqRel);
+        staged.changed(before.min(shown));
         Ok(())
     }
 

@@ -104,7 +104,9 @@ impl TransactionView {
         }
         let staged = self.stage(id, u64::MAX).await?;
         self.change(&staged, offset..end, |file| file.write_all_at(data, offset)).await?;
-        staged.size.fetch_max(end, Ordering::AcqRel);
+        let before = staged.size.fetch_max(end, Ordering::AcqRel);
+        // Once more: whoever stored it in between has not seen the new end.
+        staged.changed(before.min(offset));
         if staged.behind.wrote(data.len() as u64) {
             staged.behind.send(staged.open()?);
         }
@@ -122,6 +124,7 @@ impl TransactionView {
         // Before, for whoever finds in the journal what is done here; after,
         // for whoever has synced in between.
         self.unsynced(staged);
+        let start = range.start;
         let changed = self.change_blocks(staged, range, change).await;
         if changed.is_err() {
             // What was written beyond the end is not to show when it grows.
@@ -130,6 +133,8 @@ impl TransactionView {
                 file.set_len(staged.size())?;
             }
         }
+        // What lies between the end and `start` reads as zeros from now on.
+        staged.changed(start.min(staged.size()));
         self.unsynced(staged);
         changed
     }
@@ -255,7 +260,8 @@ impl TransactionView {
                 under.len = size;
             }
             file.set_len(size)?;
-            staged.size.store(size, Ordering::Release);
+            let before = staged.size.swap(size, Ordering::AcqRel);
+            staged.changed(before.min(size));
         }
         self.unsynced(&staged);
         self.lock().modified(id, self.clock.now())

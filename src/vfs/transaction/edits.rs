@@ -1,26 +1,17 @@
 //! The changes of a transaction as edits of its base tree, with all content
 //! stored.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::sync::Arc;
-
 use async_stream::try_stream;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use super::changes::{Change, Held, SmallFile, StagedFile, What};
-use super::holes::data_in;
-use super::{TransactionView, data};
-use crate::chunk::{Content, PackWriter};
+use super::TransactionView;
+use super::changes::{Change, Held, What};
+use super::stored::Stored;
+use crate::chunk::PackWriter;
 use crate::model::TreePath;
 use crate::tree::{Edit, Entry, EntryKind, Tree};
 use crate::vfs::VfsError;
-
-/// A shorter hole of a staged file is read as the zeros it stands for.
-const HOLE: u64 = 8 << 20;
 
 /// How many entries of a moved directory are read at once.
 const PAGE: usize = 512;
@@ -29,16 +20,17 @@ impl TransactionView {
     /// What has to be done to the base, in path order, nothing below a graft.
     ///
     /// Content goes to `writer` while the stream is read and is durable after
-    /// the writer's flush. Costs what was changed. Seal the transaction first:
-    /// what changes meanwhile may or may not be included.
-    pub fn edits<'a>(
+    /// the writer's flush, but for what is in `stored` already. Costs what was
+    /// changed. Seal the transaction first: what changes meanwhile may or may
+    /// not be included.
+    pub(super) fn edits<'a>(
         &'a self,
         writer: &'a PackWriter,
+        mut stored: Stored,
     ) -> BoxStream<'a, Result<(TreePath, Edit), VfsError>> {
         Box::pin(try_stream! {
             let base = self.base();
             let changes = self.changes()?;
-            let mut stored = HashMap::new();
             let mut plan = Plan { base: &base, changes: Vec::new() };
             plan.level(&changes).await?;
             for Change { path, hides, what } in plan.changes {
@@ -54,7 +46,7 @@ impl TransactionView {
         what: What,
         hides: bool,
         writer: &PackWriter,
-        stored: &mut HashMap<u64, Content>,
+        stored: &mut Stored,
     ) -> Result<Edit, VfsError> {
         let (kind, mode, mtime) = match what {
             What::Gone => return Ok(Edit::Remove),
@@ -70,8 +62,8 @@ impl TransactionView {
             What::File { mode, mtime, content } => {
                 let content = match content {
                     Held::Stored(content) => content,
-                    Held::Small(file) => store_small(&file, writer).await?,
-                    Held::Staged(file) => self.store(&file, writer, stored).await?,
+                    Held::Small(file) => stored.small(&file, writer).await?,
+                    Held::Staged(file) => stored.staged(&file, base, writer).await?,
                 };
                 (EntryKind::File(content), mode, mtime)
             }
@@ -79,66 +71,6 @@ impl TransactionView {
         let entry = Entry { kind, mode, mtime };
         Ok(if hides { Edit::Replace(entry) } else { Edit::Put(entry) })
     }
-
-    /// The content of a staged file, stored once for all its names. Of a file
-    /// that was copied up in part, only what differs from the base is read.
-    async fn store(
-        &self,
-        file: &StagedFile,
-        writer: &PackWriter,
-        stored: &mut HashMap<u64, Content>,
-    ) -> Result<Content, VfsError> {
-        if let Some(content) = stored.get(&file.number()) {
-            return Ok(content.clone());
-        }
-        let under = file.0.under.read().await;
-        let opened = file.0.open()?;
-        // A file without base is one that changed throughout.
-        let below = under.content.clone().unwrap_or_default();
-        let changed = match &under.content {
-            Some(_) => under.dirty(file.size()),
-            None => std::iter::once(0..file.size()).filter(|all| !all.is_empty()).collect(),
-        };
-        let changed = without_holes(&opened, changed, below.size())?;
-        // Owned: a future that borrows from a closure is not `Send` for the compiler.
-        let source = (self.base(), opened, Arc::new(under.clone()));
-        let read = move |range| {
-            let (base, opened, under) = source.clone();
-            async move { data::read_blocks(&base, &opened, &under, range).await }
-        };
-        let content = below.splice(writer, &changed, file.size(), read).await?;
-        stored.insert(file.number(), content.clone());
-        Ok(content)
-    }
-}
-
-async fn store_small(file: &SmallFile, writer: &PackWriter) -> Result<Content, VfsError> {
-    let (small, size) = (Arc::clone(&file.0), file.0.size());
-    let read = move |range: Range<u64>| {
-        let small = Arc::clone(&small);
-        async move { Ok::<_, VfsError>(small.read(range.start, range.end - range.start)?) }
-    };
-    Content::default().splice(writer, std::slice::from_ref(&(0..size)), size, read).await
-}
-
-/// `changed` without the holes of `file` behind `covered`; what is before it
-/// must be said to be zero.
-fn without_holes(
-    file: &File,
-    changed: Vec<Range<u64>>,
-    covered: u64,
-) -> io::Result<Vec<Range<u64>>> {
-    let mut kept = Vec::with_capacity(changed.len());
-    for range in changed {
-        let middle = covered.clamp(range.start, range.end);
-        let behind = match range.end - middle < HOLE {
-            true => Vec::from_iter(std::iter::once(middle..range.end)),
-            false => data_in(file, middle..range.end, HOLE)?,
-        };
-        let parts = std::iter::once(range.start..middle).chain(behind);
-        kept.extend(parts.filter(|part| !part.is_empty()));
-    }
-    Ok(kept)
 }
 
 /// Turns changes into ones that an editor takes: nothing below a moved

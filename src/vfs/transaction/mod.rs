@@ -28,6 +28,7 @@ mod resume;
 mod small;
 mod staged;
 mod state;
+mod stored;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub use resume::{Resumed, resume};
 use self::mirror::Locked;
 use self::staged::Staging;
 use self::state::{Known, State};
+use self::stored::Stored;
 use super::VfsError;
 use super::types::Attr;
 use crate::model::{Clock, TransactionId, TreePath};
@@ -72,6 +74,8 @@ pub struct TransactionView {
     tell_held: OnceLock<TellHeld>,
     /// Held for reading by every change, for writing while sealed.
     seal: RwLock<Seal>,
+    /// What the next commit need not store. Held while one is under way.
+    stored: tokio::sync::Mutex<Stored>,
     copying: [tokio::sync::Mutex<()>; COPIES],
     /// Held while anything is made durable: who comes later waits for it and
     /// finds it done.
@@ -132,9 +136,10 @@ impl TransactionView {
     fn assemble(clock: Arc<dyn Clock>, lock: Flock<File>, state: State) -> Self {
         let copying = std::array::from_fn(|_| tokio::sync::Mutex::default());
         let (seal, syncing) = (RwLock::new(Seal::Open), tokio::sync::Mutex::default());
+        let stored = tokio::sync::Mutex::default();
         let (key, held) = (state.started.id, Mutex::new(Some(lock)));
         let (state, tell_held) = (Mutex::new(state), OnceLock::new());
-        Self { key, clock, state, held, tell_held, seal, copying, syncing }
+        Self { key, clock, state, held, tell_held, seal, stored, copying, syncing }
     }
 
     /// What the transaction is about now, relative to its last commit.

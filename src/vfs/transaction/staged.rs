@@ -149,6 +149,9 @@ pub(super) struct Staged {
     pub(super) size: AtomicU64,
     /// Whether anything was written since the last sync; it is listed then.
     pub(super) unsynced: AtomicBool,
+    /// The lowest byte that may have changed since the content was last stored;
+    /// `u64::MAX` when none has.
+    changed_from: AtomicU64,
     /// What was written and not yet sent to the disk.
     pub(super) behind: Behind,
     /// What shows through from the base. Held for writing while blocks are
@@ -159,8 +162,9 @@ pub(super) struct Staged {
 impl Staged {
     pub(super) fn new(staging: Arc<Staging>, file: u64, size: u64, under: Under) -> Arc<Self> {
         let (size, unsynced) = (AtomicU64::new(size), AtomicBool::new(true));
-        let behind = Behind::default();
-        Arc::new(Self { staging, file, size, unsynced, behind, under: RwLock::new(under) })
+        let (changed_from, behind) = (AtomicU64::new(0), Behind::default());
+        let under = RwLock::new(under);
+        Arc::new(Self { staging, file, size, unsynced, changed_from, behind, under })
     }
 
     /// The file, open for reading and writing.
@@ -185,6 +189,23 @@ impl Staged {
 
     pub(super) fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Notes that bytes from `at` on have changed. To be called after the
+    /// change: whoever took the mark before may have read them as they were.
+    pub(super) fn changed(&self, at: u64) {
+        self.changed_from.fetch_min(at, Ordering::AcqRel);
+    }
+
+    /// From where on the content has changed since this was last asked.
+    pub(super) fn take_changed(&self) -> Option<u64> {
+        let from = self.changed_from.swap(u64::MAX, Ordering::AcqRel);
+        (from != u64::MAX).then_some(from)
+    }
+
+    /// Whether [`Staged::take_changed`] would answer that nothing has.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.changed_from.load(Ordering::Acquire) == u64::MAX
     }
 }
 

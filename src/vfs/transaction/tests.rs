@@ -6,6 +6,7 @@ mod model;
 mod naming;
 mod power;
 mod small;
+mod stored;
 mod takeover;
 
 use std::collections::{BTreeMap, HashMap};
@@ -180,6 +181,11 @@ impl Model {
 }
 
 async fn base() -> (Tree, Model) {
+    base_in(Store::memory()).await
+}
+
+/// The same, with everything that is stored in `store`.
+async fn base_in(store: Store) -> (Tree, Model) {
     let mut edits = Vec::new();
     let mut model = Model::default();
     let mut add = |path: &str, entry: Entry, body: Body| {
@@ -197,7 +203,7 @@ async fn base() -> (Tree, Model) {
         add(file, Entry::file(content, Timestamp::default()), Body::File(bytes));
     }
     edits.sort_by(|a, b| a.0.cmp(&b.0));
-    let blobs = Blobs::new(Store::memory(), Arc::new(SystemClock), BlobConfig::default());
+    let blobs = Blobs::new(store, Arc::new(SystemClock), BlobConfig::default());
     let nodes = Nodes::new(blobs, NodeCache::new(1 << 20));
     (edited(&Tree::new(&nodes, Root::empty()), edits).await, model)
 }
@@ -322,7 +328,7 @@ impl TransactionView {
     /// The base with the changes applied, as a commit would.
     async fn applied(&self, base: &Tree) -> BTreeMap<TreePath, (Body, u32)> {
         let writer = base.nodes().blobs().writer();
-        let edits: Vec<_> = self.edits(&writer).try_collect().await.unwrap();
+        let edits: Vec<_> = self.edits(&writer, Stored::default()).try_collect().await.unwrap();
         let tree = edited(base, edits).await;
         let walk = tree.walk(&TreePath::root(), None);
         let body = |kind| match kind {
@@ -446,7 +452,7 @@ async fn check_large(changes: Vec<(u64, Option<Vec<u8>>)>, dir: &Path) {
         assert!(view.read(large.id, 0, 1 << 30).await.unwrap() == wanted);
     }
     let writer = tree.nodes().blobs().writer();
-    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    let edits: Vec<_> = view.edits(&writer, Stored::default()).try_collect().await.unwrap();
     let committed = edited(&tree, edits).await.get(&path).await.unwrap().unwrap();
     let EntryKind::File(content) = committed.kind else { panic!("a file") };
     assert!(content.read_range(tree.nodes().blobs(), 0..1 << 30).await.unwrap() == wanted);
@@ -462,7 +468,7 @@ async fn a_commit_reads_only_what_changed_of_a_large_file() {
     view.write(large.id, 5, b"five").await.unwrap();
     let blobs = tree.nodes().blobs();
     let (writer, before) = (blobs.writer(), blobs.store().stats());
-    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    let edits: Vec<_> = view.edits(&writer, Stored::default()).try_collect().await.unwrap();
     writer.flush().await.unwrap();
     let read = blobs.store().stats().bytes_in - before.bytes_in;
     assert_eq!(edits.len(), 1);

@@ -69,7 +69,7 @@ async fn attributes_and_copies_survive_a_crash() {
     view = reopened(view, &dir, &tree).await;
     assert!(bytes(&view, "part").await == part);
     let writer = tree.nodes().blobs().writer();
-    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    let edits: Vec<_> = view.edits(&writer, Stored::default()).try_collect().await.unwrap();
     let committed = edited(&tree, edits).await;
     for (path, wanted) in [("whole", &large), ("again", &large), ("part", &part)] {
         let entry = committed.get(&path.parse().unwrap()).await.unwrap().unwrap();

@@ -203,7 +203,7 @@ async fn a_hole_is_stored_as_one_chunk_of_zeros() {
     view.allocate(node.id, Allocate::Zero, (1 << 30)..(1 << 30) + (1 << 20)).await.unwrap();
     let blobs = tree.nodes().blobs();
     let (writer, before) = (blobs.writer(), blobs.store().stats());
-    let edits: Vec<_> = view.edits(&writer).try_collect().await.unwrap();
+    let edits: Vec<_> = view.edits(&writer, Stored::default()).try_collect().await.unwrap();
     writer.flush().await.unwrap();
     let stored = blobs.store().stats().bytes_out - before.bytes_out;
     assert!(stored < 1 << 20, "{stored} bytes were stored");
