@@ -21,6 +21,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 # So many files the peers read: their files a second do not depend on it.
 PEER_FILES = int(os.environ.get("BENCH_PEER_FILES", 1000))
 PEER_FILES_SLOW = 200
+# What the jobs read one after the other, and how little of it is kept on disk.
+REPLAY_FILES = int(os.environ.get("BENCH_REPLAY_FILES", 4000))
+REPLAY_CACHE = "16MiB"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secretsecret",
         "AWS_REGION": "us-east-1"}
 
@@ -183,6 +186,51 @@ def small(s3, far, prefix, limit):
         say(f"{name}_store_requests", counts["requests"], "requests")
         say(f"{name}_store_bytes", counts["bytes"] / 2**20, "MiB")
         print(f"  {counts}", file=sys.stderr)
+
+
+def replay(server):
+    """A second job in the shuffled order of the first, 20 ms away, little kept."""
+    work = server.work
+    program = mounts.helper(work)
+    with S3(HERE.parent, work) as s3:
+        s3.client("put", s3.direct, "bench")
+        with Server(HERE.parent, work, "s3://bench/pfs", s3.environment(s3.counted)) as far:
+            mounts.repo(far, "reads")
+            s3.set(delay="20ms")
+            for memory in ("64MiB", "1GiB"):
+                for threads in (1, 8):
+                    rounds = [jobs(s3, far, program, memory, threads)
+                              for _ in range(mounts.ROUNDS)]
+                    replayed(f"replay_{memory.lower()}_{threads}t", rounds)
+            s3.set()
+
+
+def jobs(s3, far, program, memory, threads):
+    """Seconds, requests and MiB of two jobs of one order, each on a mount of its own."""
+    cache = far.work / "cache-replay"
+    shutil.rmtree(cache, ignore_errors=True)
+    took = []
+    for _ in range(2):
+        with far.mounted(far.work / "mount", "-r", "reads", "--memory", memory, "--cache",
+                         str(cache), "--cache-size", REPLAY_CACHE) as at:
+            drop_caches()
+            s3.reset()
+            start = time.monotonic()
+            mounts.files(program, "read", at / "reads", threads, True, REPLAY_FILES)
+            seconds, counts = time.monotonic() - start, s3.counts()
+            print(f"  {far.pfs('stats', str(at), '-o', 'json')}", file=sys.stderr)
+            took.append((seconds, counts["requests"], counts["bytes"] / 2**20))
+    shutil.rmtree(cache)
+    return took
+
+
+def replayed(name, rounds):
+    for number, job in enumerate(("first", "second")):
+        for at, (what, unit) in enumerate((("", "s"), ("_requests", "requests"),
+                                           ("_bytes", "MiB"))):
+            median = statistics.median(jobs[number][at] for jobs in rounds)
+            say(f"{name}_{job}{what}", median, unit)
+    say(f"{name}_ratio", statistics.median(a[0] / b[0] for a, b in rounds), "x")
 
 
 def sequential(s3, far):

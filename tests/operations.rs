@@ -1,6 +1,7 @@
 //! Running mounts and servers: metrics, the slow-op log, warming caches, users
 //! other than root, unmounting and restarting under load.
 
+mod replaying;
 mod warming;
 
 use std::fs;

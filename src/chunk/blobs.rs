@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::budget::Room;
 use super::disk::DiskCache;
 use super::fetch::Fetcher;
+use super::order::Replay;
 use super::pack::{Footer, PackBuilder, TRAILER_LEN, pack_key, parse_footer};
 use super::presence::Presence;
 use super::whole::Compared;
@@ -36,6 +37,8 @@ pub struct BlobConfig {
     pub index_entries: usize,
     /// Where what was fetched is kept across restarts, and how many bytes.
     pub disk: Option<(PathBuf, u64)>,
+    /// Whether reads in the order of earlier ones are foreseen.
+    pub replay: Replay,
 }
 
 impl Default for BlobConfig {
@@ -46,6 +49,7 @@ impl Default for BlobConfig {
             pack_size: 32 << 20,
             index_entries: 128 << 10,
             disk: None,
+            replay: Replay::Off,
         }
     }
 }
@@ -132,8 +136,10 @@ impl Blobs {
             };
             opened.inspect_err(log).ok()
         });
+        let far = store.local_path("").is_none();
+        let replay = if far { &config.replay } else { &Replay::Off };
         let inner = Inner {
-            fetcher: Fetcher::new(config.memory, disk),
+            fetcher: Fetcher::new(config.memory, disk, replay, Arc::clone(&clock)),
             room: Room::new(config.write_buffer),
             cpu: Arc::new(Semaphore::new(cores + 1)),
             index: Mutex::new(LruCache::new(entries)),
@@ -199,9 +205,7 @@ impl Blobs {
     /// been read yet takes up at most half of the memory.
     #[must_use]
     pub fn ahead(&self) -> u64 {
-        let fetcher = &self.inner.fetcher;
-        let under_way = fetcher.ahead.load(std::sync::atomic::Ordering::Relaxed);
-        lock(&fetcher.memory).ahead().saturating_sub(under_way) as u64
+        self.inner.room_ahead()
     }
 
     /// Begins to fetch what will be read soon.

@@ -39,4 +39,10 @@ pub struct CacheStats {
     pub disk_bytes: u64,
     /// How many may be kept there.
     pub disk_budget: u64,
+    /// Parts fetched because an earlier reader wanted them next.
+    pub ahead_fetched: u64,
+    /// Those of them that were read then.
+    pub ahead_used: u64,
+    /// Those that readers passed by.
+    pub ahead_wasted: u64,
 }

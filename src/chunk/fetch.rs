@@ -20,11 +20,12 @@ use super::blobs::Inner;
 use super::counts::{CacheStats, Lookups};
 use super::disk::{DiskCache, Extent};
 use super::memory::Memory;
+use super::order::{self, Order, Replay};
 use super::pack::pack_key;
 use super::parts::Parts;
 use super::reference::chunk_id;
 use super::{ChunkError, ChunkRef, SMALL, codec, lock};
-use crate::model::{ChunkId, PackId};
+use crate::model::{ChunkId, Clock, PackId};
 use crate::store::StoreError;
 
 /// How many packs' touches are remembered.
@@ -46,7 +47,9 @@ pub(super) type Flight = Shared<BoxFuture<'static, Result<Arc<[Bytes]>, ChunkErr
 pub(super) struct Fetcher {
     /// Segments, and large chunks by the place of their frame.
     pub(super) memory: Mutex<Memory>,
-    /// Bytes of large chunks that are on their way ahead of readers.
+    /// What was read in which order; `None` where nothing is fetched from afar.
+    pub(super) order: Option<Order>,
+    /// Bytes that are on their way ahead of readers.
     pub(super) ahead: AtomicUsize,
     pub(super) disk: Option<Arc<DiskCache>>,
     pub(super) parts: Parts,
@@ -66,11 +69,21 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn new(memory: usize, disk: Option<DiskCache>) -> Self {
+    /// Caches of `memory` bytes, those for the order of reads included.
+    pub fn new(
+        memory: usize,
+        disk: Option<DiskCache>,
+        replay: &Replay,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let in_flight = (memory / 4).clamp(IN_FLIGHT_LEAST, IN_FLIGHT);
         let keeping_kib = ((memory / 8).clamp(KEEPING / 2, KEEPING) >> 10) as u32;
+        let notes = memory / order::SHARE;
+        let order = Order::open(replay, notes, in_flight / 2, clock);
+        let notes = if order.is_some() { notes } else { 0 };
         Self {
-            memory: Mutex::new(Memory::new(memory - memory / 16)),
+            memory: Mutex::new(Memory::new(memory - memory / 16 - notes)),
+            order,
             ahead: AtomicUsize::new(0),
             parts: Parts::new(memory / 16),
             disk: disk.map(Arc::new),
@@ -95,6 +108,7 @@ impl Fetcher {
             (self.lookups.0.read(), self.lookups.1.read());
         let memory_bytes = lock(&self.memory).used() as u64;
         let disk = self.disk.as_ref();
+        let ahead = self.order.as_ref().map(Order::outcomes).unwrap_or_default();
         CacheStats {
             memory_hits,
             memory_misses,
@@ -103,6 +117,9 @@ impl Fetcher {
             disk_misses,
             disk_bytes: disk.map_or(0, |disk| disk.used()),
             disk_budget: disk.map_or(0, |disk| disk.budget()),
+            ahead_fetched: ahead.fetched,
+            ahead_used: ahead.used,
+            ahead_wasted: ahead.wasted,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::ahead::alone;
 use super::blobs::Inner;
 use super::buffers::Buffer;
 use super::disk::Extent;
@@ -21,7 +22,7 @@ use crate::store::waits::{self, WaitFor};
 /// How much of a pack one request fetches for neighbouring large chunks.
 pub(super) const RUN: u32 = 4 << 20;
 /// The same ahead of a reader, who does not wait for it.
-const RUN_AHEAD: u32 = 12 << 20;
+pub(super) const RUN_AHEAD: u32 = 12 << 20;
 
 /// Cuts a list of chunks into runs of up to `most` bytes that one request each
 /// can fetch.
@@ -61,12 +62,16 @@ impl Inner {
         part: Range<usize>,
     ) -> Result<Bytes, ChunkError> {
         if place.stored >= LARGE {
-            let kept = lock(&self.fetcher.memory).chunk(&frame_extent(place));
-            if let Some(plain) = kept {
+            let kept = lock(&self.fetcher.memory).read_chunk(&frame_extent(place));
+            if let Some((plain, first)) = kept {
+                if first {
+                    self.touched(alone(place));
+                }
                 self.finish(place, &part);
                 return Ok(plain.slice(part));
             }
             if let Some(bytes) = self.read_part(place, &part).await {
+                self.touched_on_disk(alone(place));
                 return Ok(bytes);
             }
         }
@@ -88,9 +93,12 @@ impl Inner {
         place: &ChunkRef,
     ) -> Result<Bytes, ChunkError> {
         let extent = frame_extent(place);
-        let found = lock(&self.fetcher.memory).chunk(&extent);
+        let found = lock(&self.fetcher.memory).read_chunk(&extent);
         self.fetcher.lookups.0.count(found.is_some());
-        if let Some(plain) = found {
+        if let Some((plain, first)) = found {
+            if first {
+                self.touched(alone(place));
+            }
             return Ok(plain);
         }
         let (flight, part) = {
@@ -106,7 +114,10 @@ impl Inner {
         };
         let plain = waits::on(WaitFor::Content, flight).await?[part].clone();
         // It counts as read now.
-        lock(&self.fetcher.memory).chunk(&extent);
+        let kept = lock(&self.fetcher.memory).read_chunk(&extent);
+        if kept.is_none_or(|(_, first)| first) {
+            self.touched(alone(place));
+        }
         Ok(plain)
     }
 
@@ -271,7 +282,7 @@ impl Inner {
         if flights.contains_key(&extent) || lock(&self.fetcher.memory).has_chunk(&extent) {
             return;
         }
-        let ahead = Ahead::begin(self, &[place]);
+        let ahead = Ahead::begin(self, place.len as usize);
         let fetch = Arc::clone(self).fetch_large(place);
         let flight = launch(async move {
             let _ahead = ahead;
@@ -293,7 +304,7 @@ impl Inner {
         if run.is_empty() {
             return;
         }
-        let ahead = Ahead::begin(self, &run);
+        let ahead = Ahead::begin(self, run.iter().map(|place| place.len as usize).sum());
         let flight = launch(Arc::clone(self).fetch_ahead(run.clone(), ahead));
         for (part, place) in run.iter().enumerate() {
             flights.insert(frame_extent(place), (flight.clone(), part));
@@ -359,14 +370,13 @@ impl Inner {
 }
 
 /// Bytes on their way ahead of readers; counted until they are there.
-struct Ahead {
+pub(super) struct Ahead {
     inner: Arc<Inner>,
     bytes: usize,
 }
 
 impl Ahead {
-    fn begin(inner: &Arc<Inner>, run: &[ChunkRef]) -> Self {
-        let bytes = run.iter().map(|place| place.len as usize).sum();
+    pub fn begin(inner: &Arc<Inner>, bytes: usize) -> Self {
         inner.fetcher.ahead.fetch_add(bytes, Ordering::Relaxed);
         Self { inner: Arc::clone(inner), bytes }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::disk::Extent;
+use super::fetch::LARGE;
 
 /// What an entry takes beyond its bytes, roughly.
 const OVERHEAD: usize = 128;
@@ -36,13 +37,23 @@ pub(super) struct Memory {
 struct Used {
     segments: usize,
     runs: usize,
-    /// Of large chunks that nobody has read yet.
+    /// Of large chunks, and of segments fetched ahead, that nobody has read yet.
     unread: usize,
 }
 
 struct Segment {
     bytes: Bytes,
     reads: u32,
+    /// Whether a reader has come to it.
+    read: bool,
+    /// Whether it was fetched ahead of readers.
+    ahead: bool,
+}
+
+impl Segment {
+    fn unread(&self) -> usize {
+        if self.ahead && !self.read { self.bytes.len() } else { 0 }
+    }
 }
 
 /// Large chunks that came together. They share a buffer, so they go together.
@@ -67,6 +78,10 @@ struct SegmentUse {
 
 impl SegmentUse {
     fn drop(&mut self, segment: &Segment) {
+        // A frame alone says nothing about segments.
+        if segment.ahead && segment.bytes.len() < LARGE as usize {
+            return;
+        }
         self.dropped += 1;
         self.reads = self.reads.saturating_add(segment.reads);
         if self.dropped >= 2 * JUDGED {
@@ -94,9 +109,25 @@ impl Memory {
 
     /// A segment, for a read of something in it.
     pub fn segment(&mut self, extent: &Extent) -> Option<Bytes> {
+        self.read_segment(extent).map(|(bytes, _)| bytes)
+    }
+
+    /// The same, and whether it is the first since the segment came.
+    pub fn read_segment(&mut self, extent: &Extent) -> Option<(Bytes, bool)> {
         let segment = self.segments.get_mut(extent)?;
         segment.reads = segment.reads.saturating_add(1);
-        Some(segment.bytes.clone())
+        self.used.unread -= segment.unread();
+        let first = !std::mem::replace(&mut segment.read, true);
+        Some((segment.bytes.clone(), first))
+    }
+
+    /// Notes that the reader for whom a segment was fetched has it; answers
+    /// whether nobody was before.
+    pub fn arrived(&mut self, extent: &Extent) -> bool {
+        // What was too large to keep was fetched for this reader alone.
+        let Some(segment) = self.segments.get_mut(extent) else { return true };
+        self.used.unread -= segment.unread();
+        !std::mem::replace(&mut segment.read, true)
     }
 
     pub fn has_segment(&self, extent: &Extent) -> bool {
@@ -105,30 +136,50 @@ impl Memory {
 
     /// Keeps a segment, dropping what was not used for longest.
     pub fn put_segment(&mut self, extent: Extent, bytes: Bytes) {
+        self.put(extent, bytes, false);
+    }
+
+    /// The same for one that was fetched ahead of readers.
+    pub fn put_segment_ahead(&mut self, extent: Extent, bytes: Bytes) {
+        self.put(extent, bytes, true);
+    }
+
+    fn put(&mut self, extent: Extent, bytes: Bytes, ahead: bool) {
         let size = bytes.len() + OVERHEAD;
         if size > self.budget {
             return;
         }
         self.remove_segment(&extent);
         self.used.segments += size;
-        self.segments.put(extent, Segment { bytes, reads: 0 });
+        let segment = Segment { bytes, reads: 0, read: false, ahead };
+        self.used.unread += segment.unread();
+        self.segments.put(extent, segment);
         self.shrink();
     }
 
     pub fn remove_segment(&mut self, extent: &Extent) {
         if let Some(old) = self.segments.pop(extent) {
             self.used.segments -= old.bytes.len() + OVERHEAD;
+            self.used.unread -= old.unread();
         }
     }
 
     /// A large chunk, for a read of it.
+    #[cfg(test)]
     pub fn chunk(&mut self, extent: &Extent) -> Option<Bytes> {
+        self.read_chunk(extent).map(|(plain, _)| plain)
+    }
+
+    /// A large chunk, for a read of it, and whether it is the first since the
+    /// chunk came.
+    pub fn read_chunk(&mut self, extent: &Extent) -> Option<(Bytes, bool)> {
         let run = self.runs.get_mut(self.firsts.get(extent)?)?;
         let chunk = run.chunks.iter_mut().find(|chunk| chunk.extent == *extent)?;
-        if !std::mem::replace(&mut chunk.read, true) {
+        let first = !std::mem::replace(&mut chunk.read, true);
+        if first {
             self.used.unread -= chunk.plain.len();
         }
-        Some(chunk.plain.clone())
+        Some((chunk.plain.clone(), first))
     }
 
     /// Lets go of a large chunk that nobody will want soon, unless it came with
@@ -187,6 +238,7 @@ impl Memory {
                 self.dropped(first, &run);
             } else if let Some((_, segment)) = self.segments.pop_lru() {
                 self.used.segments -= segment.bytes.len() + OVERHEAD;
+                self.used.unread -= segment.unread();
                 self.segment_use.drop(&segment);
             } else {
                 break;
@@ -204,8 +256,8 @@ impl Memory {
         self.budget
     }
 
-    /// How many bytes of large chunks may be fetched ahead of readers, those
-    /// included that they have not come to.
+    /// How many bytes may be fetched ahead of readers, those included that they
+    /// have not come to.
     pub fn ahead(&self) -> usize {
         (self.budget / 2).saturating_sub(self.used.unread)
     }

@@ -4,6 +4,7 @@
 //! them, and many of them become one object. [`Content`] is what an entry of a
 //! tree carries. Nothing here knows paths, trees or commits.
 
+mod ahead;
 mod assemble;
 mod blobs;
 mod budget;
@@ -23,6 +24,7 @@ mod large;
 mod list;
 mod memory;
 mod near;
+mod order;
 mod pack;
 mod parts;
 mod presence;
@@ -41,6 +43,7 @@ pub use directory::PackReader;
 pub use error::ChunkError;
 pub use file::FileWriter;
 pub use list::ChunkList;
+pub use order::Replay;
 pub use reference::ChunkRef;
 pub use warm::{Pace, WarmStats, Warming};
 pub use whole::Whole;
@@ -69,6 +72,11 @@ pub mod fuzz {
     /// Reads a frame that claims to have `len` plain bytes.
     pub fn frame(frame: &[u8], len: usize) {
         let _ = super::codec::decode(&Bytes::copy_from_slice(frame), len.min(super::BLOB_MAX));
+    }
+
+    /// Reads a file that claims to hold the order of reads.
+    pub fn order(file: &[u8]) {
+        super::order::read_any(file);
     }
 
     /// Reads the end of a pack.

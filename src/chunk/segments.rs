@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::ahead::alone;
 use super::blobs::Inner;
 use super::disk::Extent;
-use super::fetch::{Flight, Landing, decode_off_thread, launch};
+use super::fetch::{Flight, Landing, decode_off_thread, frame_extent, launch};
+use super::large::Ahead;
+use super::order::Unit;
 use super::pack::pack_key;
 use super::{ChunkError, ChunkRef, lock};
 use crate::model::PackId;
@@ -58,12 +61,18 @@ impl Inner {
         }
         if let Some(frame) = self.disk_frame(place).await {
             self.fetcher.lookups.1.count(true);
+            self.touched_small_on_disk(place);
+            return Ok(frame);
+        }
+        if let Some(frame) = self.frame_ahead(place).await {
             return Ok(frame);
         }
         let far = self.store.local_path(&pack_key(place.pack)).is_none();
-        let alone = far && self.fetcher.disk.is_none() && lock(&self.fetcher.memory).is_futile();
-        if alone {
-            return self.fetch(place, place.pack, place.span()).await;
+        let futile = far && self.fetcher.disk.is_none() && lock(&self.fetcher.memory).is_futile();
+        if futile {
+            let frame = self.fetch(place, place.pack, place.span()).await?;
+            self.touched(alone(place));
+            return Ok(frame);
         }
         let mut segments = Vec::with_capacity(1);
         for number in numbers(place) {
@@ -72,7 +81,45 @@ impl Inner {
         Ok(cut(place, &segments))
     }
 
+    /// A small frame that was fetched alone ahead of its readers.
+    async fn frame_ahead(self: &Arc<Self>, place: &ChunkRef) -> Option<Bytes> {
+        self.fetcher.order.as_ref()?;
+        let extent = frame_extent(place);
+        let under_way = lock(&self.fetcher.flights).get(&extent).cloned();
+        let kept = match under_way {
+            Some((flight, part)) => {
+                let bytes = waits::on(WaitFor::Content, flight).await.ok()?[part].clone();
+                Some((bytes, lock(&self.fetcher.memory).arrived(&extent)))
+            }
+            None => lock(&self.fetcher.memory).read_segment(&extent),
+        };
+        let (bytes, first) = kept?;
+        if first {
+            self.touched(alone(place));
+        }
+        Some(bytes)
+    }
+
+    /// A segment for a reader, who has come to it then.
     async fn segment(self: &Arc<Self>, place: &ChunkRef, number: u32) -> Result<Bytes, ChunkError> {
+        let extent = segment_extent(place.pack, number);
+        let bytes = match self.find_segment(place, number).await {
+            // What was begun for nobody in particular is begun anew.
+            Err(ChunkError::Interrupted) => self.find_segment(place, number).await?,
+            found => found?,
+        };
+        let first = lock(&self.fetcher.memory).arrived(&extent);
+        if first {
+            self.touched(Unit::Segment(extent));
+        }
+        Ok(bytes)
+    }
+
+    async fn find_segment(
+        self: &Arc<Self>,
+        place: &ChunkRef,
+        number: u32,
+    ) -> Result<Bytes, ChunkError> {
         let extent = segment_extent(place.pack, number);
         let kept = lock(&self.fetcher.memory).segment(&extent);
         if let Some(bytes) = kept {
@@ -93,12 +140,22 @@ impl Inner {
     }
 
     /// A frame whose segments are in memory.
-    fn kept_frame(&self, place: &ChunkRef) -> Option<Bytes> {
+    fn kept_frame(self: &Arc<Self>, place: &ChunkRef) -> Option<Bytes> {
         let mut memory = lock(&self.fetcher.memory);
-        let segment = |number| memory.segment(&segment_extent(place.pack, number));
+        let mut first = false;
+        let segment = |number| {
+            let (bytes, unread) = memory.read_segment(&segment_extent(place.pack, number))?;
+            first |= unread;
+            Some(bytes)
+        };
         let segments: Option<Vec<Bytes>> = numbers(place).map(segment).collect();
         drop(memory);
-        segments.map(|segments| cut(place, &segments))
+        let segments = segments?;
+        if first {
+            let extents = numbers(place).map(|number| segment_extent(place.pack, number));
+            extents.for_each(|extent| self.touched(Unit::Segment(extent)));
+        }
+        Some(cut(place, &segments))
     }
 
     /// Which segments one request brings when `number` is wanted.
@@ -143,23 +200,28 @@ impl Inner {
         let last = (number + 1..window.end).take_while(fresh).last().unwrap_or(number);
         drop(memory);
         let extents: Vec<Extent> = (first..=last).map(extent).collect();
-        let flight = launch(Arc::clone(self).fetch_segments(*place, extents.clone()));
+        let flight = launch(Arc::clone(self).fetch_segments(*place, extents.clone(), false));
         for (part, extent) in extents.into_iter().enumerate() {
             flights.insert(extent, (flight.clone(), part));
         }
         Joined::Flight(flight, (number - first) as usize)
     }
 
-    async fn fetch_segments(
+    /// Fetches parts that lie one behind the other and are of one size, but for
+    /// the last one.
+    pub(super) async fn fetch_segments(
         self: Arc<Self>,
         place: ChunkRef,
         extents: Vec<Extent>,
+        ahead: bool,
     ) -> Result<Arc<[Bytes]>, ChunkError> {
         let _landing = Landing { inner: &self, extents: &extents };
-        let start = u64::from(extents[0].start);
-        let span = start..start + u64::from(SEGMENT) * extents.len() as u64;
+        let (start, size) = (u64::from(extents[0].start), extents[0].len as usize);
+        let span = start..start + (size * extents.len()) as u64;
+        let under_way = if ahead { (span.end - span.start) as usize } else { 0 };
+        let _ahead = Ahead::begin(&self, under_way);
         let bytes = self.fetch(&place, place.pack, span).await?;
-        let cut = |n: usize| bytes.len().min(n * SEGMENT as usize);
+        let cut = |n: usize| bytes.len().min(n * size);
         // Each part is a copy, so that one does not keep the others.
         let parts: Arc<[Bytes]> = match extents.len() {
             1 => [bytes].into(),
@@ -169,8 +231,10 @@ impl Inner {
         self.keep_on_disk(&extents, &kept);
         let mut memory = lock(&self.fetcher.memory);
         for (extent, bytes) in extents.iter().zip(parts.iter()) {
-            if !bytes.is_empty() {
-                memory.put_segment(*extent, bytes.clone());
+            match (bytes.is_empty(), ahead) {
+                (true, _) => {}
+                (false, true) => memory.put_segment_ahead(*extent, bytes.clone()),
+                (false, false) => memory.put_segment(*extent, bytes.clone()),
             }
         }
         drop(memory);
@@ -178,6 +242,7 @@ impl Inner {
     }
 
     fn drop_segments(&self, place: &ChunkRef) {
+        lock(&self.fetcher.memory).remove_segment(&frame_extent(place));
         for number in numbers(place) {
             let extent = segment_extent(place.pack, number);
             lock(&self.fetcher.memory).remove_segment(&extent);

@@ -1,6 +1,7 @@
 mod disk;
 mod far;
 mod parts;
+mod replay;
 mod whole;
 
 use std::collections::HashSet;

@@ -51,6 +51,16 @@ pub fn caches(text: &mut Exposition, content: &CacheStats, nodes: &NodeStats) {
             text.sample(name, &[("cache", cache), ("result", result)], number(count));
         }
     }
+    let name = "pfs_foreseen_parts_total";
+    text.family(name, Kind::Counter, "Parts fetched in the order of earlier reads.");
+    let ahead = [
+        ("fetched", content.ahead_fetched),
+        ("used", content.ahead_used),
+        ("wasted", content.ahead_wasted),
+    ];
+    for (what, count) in ahead {
+        text.sample(name, &[("what", what)], number(count));
+    }
     text.family("pfs_cache_bytes", Kind::Gauge, "Bytes held.");
     for (cache, _, _, bytes) in caches {
         text.sample("pfs_cache_bytes", &[("cache", cache)], number(bytes));

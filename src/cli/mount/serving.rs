@@ -256,6 +256,8 @@ impl Serving {
     async fn finish(self) -> Outcome {
         self.source.0.close();
         self.mounted.join()?;
+        // For the mount after this one.
+        self.source.nodes().blobs().keep_order().await;
         let (mut failure, mut over) = (None, Vec::new());
         for view in self.transactions {
             match end(&self.source, &view, self.commit).await {

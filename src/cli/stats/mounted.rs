@@ -162,6 +162,7 @@ impl Shown<'_> {
             .line("Memory Cache", &self.cache("memory"))?
             .line("Disk Cache", &self.cache("disk"))?
             .line("Tree Nodes", &self.cache("nodes"))?
+            .some("Foreseen", self.foreseen())?
             .line("Store Requests", &self.store())?
             .line("Store Read", &moved("/store/bytes_in"))?
             .line("Store Written", &moved("/store/bytes_out"))?;
@@ -172,6 +173,13 @@ impl Shown<'_> {
     fn passed_through(&self) -> Option<String> {
         let opens = self.count("/passthrough_opens");
         (opens > 0).then(|| format!("{opens} opens"))
+    }
+
+    /// What was fetched in the order of earlier reads, if anything was.
+    fn foreseen(&self) -> Option<String> {
+        let count = |what: &str| self.count(&format!("/caches/ahead/{what}"));
+        let (fetched, used, wasted) = (count("fetched"), count("used"), count("wasted"));
+        (fetched > 0).then(|| format!("{fetched} parts, {used} used, {wasted} wasted"))
     }
 
     fn errors(&self) -> Option<String> {

@@ -106,6 +106,11 @@ impl Snapshot {
                     "budget": cache.disk_budget,
                     "directory": cache_directory,
                 },
+                "ahead": {
+                    "fetched": cache.ahead_fetched,
+                    "used": cache.ahead_used,
+                    "wasted": cache.ahead_wasted,
+                },
                 "nodes": { "hits": nodes.hits, "misses": nodes.misses, "bytes": nodes.bytes },
             },
             "store": {
