@@ -114,11 +114,16 @@ impl Memory {
 
     /// The same, and whether it is the first since the segment came.
     pub fn read_segment(&mut self, extent: &Extent) -> Option<(Bytes, bool)> {
-        let segment = self.segments.get_mut(extent)?;
+        let segment = self.segments.peek_mut(extent)?;
         segment.reads = segment.reads.saturating_add(1);
         self.used.unread -= segment.unread();
         let first = !std::mem::replace(&mut segment.read, true);
-        Some((segment.bytes.clone(), first))
+        let (bytes, came_ahead) = (segment.bytes.clone(), segment.ahead);
+        // One read by one reader is not to outlive what others wait for.
+        if !(first && came_ahead) {
+            self.segments.promote(extent);
+        }
+        Some((bytes, first))
     }
 
     /// Notes that the reader for whom a segment was fetched has it; answers
@@ -173,13 +178,19 @@ impl Memory {
     /// A large chunk, for a read of it, and whether it is the first since the
     /// chunk came.
     pub fn read_chunk(&mut self, extent: &Extent) -> Option<(Bytes, bool)> {
-        let run = self.runs.get_mut(self.firsts.get(extent)?)?;
+        let start = self.firsts.get(extent)?;
+        let run = self.runs.peek_mut(start)?;
         let chunk = run.chunks.iter_mut().find(|chunk| chunk.extent == *extent)?;
         let first = !std::mem::replace(&mut chunk.read, true);
         if first {
             self.used.unread -= chunk.plain.len();
         }
-        Some((chunk.plain.clone(), first))
+        let plain = chunk.plain.clone();
+        // One read by one reader is not to outlive what others wait for.
+        if !first {
+            self.runs.promote(start);
+        }
+        Some((plain, first))
     }
 
     /// Lets go of a large chunk that nobody will want soon, unless it came with

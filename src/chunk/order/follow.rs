@@ -80,6 +80,7 @@ struct Cursor {
 struct Planned {
     cursor: u64,
     at: u64,
+    len: u32,
     begun: bool,
 }
 
@@ -235,14 +236,18 @@ impl Followers {
     fn plan(&mut self, history: &History, room: &Room<'_>) -> Option<Plan> {
         let Self { cursors, planned, .. } = self;
         let cursor = cursors.first_mut()?;
-        let under_way = planned.values().filter(|planned| planned.cursor == cursor.id).count();
+        // What came along as a neighbour is not next.
+        let next = |planned: &&Planned| planned.cursor == cursor.id && planned.at < cursor.planned;
+        let under_way = planned.values().filter(next).count();
         let count = cursor.window.saturating_sub(under_way as u32);
         if count < (cursor.window / PIECES).max(1) {
             return None;
         }
         let (id, limit) = (cursor.id, cursor.limit);
-        let mut batch =
-            Batch { history, planned, room, cursor: id, limit, bytes: 0, units: vec![] };
+        // What waits for its turn has its room already.
+        let waiting = planned.values().filter(|planned| !planned.begun);
+        let bytes = waiting.map(|planned| u64::from(planned.len)).sum();
+        let mut batch = Batch { history, planned, room, cursor: id, limit, bytes, units: vec![] };
         let start = cursor.planned.max(cursor.at + 1);
         let until = cursor.limit.min(start + REACH);
         let mut at = start;
@@ -297,11 +302,12 @@ impl Batch<'_> {
         if read || self.planned.contains_key(&key) || (self.room.here)(&unit) {
             return true;
         }
-        self.bytes += u64::from(unit.extent().len);
+        let len = unit.extent().len;
+        self.bytes += u64::from(len);
         if self.bytes > self.room.bytes {
             return false;
         }
-        self.planned.insert(key, Planned { cursor: self.cursor, at, begun: false });
+        self.planned.insert(key, Planned { cursor: self.cursor, at, len, begun: false });
         self.units.push(unit);
         true
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::super::ChunkRef;
 use super::super::disk::Extent;
 use super::super::fetch::frame_extent;
+use super::super::segments::{SEGMENT, segment_extent};
 use crate::model::{ChunkId, PackId};
 
 /// What an entry takes in memory, its share of the index included.
@@ -29,6 +30,16 @@ impl Unit {
         match self {
             Self::Segment(extent) | Self::Alone(extent) => *extent,
             Self::Large(place) => frame_extent(place),
+        }
+    }
+
+    /// What a frame that is fetched alone now may have come with before.
+    pub fn around(&self) -> Option<Self> {
+        match self {
+            Self::Alone(Extent { pack, start, .. }) => {
+                Some(Self::Segment(segment_extent(*pack, start / SEGMENT)))
+            }
+            Self::Segment(_) | Self::Large(_) => None,
         }
     }
 }
@@ -150,6 +161,11 @@ impl History {
                 back => at.checked_sub(back).filter(|at| *at >= self.base),
             }
         })
+    }
+
+    /// Whether a unit is in the log.
+    pub fn knows(&self, unit: &Unit) -> bool {
+        self.has_since(unit, 0)
     }
 
     /// How many different units there are.

@@ -119,7 +119,9 @@ impl Order {
     pub fn touch(&self, unit: &Unit, bytes: u64, here: &dyn Fn(&Unit) -> bool) -> Option<Plan> {
         let mut state = lock(&self.state);
         let State { history, followers, .. } = &mut *state;
-        let plan = followers.touch(history, unit, &Room { here, bytes });
+        let around = unit.around().filter(|around| !history.knows(unit) && history.knows(around));
+        let seen = around.as_ref().unwrap_or(unit);
+        let plan = followers.touch(history, seen, &Room { here, bytes });
         history.push(unit);
         plan
     }

@@ -75,7 +75,9 @@ fn who_reads_in_the_order_of_before_is_expected_everywhere() {
         assert!(mount.late <= 4 + round * 2, "{} of {round} rounds", mount.late);
     }
     let Outcomes { fetched, used, wasted } = mount.followers.outcomes();
-    assert_eq!((fetched, wasted), (used, 0));
+    // The rest is what the next round begins with.
+    assert!(fetched - used <= 64, "{fetched} fetched, {used} used");
+    assert_eq!(wasted, 0);
 }
 
 #[test]

@@ -17,9 +17,9 @@ fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let words = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33).to_le_bytes()
+        (state >> 32).to_le_bytes().into_iter().take(4)
     });
-    words.flatten().step_by(2).take(size).collect()
+    words.flatten().take(size).collect()
 }
 
 async fn file(tree: &Tree, path: &str) -> Vec<u8> {
