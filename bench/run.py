@@ -9,8 +9,9 @@ the same run on the same file system.
 
 BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts and
                      pipelines), warm passthrough cold writes reflink memory million (the
-                     mount beside ext4), remote (beside rclone and s3fs), replay (a second
-                     job in the order of the first)
+                     mount beside ext4), volumes (of a node, BENCH_VOLUMES=250 of
+                     them), remote (beside rclone and s3fs), replay (a second job
+                     in the order of the first)
 BENCH_DIR=DIR        where to work (default target/bench)
 BENCH_ROUNDS=3       how often the mount and ext4 take turns
 BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024  BENCH_TEN_GIB=10
@@ -28,6 +29,7 @@ import time
 import data
 import mounts
 import remote
+import volumes
 from figures import missed, say, timed
 from server import Server, run
 
@@ -132,8 +134,8 @@ def requests(name, before, after):
 
 
 GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.passthrough, mounts.cold,
-          mounts.writes, mounts.reflink, mounts.memory, mounts.million, remote.remote,
-          remote.replay]
+          mounts.writes, mounts.reflink, mounts.memory, mounts.million, volumes.volumes,
+          remote.remote, remote.replay]
 
 
 def main():
