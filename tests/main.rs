@@ -10,6 +10,7 @@
 
 mod api;
 mod cli;
+mod csi;
 mod executor;
 mod faults;
 mod generated;

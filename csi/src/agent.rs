@@ -118,6 +118,39 @@ pub enum Access {
     Writers,
 }
 
+impl Access {
+    /// All there are.
+    const ALL: [Self; 7] = [
+        Self::SingleNodeWriter,
+        Self::SingleNodeReader,
+        Self::SingleWriter,
+        Self::SingleNodeWriters,
+        Self::Readers,
+        Self::ManyNodesOneWriter,
+        Self::Writers,
+    ];
+
+    /// How an agent may note it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleNodeWriter => "single-node-writer",
+            Self::SingleNodeReader => "single-node-reader",
+            Self::SingleWriter => "single-writer",
+            Self::SingleNodeWriters => "single-node-writers",
+            Self::Readers => "readers",
+            Self::ManyNodesOneWriter => "many-nodes-one-writer",
+            Self::Writers => "writers",
+        }
+    }
+
+    /// What was noted so; `None` for what no version has ever noted.
+    #[must_use]
+    pub fn noted(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|access| access.as_str() == text)
+    }
+}
+
 /// A session that is ready to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {

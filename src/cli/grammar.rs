@@ -10,7 +10,7 @@ use super::verbs::{
     Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect,
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
-use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version, warm};
+use super::{cluster, completion, config, csi, fsck, logs, mount, serve, stats, version, warm};
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
 /// a commit closes
@@ -96,6 +96,7 @@ pub struct NativeCli {
 #[derive(Debug, Subcommand)]
 pub enum Native {
     Serve(serve::Args),
+    Csi(csi::Args),
     Mount(mount::Args),
     #[command(alias = "unmount")]
     Umount(mount::control::Umount),
@@ -220,6 +221,7 @@ impl Native {
     pub async fn run(self, cx: &Context) -> Outcome {
         match self {
             Self::Serve(args) => args.run(cx).await,
+            Self::Csi(args) => args.run(cx).await,
             Self::Mount(args) => args.run(cx).await,
             Self::Umount(args) => args.run(cx).await,
             Self::UpgradeMounts(args) => args.run(cx).await,

@@ -9,6 +9,7 @@ mod commit;
 mod completion;
 mod config;
 mod context;
+pub mod csi;
 mod datum;
 mod defaults;
 mod delete_all;
@@ -56,7 +57,7 @@ use output::{Named, STDOUT};
 /// Runs one command line, the program's name first; prints its error.
 ///
 /// Ctrl-C ends a command by dropping it, so that what it holds is put away;
-/// `serve` and `mount` end in order by themselves.
+/// `serve`, `mount` and `csi` end in order by themselves.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
     let outcome = match mount::held::task() {
@@ -79,7 +80,7 @@ pub async fn run(args: Vec<OsString>) -> Exit {
 
 fn ends_in_order(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1);
-    words.any(|word| word == "serve" || word == "mount") || name(args) == Name::MountHelper
+    words.any(|word| word == "serve" || word == "mount" || word == "csi") || name(args) == Name::MountHelper
 }
 
 /// The names this program answers to.
