@@ -29,6 +29,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     (r"\btonic(_prost)?::", &["src/api/", "csi/src/"], "the command line uses api::client"),
     (r"\bpfs_csi::", &["src/cli/csi/"], "a driver knows the rest by its traits alone"),
     (
+        r"\bpfs_daemonset::",
+        &["src/cli/", "src/mount/"],
+        "an agent knows the rest by its traits alone",
+    ),
+    (
         r"\b(kube|k8s_openapi)::",
         &["src/controller/", "csi/src/", "daemonset/src/"],
         "only those that run there know of Kubernetes",
@@ -149,7 +154,10 @@ fn nothing_is_stubbed_or_silenced() {
     )
     .expect("a pattern");
     let mut broken = Vec::new();
-    for source in sources(&[CRATES, &["tests", "csi/tests", "fuzz"]].concat()).iter().filter(|s| !s.is_generated()) {
+    for source in sources(&[CRATES, &["tests", "csi/tests", "fuzz"]].concat())
+        .iter()
+        .filter(|s| !s.is_generated())
+    {
         for (at, line) in source.code.lines().enumerate().filter(|(_, l)| stub.is_match(l)) {
             broken.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
         }
@@ -209,7 +217,8 @@ fn links_lead_somewhere() {
 #[test]
 fn semantics_are_tested() {
     let text = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("docs/SEMANTICS.md");
-    let code: String = sources(&[CRATES, &["tests"]].concat()).into_iter().map(|source| source.code).collect();
+    let code: String =
+        sources(&[CRATES, &["tests"]].concat()).into_iter().map(|source| source.code).collect();
     let named = Regex::new(r"`([a-z0-9_]+)`\s*$").expect("a pattern");
     let mut broken = Vec::new();
     for promise in text.split("\n- ").skip(1) {

@@ -116,7 +116,13 @@ fn simple(flag: &str, flags: &mut MountFlags) -> Result<()> {
         "ro" => flags.read_only = true,
         "noexec" => flags.no_exec = true,
         // What every volume has, or what says nothing.
-        "rw" | "exec" | "nosuid" | "nodev" | "noatime" | "relatime" | "allow_other"
+        "rw"
+        | "exec"
+        | "nosuid"
+        | "nodev"
+        | "noatime"
+        | "relatime"
+        | "allow_other"
         | "default_permissions" => {}
         _ => return Err(unknown(flag)),
     }

@@ -21,9 +21,7 @@ mod socket;
 mod token;
 mod volumes;
 
-pub use agent::{
-    Access, Agent, Device, Place, Pod, Prepared, Publication, Session, Stats, Usage,
-};
+pub use agent::{Access, Agent, Device, Place, Pod, Prepared, Publication, Session, Stats, Usage};
 pub use refusal::{Refusal, Result};
 pub use server::{Config, serve};
 pub use token::Token;

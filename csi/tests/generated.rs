@@ -39,7 +39,8 @@ fn generated_code_is_fresh() {
     let scratch = tempfile::tempdir().unwrap();
     generate(scratch.path());
     for name in GENERATED {
-        let [want, have] = [scratch.path(), &committed].map(|dir| fs::read(dir.join(name)).unwrap());
+        let [want, have] =
+            [scratch.path(), &committed].map(|dir| fs::read(dir.join(name)).unwrap());
         assert!(want == have, "{name} is stale: run with PFS_WRITE_GENERATED=1");
     }
 }

@@ -3,6 +3,7 @@
 //! Arguments are what was typed; each command's `run` gives them their
 //! meaning. Only this module prints.
 
+mod agent;
 mod branch;
 mod cluster;
 mod commit;
@@ -20,6 +21,7 @@ mod file;
 mod fsck;
 mod grammar;
 mod job;
+mod keeper;
 mod logging;
 mod logs;
 mod metrics;
@@ -57,7 +59,7 @@ use output::{Named, STDOUT};
 /// Runs one command line, the program's name first; prints its error.
 ///
 /// Ctrl-C ends a command by dropping it, so that what it holds is put away;
-/// `serve`, `mount` and `csi` end in order by themselves.
+/// what serves somebody ends in order by itself.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
     let outcome = match mount::held::task() {
@@ -80,7 +82,9 @@ pub async fn run(args: Vec<OsString>) -> Exit {
 
 fn ends_in_order(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1);
-    words.any(|word| word == "serve" || word == "mount" || word == "csi") || name(args) == Name::MountHelper
+    let orderly = ["serve", "mount", "agent", "keeper", "csi"];
+    words.any(|word| orderly.iter().any(|orderly| word == orderly))
+        || name(args) == Name::MountHelper
 }
 
 /// The names this program answers to.

@@ -1,9 +1,12 @@
 //! csi-sanity: what every driver must do.
 
+use std::fs::File;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pfs::cli::csi::ServerVolumes;
 use pfs_csi::{Config, Volumes as _};
 
@@ -11,6 +14,7 @@ use super::handshake::Handshake;
 use crate::in_process::InProcess;
 use crate::machine::{has_fuse, is_root, noted};
 use crate::posix::tool;
+use crate::server::Server;
 
 /// How many specs end in which way; the suite is pinned. Skipped are those of
 /// capabilities that the driver does not declare, pending those that the suite
@@ -34,9 +38,53 @@ fn mounts_below(dir: &Path) -> Vec<String> {
     table.lines().filter(below).map(str::to_owned).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn csi_sanity_passes() {
+/// What the suite says of the driver at `endpoint`; its own files are in `dir`.
+fn judged(suite: &Path, endpoint: &Path, dir: &Path) -> Output {
+    Command::new(suite)
+        .args(["--csi.endpoint", endpoint.to_str().unwrap()])
+        .args(["--csi.mountdir", dir.join("mount").to_str().unwrap()])
+        .args(["--csi.stagingdir", dir.join("staging").to_str().unwrap()])
+        .args(["--csi.testvolumesize", "1048576", "--ginkgo.no-color"])
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn passed(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(counts(&said), COUNTS, "the counts are pinned:\n{said}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn csi_sanity_passes() {
     let test = "csi_sanity_passes";
+    if !is_root(test) || !has_fuse(test) {
+        return;
+    }
+    let Some(suite) = tool(test, "csi-sanity") else { return };
+    let server = Server::start();
+    let dir = server.dir("csi");
+    let endpoint = dir.join("csi.sock");
+    let log = File::create(dir.join("csi.log")).unwrap();
+    let arguments = ["csi", "--endpoint", endpoint.to_str().unwrap(), "--node-id", "node"];
+    let mut driver = server.command(&arguments).stderr(log).spawn().unwrap();
+    let output = judged(&suite, &endpoint, &dir);
+    kill(Pid::from_raw(i32::try_from(driver.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(driver.wait().unwrap().success());
+    let log = std::fs::read_to_string(dir.join("csi.log")).unwrap();
+    print!("{log}");
+    passed(&output);
+    // Nothing is left of what the specs made.
+    assert_eq!(mounts_below(&dir), Vec::<String>::new());
+    assert!(!endpoint.exists());
+    assert_eq!(server.pfs(&["list", "repo"]).lines().count(), 1);
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csi_sanity_passes_whatever_the_agent() {
+    let test = "csi_sanity_passes_whatever_the_agent";
     if !is_root(test) || !has_fuse(test) {
         return;
     }
@@ -52,20 +100,12 @@ async fn csi_sanity_passes() {
         kubelet_dir: None,
         version: "0".to_owned(),
     };
-    let endpoint = config.endpoint.clone();
+    let (endpoint, dir) = (config.endpoint.clone(), scratch.path().to_owned());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let until = async { drop(stopped.await) };
     let driver = tokio::spawn(pfs_csi::serve(config, volumes.clone(), agent.clone(), until));
-    let mut command = Command::new(suite);
-    command
-        .args(["--csi.endpoint", endpoint.to_str().unwrap()])
-        .args(["--csi.mountdir", scratch.path().join("mount").to_str().unwrap()])
-        .args(["--csi.stagingdir", scratch.path().join("staging").to_str().unwrap()])
-        .args(["--csi.testvolumesize", "1048576", "--ginkgo.no-color"]);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(counts(&said), COUNTS, "the counts are pinned:\n{said}");
-    assert!(output.status.success());
+    let judge = tokio::task::spawn_blocking(move || judged(&suite, &endpoint, &dir));
+    passed(&judge.await.unwrap());
     stop.send(()).unwrap();
     driver.await.unwrap().unwrap();
     // Nothing is left of what the specs made.
@@ -74,7 +114,6 @@ async fn csi_sanity_passes() {
     agent.join();
     assert!(volumes.volumes().await.unwrap().is_empty());
     assert!(volumes.snapshots().await.unwrap().is_empty());
-    assert!(!endpoint.exists());
     server.stop().await;
 }
 

@@ -133,10 +133,10 @@ async fn a_volume_that_cannot_be_is_not_asked_for() {
             Code::InvalidArgument,
         ),
         (
-            |request| request.capacity_range = Some(pb::CapacityRange {
-                required_bytes: 9,
-                limit_bytes: 7,
-            }),
+            |request| {
+                request.capacity_range =
+                    Some(pb::CapacityRange { required_bytes: 9, limit_bytes: 7 })
+            },
             Code::OutOfRange,
         ),
         (

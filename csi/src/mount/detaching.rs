@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use super::{Kernel, Mounted};
 use crate::refusal::{Refusal, Result};
 
-
 /// How long one call waits, and how long a file system's server may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {

@@ -56,7 +56,9 @@ impl Node {
         work: impl FnOnce(&dyn Kernel) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let kernel = Arc::clone(&self.kernel);
-        blocking(move || work(&*kernel)).await?.map_err(|error| Refusal::Internal(error.to_string()))
+        blocking(move || work(&*kernel))
+            .await?
+            .map_err(|error| Refusal::Internal(error.to_string()))
     }
 }
 

@@ -128,7 +128,10 @@ fn compare(publication: &Publication, sessions: &[Session]) -> Result<bool> {
             }
             (true, false) if session.access.is_one_place() || publication.access.is_one_place() => {
                 let at = session.place.target.display();
-                let what = format!("volume {} is in use at {at}, and may be nowhere else", place.volume_id);
+                let what = format!(
+                    "volume {} is in use at {at}, and may be nowhere else",
+                    place.volume_id
+                );
                 return Err(Refusal::InTheWay(what));
             }
             (true | false, false) => {}

@@ -163,11 +163,12 @@ async fn readers_get_a_read_only_mount_and_groups_and_labels_are_passed_on() {
     let mut request = bed.request("two", Mode::MultiNodeMultiWriter);
     request.volume_id = "vol-2".to_owned();
     let mount_flags = ["noexec", "context=\"system_u:object_r:container_file_t:s0:c1,c2\""];
-    request.volume_capability.as_mut().unwrap().access_type = Some(AccessType::Mount(MountVolume {
-        fs_type: String::new(),
-        mount_flags: mount_flags.map(str::to_owned).to_vec(),
-        volume_mount_group: "2000".to_owned(),
-    }));
+    request.volume_capability.as_mut().unwrap().access_type =
+        Some(AccessType::Mount(MountVolume {
+            fs_type: String::new(),
+            mount_flags: mount_flags.map(str::to_owned).to_vec(),
+            volume_mount_group: "2000".to_owned(),
+        }));
     bed.node.publish(request).await.unwrap();
     let options = bed.kernel.options.lock().unwrap().clone();
     assert!(options[0].read_only && !options[0].no_exec);

@@ -37,10 +37,14 @@ async fn kubelet_hears_who_the_driver_is_and_asks_again_after_it_refused() {
     let mut client = kubelet(&path).await;
     let info = client.get_info(pb::InfoRequest {}).await.unwrap().into_inner();
     assert_eq!((&*info.r#type, &*info.name), ("CSIPlugin", "csi.pfs.internal"));
-    assert_eq!((&*info.endpoint, &info.supported_versions[..]), ("/plugins/csi.sock", &["1.0.0".to_owned()][..]));
+    assert_eq!(
+        (&*info.endpoint, &info.supported_versions[..]),
+        ("/plugins/csi.sock", &["1.0.0".to_owned()][..])
+    );
 
     let first = made(&path);
-    let status = |plugin_registered| pb::RegistrationStatus { plugin_registered, error: String::new() };
+    let status =
+        |plugin_registered| pb::RegistrationStatus { plugin_registered, error: String::new() };
     client.notify_registration_status(status(true)).await.unwrap();
     assert_eq!(made(&path), first);
     // The server that answers ends with it: an answer may not arrive.

@@ -67,7 +67,7 @@ impl Args {
         // The server may be away: calls that need it say so.
         let client = connect_later(&cx.address()?).map_err(|error| failed(&error))?;
         let volumes = Arc::new(ServerVolumes::new(client));
-        let agent = agent::open(self.agent.as_deref(), cx).await?;
+        let agent = agent::open(self.agent.as_deref(), cx)?;
         let config = Config {
             endpoint: self.endpoint,
             node_id: self.node_id,

@@ -106,10 +106,8 @@ impl ServerVolumes {
         match self.client.native().resolve_ref(request).await {
             Ok(found) => Ok(Some(hex::encode(found.into_inner().commit))),
             Err(status) if status.code() == Code::NotFound => {
-                let branch = pb::Branch {
-                    repo: Some(place.repo_message()),
-                    name: reference.to_owned(),
-                };
+                let branch =
+                    pb::Branch { repo: Some(place.repo_message()), name: reference.to_owned() };
                 let request = pb::InspectBranchRequest { branch: Some(branch) };
                 match self.client.pfs().inspect_branch(request).await {
                     Ok(_) => Ok(None),
@@ -283,11 +281,7 @@ impl ServerVolumes {
 }
 
 fn commit_message(place: &Place, commit: &str) -> pb::Commit {
-    pb::Commit {
-        repo: Some(place.repo_message()),
-        id: commit.to_owned(),
-        branch: None,
-    }
+    pb::Commit { repo: Some(place.repo_message()), id: commit.to_owned(), branch: None }
 }
 
 /// Makes the repo that is to hold a record.
@@ -435,10 +429,8 @@ impl Volumes for ServerVolumes {
         let place = Place { branch: id.clone(), ..place };
         let (name, volume) = (wanted.name.clone(), wanted.volume_id.clone());
         let record = SnapshotRecord { name, volume, place, commit, size };
-        let calls = vec![
-            record_call(&id, encode(&record)?),
-            branch_call(&record.place, &record.commit),
-        ];
+        let calls =
+            vec![record_call(&id, encode(&record)?), branch_call(&record.place, &record.commit)];
         match self.together(calls).await {
             // Another instance may have been faster.
             Ok(()) | Err(Refusal::Exists(_)) => self.same_snapshot(&id, wanted).await,

@@ -20,7 +20,8 @@ fn parameters_say_where_a_volume_begins_and_how_it_is_published() {
     assert_eq!(class.project.as_str(), "team");
     assert_eq!(class.repo.unwrap().as_str(), "data");
     assert_eq!(class.base.as_deref(), Some("v1"));
-    let attributes: Vec<_> = class.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let attributes: Vec<_> =
+        class.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(attributes, [("commit", "explicit"), ("mode", "rw")]);
     let read = Class::parse(&wanted(&[], false)).unwrap();
     assert_eq!(read.attributes["mode"], "ro");
