@@ -32,6 +32,12 @@ fn named(repo: &str) -> pfs_v2::Repo {
     pfs_v2::Repo { name: repo.to_owned(), ..Default::default() }
 }
 
+/// What names a branch in a volume.
+fn attributes(repo: &str, branch: &str) -> BTreeMap<String, String> {
+    let pairs = [("repo", repo), ("ref", branch)];
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
 async fn create_repo(client: &Client, repo: &str) {
     let repo = Some(named(repo));
     let request = pfs_v2::CreateRepoRequest { repo, ..Default::default() };
@@ -91,14 +97,14 @@ async fn a_volume_of_a_repo_is_a_branch_that_goes_with_it() {
     let absent = volumes.create_volume(&wanted("pvc-1", &[("repo", "data")])).await;
     assert!(matches!(absent, Err(Refusal::NotFound(_))));
     create_repo(&client, "data").await;
-    let attributes = [("repo", "data"), ("ref", "master")].map(|(k, v)| (k.into(), v.into()));
-    put(&client, &attributes.clone().into(), "before").await;
+    let attributes = attributes("data", "master");
+    put(&client, &attributes, "before").await;
     let before = puts(&client).await;
     let volume = volumes.create_volume(&wanted("pvc-1", &[("repo", "data")])).await.unwrap();
     assert_eq!(puts(&client).await, before, "nothing is copied");
     assert_eq!(volume.attributes["ref"], "pvc-1");
     assert_eq!(volume.attributes["mode"], "rw");
-    let master = tree(&client, &attributes.into()).await.unwrap();
+    let master = tree(&client, &attributes).await.unwrap();
     assert_eq!(tree(&client, &volume.attributes).await.unwrap(), master);
     // Another instance knows it, and what it was made for.
     let other = ServerVolumes::new(server.client().await);
@@ -123,8 +129,7 @@ async fn a_branch_of_somebody_else_is_never_a_volume() {
     let client = server.client().await;
     let volumes = ServerVolumes::new(client.clone());
     create_repo(&client, "data").await;
-    let parameters = [("repo", "data"), ("ref", "master")].map(|(k, v)| (k.into(), v.into()));
-    put(&client, &parameters.into(), "theirs").await;
+    put(&client, &attributes("data", "master"), "theirs").await;
     let taken = volumes.create_volume(&wanted("master", &[("repo", "data")])).await;
     assert!(matches!(taken, Err(Refusal::Exists(_))));
     let taken = volumes.create_volume(&wanted("data", &[])).await;
