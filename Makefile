@@ -31,7 +31,7 @@ bench: build
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@scripts/deny.sh || [ $$? = 3 ]
 
 # The examples, played as their READMEs tell a newcomer to.

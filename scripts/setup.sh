@@ -70,6 +70,8 @@ if [[ $purpose == test ]]; then
   # Without them their tests say that they were not run.
   "$(dirname "$0")/posix-tools.sh" >/dev/null ||
     echo "warning: the file-system suites were not built" >&2
+  "$(dirname "$0")/csi-sanity.sh" >/dev/null ||
+    echo "warning: csi-sanity was not built; it needs Go 1.25 or later" >&2
 fi
 # The S3 server the mount is measured on; its objects are plain files.
 tools=$(dirname "$0")/../target/bench-tools

@@ -27,12 +27,12 @@ step() {
 
 # The tests' own words are kept, to be repeated at the end.
 tests() {
-  $cargo test --locked --no-fail-fast 2>&1 | tee target/tests.log
+  $cargo test --locked --workspace --no-fail-fast 2>&1 | tee target/tests.log
 }
 
 step format $cargo fmt --all --check
 step deny scripts/deny.sh
-step lint $cargo clippy --locked --all-targets -- -D warnings
+step lint $cargo clippy --locked --workspace --all-targets -- -D warnings
 step build $cargo build --release --locked
 export PFS_BINARY=$PWD/target/release/pfs
 PFS_PYTHON=$(scripts/venv.sh)/bin/python3 && export PFS_PYTHON

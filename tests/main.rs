@@ -11,6 +11,7 @@
 mod agent;
 mod api;
 mod cli;
+mod csi;
 mod executor;
 mod faults;
 mod generated;

@@ -11,7 +11,7 @@ use super::verbs::{
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
 use super::{
-    agent, cluster, completion, config, fsck, keeper, logs, mount, serve, stats, version, warm,
+    agent, cluster, completion, config, csi, fsck, keeper, logs, mount, serve, stats, version, warm,
 };
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
@@ -98,6 +98,7 @@ pub struct NativeCli {
 #[derive(Debug, Subcommand)]
 pub enum Native {
     Serve(serve::Args),
+    Csi(csi::Args),
     Mount(mount::Args),
     #[command(alias = "unmount")]
     Umount(mount::control::Umount),
@@ -224,6 +225,7 @@ impl Native {
     pub async fn run(self, cx: &Context) -> Outcome {
         match self {
             Self::Serve(args) => args.run(cx).await,
+            Self::Csi(args) => args.run(cx).await,
             Self::Mount(args) => args.run(cx).await,
             Self::Umount(args) => args.run(cx).await,
             Self::UpgradeMounts(args) => args.run(cx).await,

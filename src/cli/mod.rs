@@ -10,6 +10,7 @@ mod commit;
 mod completion;
 mod config;
 mod context;
+pub mod csi;
 mod datum;
 mod defaults;
 mod delete_all;
@@ -81,7 +82,7 @@ pub async fn run(args: Vec<OsString>) -> Exit {
 
 fn ends_in_order(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1);
-    let orderly = ["serve", "mount", "agent", "keeper"];
+    let orderly = ["serve", "mount", "agent", "keeper", "csi"];
     words.any(|word| orderly.iter().any(|orderly| word == orderly))
         || name(args) == Name::MountHelper
 }

@@ -110,12 +110,12 @@ impl Disk {
     }
 }
 
-/// A suite that `scripts/posix-tools.sh` builds.
+/// A suite that `scripts/setup.sh` has built.
 pub fn tool(test: &str, name: &str) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
     let path = cache.unwrap_or_default().join("pfs/tools/bin").join(name);
-    let why = format!("{name} is not built (scripts/posix-tools.sh)");
+    let why = format!("{name} is not built (scripts/setup.sh)");
     noted(test, &why, path.exists()).then_some(path)
 }
 

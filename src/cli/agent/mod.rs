@@ -19,7 +19,7 @@ use pfs_daemonset::{Keeping, Listener, NoPods, Node, limits};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-pub use self::shared::{Settings, Shared};
+pub use self::shared::{Settings, Shared, memory};
 pub use self::volumes::Volumes;
 use super::logging::{self, LogFormat};
 use super::metrics::AgentPages;
