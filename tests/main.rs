@@ -13,6 +13,7 @@ mod cli;
 mod executor;
 mod faults;
 mod generated;
+mod identity;
 mod in_process;
 mod machine;
 mod model;

@@ -26,6 +26,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     (r"\bfuser::", &["src/mount/"], "vfs has the semantics, without a kernel"),
     (r"\brusqlite::", &["src/catalog/"], "go through the Catalog trait"),
     (r"\bclap(_complete)?::", &["src/cli/", "src/main.rs"], "only the command line parses flags"),
+    (
+        r"\b(kube|k8s_openapi)::",
+        &["src/controller/identity/kubernetes.rs"],
+        "take a controller::identity::Reviewer",
+    ),
     (r"\btonic(_prost)?::", &["src/api/"], "the command line uses api::client"),
     (r"\bhyper(_util)?::|\bhttp_body_util::", &["src/web/", "src/api/"], "implement web::Site"),
     (r"\bobject_store::", &["src/store/"], "go through store::Store"),

@@ -18,6 +18,7 @@ mod failure;
 mod file;
 mod fsck;
 mod grammar;
+mod guard;
 mod job;
 mod logging;
 mod logs;
