@@ -13,8 +13,11 @@ if [[ -e $programs ]]; then
   exit 0
 fi
 
-if ! command -v go >/dev/null; then
-  echo 'error: there is no Go, which the Kubernetes of the tests is compiled with' >&2
+# Debian's is older.
+needed=$(sed -n 's/^go //p' "$modules"/*/go.mod | sort -V | tail -n 1)
+found=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null || echo none)
+if [[ $(printf '%s\n' "$needed" "${found#go}" | sort -V | head -n 1) != "$needed" || $found == none ]]; then
+  echo "error: Kubernetes is compiled with Go $needed or later; here is: $found" >&2
   exit 1
 fi
 # Libraries refuse to be without a version, and take it from the linker.
