@@ -9,7 +9,7 @@ use crate::namespace::Namespace;
 fn the_node_is_ready() {
     let cluster = Cluster::shared();
     let nodes = cluster.kubectl(&["get", "nodes", "--no-headers"]);
-    assert_eq!(nodes.split_whitespace().take(2).collect::<Vec<_>>(), ["pfs-node", "Ready"]);
+    assert_eq!(nodes.split_whitespace().take(2).collect::<Vec<_>>(), ["pfs-node-1", "Ready"]);
     assert!(nodes.contains("v1.34."), "{nodes}");
 }
 

@@ -100,11 +100,42 @@ impl Cluster {
         self.parts("resume", part);
     }
 
+    /// Adds a node, `pfs-node-2`, for as long as the answer is held; needs the
+    /// cluster alone.
+    pub fn second_node(&self) -> SecondNode<'_> {
+        self.part_program(&["second", "start"]);
+        SecondNode(self)
+    }
+
     fn parts(&self, verb: &str, part: Part) {
+        self.part_program(&[verb, &part.to_string()]);
+    }
+
+    fn part_program(&self, arguments: &[&str]) {
         assert!(matches!(self._held, Held::Alone { .. }), "others use the node");
         let program = checkout().join("tests/cluster/node/parts.sh");
-        let status = Command::new(program).args([verb, &part.to_string()]).status().unwrap();
-        assert!(status.success(), "{verb} {part}: {status}");
+        let status = Command::new(program).args(arguments).status().unwrap();
+        assert!(status.success(), "{}: {status}", arguments.join(" "));
+    }
+}
+
+/// A node beside the first, with places, a network and processes of its own.
+pub struct SecondNode<'a>(&'a Cluster);
+
+impl SecondNode<'_> {
+    /// Ends it, and all that runs on it, as a power cut does.
+    pub fn lose(&self) {
+        self.0.part_program(&["second", "lose"]);
+    }
+}
+
+impl Drop for SecondNode<'_> {
+    fn drop(&mut self) {
+        let program = checkout().join("tests/cluster/node/parts.sh");
+        let _ = Command::new(program).args(["second", "lose"]).status();
+        let gone = ["delete", "pods", "--all-namespaces", "--force", "--field-selector"];
+        self.0.output(&[&gone[..], &["spec.nodeName=pfs-node-2"]].concat(), "");
+        self.0.output(&["delete", "node", "pfs-node-2"], "");
     }
 }
 
@@ -128,7 +159,7 @@ pub fn checkout() -> PathBuf {
 
 /// Where the programs of Kubernetes are, and what belongs to them.
 pub fn programs() -> PathBuf {
-    PathBuf::from("/run/binaries")
+    PathBuf::from("/run/kubernetes/programs")
 }
 
 fn require() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Kubernetes of one node for the tests: a real control plane, kubelet,
+# A Kubernetes of one node for the tests, or two: a real control plane, kubelet,
 # containerd, kube-proxy and DNS.
 #
 #   cluster.sh run COMMAND…   a cluster for as long as the command runs
@@ -27,18 +27,18 @@ hierarchies() {
   done | sort -u
 }
 
-# Makes the control group below which kubelet keeps the pods.
+# Makes the control groups below which the kubelets keep the pods.
 groups_make() {
-  local root file
+  local root group file
   for root in $(hierarchies); do
-    [[ $root/ == /sys/fs/cgroup/*/*/ && ! -e $root/cgroup.procs ]] && continue
-    mkdir -p "$root/$1"
-    for file in cpuset.cpus cpuset.mems; do
-      # The first version gives a new group none, and no process may enter it.
-      [[ -e $root/$file ]] && cat "$root/$file" >"$root/$1/$file"
+    for group in "$1" "$1/1" "$1/2"; do
+      mkdir "$root/$group"
+      for file in cpuset.cpus cpuset.mems; do
+        # The first version gives a new group none, and no process may enter it.
+        [[ ! -e $root/$file ]] || cat "$root/$file" >"$root/$group/$file"
+      done
     done
   done
-  return 0
 }
 
 groups_remove() {

@@ -23,7 +23,7 @@ kind: Config
 clusters:
 - name: test
   cluster:
-    server: https://127.0.0.1:6443
+    server: https://10.243.0.1:6443
     certificate-authority-data: $(base64 -w0 "$pki/ca.crt")
 users:
 - name: $1
@@ -51,5 +51,8 @@ certificates() {
   credentials controllers /CN=system:kube-controller-manager
   credentials scheduler /CN=system:kube-scheduler
   credentials proxy /CN=system:kube-proxy
-  credentials kubelet /O=system:nodes/CN=system:node:pfs-node
+  local node
+  for node in pfs-node-1 pfs-node-2; do
+    credentials $node /O=system:nodes/CN=system:node:$node
+  done
 }

@@ -6,6 +6,10 @@
 #   parts.sh resume PART      starts it again
 #   parts.sh sidecars         loads the images that stand beside a CSI driver
 #
+#   parts.sh second start     a second node, with places, a network and processes
+#                             of its own
+#   parts.sh second lose      ends it as a power cut does
+#
 # A part is etcd, apiserver, controllers, scheduler, containerd, kubelet, proxy
 # or dns. Logs are in /var/log/cluster.
 set -euo pipefail
@@ -15,15 +19,18 @@ source "$here/certificates.sh"
 config=$(realpath "$here/../config")
 home=/run/kubernetes
 pki=$home/pki
-node_address=10.243.0.1
-export PATH=/run/binaries:$PATH
+# The node whose namespaces this is run in: its number is in its addresses.
+number=$(cat /run/node-number)
+node=pfs-node-$number
+export PATH=$home/programs:$PATH
 
 # A daemon of its own session, whose log grows over restarts.
 daemon() {
-  local part=$1
+  local part=$1 suffix=
   shift
-  setsid "$@" >>"/var/log/cluster/$part.log" 2>&1 </dev/null &
-  echo $! >"$home/$part.pid"
+  ((number == 1)) || suffix=-$number
+  setsid "$@" >>"/var/log/cluster/$part$suffix.log" 2>&1 </dev/null &
+  echo $! >"/run/$part.pid"
 }
 
 await() {
@@ -48,7 +55,7 @@ part_etcd() {
 
 part_apiserver() {
   daemon apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
-    --bind-address=0.0.0.0 --advertise-address=$node_address --secure-port=6443 \
+    --bind-address=0.0.0.0 --advertise-address=10.243.0.1 --secure-port=6443 \
     --tls-cert-file=$pki/apiserver.crt --tls-private-key-file=$pki/apiserver.key \
     --client-ca-file=$pki/ca.crt \
     --kubelet-client-certificate=$pki/apiserver-kubelet.crt \
@@ -79,19 +86,19 @@ part_containerd() {
 }
 
 part_kubelet() {
-  daemon kubelet kubelet --config="$config/kubelet.yaml" --kubeconfig=$home/kubelet.conf \
-    --cgroup-root="/$(<$home/group)" --max-open-files="$(ulimit -Hn)" \
-    --hostname-override=pfs-node --node-ip=$node_address --v=2
+  daemon kubelet kubelet --config="$config/kubelet.yaml" --kubeconfig="$home/$node.conf" \
+    --cgroup-root="/$(<$home/group)/$number" --max-open-files="$(ulimit -Hn)" \
+    --hostname-override="$node" --node-ip="10.243.0.$number" --v=2
 }
 
 part_proxy() {
-  daemon proxy kube-proxy --config="$config/kube-proxy.yaml" --hostname-override=pfs-node
+  daemon proxy kube-proxy --config="$config/kube-proxy.yaml" --hostname-override="$node"
 }
 
 part_dns() {
   mkdir -p $home/names
   daemon dns dnsmasq --keep-in-foreground --log-facility=- --no-resolv --no-hosts --bind-dynamic \
-    --listen-address=$node_address --local=/cluster.local/ --hostsdir=$home/names --user=root \
+    --listen-address=10.243.0.1 --local=/cluster.local/ --hostsdir=$home/names --user=root \
     --pid-file=
   daemon names "$here/names.sh" $home/names
 }
@@ -115,7 +122,7 @@ image() {
 sidecar() {
   local root
   root=$(mktemp -d /run/image.XXXXXX)
-  cp "/run/binaries/$1" "$root/"
+  cp "$home/programs/$1" "$root/"
   packed "$root" "registry.k8s.io/sig-storage/$1:$2" -- "/$1"
 }
 
@@ -142,10 +149,20 @@ sidecars() {
   sidecar snapshot-controller v8.2.1
 }
 
+# The runtime, with addresses for pods that are this node's.
 runtime() {
+  mkdir -p /run/cni
+  sed "s/NODE/$number/" "$config/cni.conflist" >/run/cni/pods.conflist
   part_containerd
   await containerd ctr version
   images
+}
+
+# What a node consists of once there is a control plane.
+join() {
+  part_kubelet
+  part_proxy
+  await "node $node" admin wait --for=condition=Ready "node/$node" --timeout=1s
 }
 
 control_plane() {
@@ -157,31 +174,37 @@ control_plane() {
 }
 
 start() {
-  mkdir -p /var/log/cluster /var/lib/kubelet
-  certificates $home $node_address
-  install -D "$config/cni.conflist" -t $home/cni
+  certificates $home 10.243.0.1
   control_plane &
   local control=$!
   runtime
   wait $control
-  part_kubelet
-  part_proxy
   part_dns
+  join
   await 'the service account of pods' admin get serviceaccount default
-  await 'the node' admin wait --for=condition=Ready node/pfs-node --timeout=1s
+}
+
+second() {
+  rm -f $home/second
+  case $1 in
+    start) daemon second "$here/second.sh" && await 'the second node' test -e $home/second ;;
+    lose) [[ ! -e /run/second.pid ]] || stop second ;;
+  esac
 }
 
 stop() {
   local pid
-  pid=$(<"$home/$1.pid")
+  pid=$(<"/run/$1.pid")
   kill -KILL "$pid"
   # It is no child of this shell.
   while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+  rm "/run/$1.pid"
 }
 
 case ${1:-} in
-  start | sidecars) "$1" ;;
+  start | runtime | join | sidecars) "$1" ;;
+  second) second "$2" ;;
   kill) stop "$2" ;;
   resume) "part_$2" ;;
-  *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -5,6 +5,6 @@ set -euo pipefail
 export PFS_CLUSTER=$1
 export KUBECONFIG=/run/kubernetes/admin.conf
 export CONTAINERD_NAMESPACE=k8s.io
-export PATH=/run/binaries:$PATH
+export PATH=/run/kubernetes/programs:$PATH
 shift
 exec "$@"
