@@ -100,22 +100,25 @@ impl Cluster {
         self.parts("resume", part);
     }
 
+    /// Has the node know the images that stand beside a driver's controller.
+    pub fn load_sidecars(&self) {
+        run_parts(&["sidecars"]);
+    }
+
     /// Adds a node, `pfs-node-2`, for as long as the answer is held; needs the
     /// cluster alone.
     pub fn second_node(&self) -> SecondNode<'_> {
-        self.part_program(&["second", "start"]);
+        self.alone_parts(&["second", "start"]);
         SecondNode(self)
     }
 
     fn parts(&self, verb: &str, part: Part) {
-        self.part_program(&[verb, &part.to_string()]);
+        self.alone_parts(&[verb, &part.to_string()]);
     }
 
-    fn part_program(&self, arguments: &[&str]) {
+    fn alone_parts(&self, arguments: &[&str]) {
         assert!(matches!(self._held, Held::Alone { .. }), "others use the node");
-        let program = checkout().join("tests/cluster/node/parts.sh");
-        let status = Command::new(program).args(arguments).status().unwrap();
-        assert!(status.success(), "{}: {status}", arguments.join(" "));
+        run_parts(arguments);
     }
 }
 
@@ -125,7 +128,7 @@ pub struct SecondNode<'a>(&'a Cluster);
 impl SecondNode<'_> {
     /// Ends it, and all that runs on it, as a power cut does.
     pub fn lose(&self) {
-        self.0.part_program(&["second", "lose"]);
+        self.0.alone_parts(&["second", "lose"]);
     }
 }
 
@@ -137,6 +140,12 @@ impl Drop for SecondNode<'_> {
         self.0.output(&[&gone[..], &["spec.nodeName=pfs-node-2"]].concat(), "");
         self.0.output(&["delete", "node", "pfs-node-2"], "");
     }
+}
+
+fn run_parts(arguments: &[&str]) {
+    let program = checkout().join("tests/cluster/node/parts.sh");
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{}: {status}", arguments.join(" "));
 }
 
 /// Asks again and again until there is an answer.

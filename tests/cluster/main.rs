@@ -12,6 +12,7 @@
 mod basics;
 mod cluster;
 mod image;
+mod install;
 mod manifests;
 mod namespace;
 mod restarts;

@@ -1,14 +1,12 @@
 //! What operators apply.
 
-use crate::cluster::{Cluster, checkout, programs};
+use crate::cluster::{Cluster, checkout};
+use crate::install::snapshots;
 
 #[test]
 fn the_manifests_are_accepted() {
     let cluster = Cluster::shared();
-    let kinds = programs().join("snapshots-crd");
-    cluster.kubectl(&["apply", "-k", &kinds.display().to_string()]);
-    let kind = "crd/volumesnapshotclasses.snapshot.storage.k8s.io";
-    cluster.kubectl(&["wait", kind, "--for=condition=Established", "--timeout=30s"]);
+    snapshots(&cluster);
     // What is in a namespace can only be asked about when that is there.
     cluster.output(&["create", "namespace", "pfs"], "");
     let overlay = checkout().join("tests/cluster/overlay").display().to_string();

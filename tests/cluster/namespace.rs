@@ -119,7 +119,8 @@ impl Namespace {
             &["get", "all,persistentvolumeclaims", "-owide"],
             &["describe", "pods"],
             &["get", "events", "--sort-by=.lastTimestamp"],
-            &["logs", "--selector=", "--all-containers", "--prefix", "--tail=40"],
+            // Every pod is without that label.
+            &["logs", "--selector=!none", "--all-containers", "--prefix", "--tail=40"],
         ];
         let mut said = String::new();
         for question in questions {
