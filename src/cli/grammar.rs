@@ -10,7 +10,7 @@ use super::verbs::{
     Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect,
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
-use super::{cluster, completion, config, fsck, logs, mount, serve, stats, version, warm};
+use super::{cluster, completion, config, deploy, fsck, logs, mount, serve, stats, version, warm};
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
 /// a commit closes
@@ -206,8 +206,7 @@ pub enum Native {
     Version(version::Args),
     Completion(completion::Args),
     PortForward(cluster::PortForward),
-    #[command(hide = true)]
-    Deploy(cluster::Deploy),
+    Deploy(deploy::Args),
     #[command(hide = true)]
     Undeploy(cluster::Undeploy),
     /// What other eras had.

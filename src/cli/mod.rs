@@ -12,6 +12,7 @@ mod context;
 mod datum;
 mod defaults;
 mod delete_all;
+mod deploy;
 mod dialect;
 mod direct;
 mod failure;
