@@ -27,7 +27,13 @@ pub enum Auth {
 pub struct GuardArgs {
     /// How callers are known; with kubernetes every call needs the token of a
     /// service account, for the audience pfs
-    #[arg(long, value_name = "HOW", env = "PFS_AUTH", default_value = "none", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "PFS_AUTH",
+        default_value = "none",
+        hide_env_values = true
+    )]
     auth: Auth,
     /// A service account that may make every call; repeatable
     #[arg(
@@ -35,12 +41,12 @@ pub struct GuardArgs {
         value_name = "NAMESPACE/NAME",
         env = "PFS_TRUSTED",
         value_delimiter = ',',
-        hide_env = true
+        hide_env_values = true
     )]
     trusted: Vec<Account>,
     /// Which repos the pods of a namespace may read and write, as YAML; none
     /// unless given. Read again when it changes
-    #[arg(long, value_name = "FILE", env = "PFS_ACCESS", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "PFS_ACCESS", hide_env_values = true)]
     access: Option<PathBuf>,
 }
 

@@ -71,6 +71,7 @@ async fn decisions_are_in_the_log_and_tokens_are_not() {
     call(&client(&other).await).await.unwrap_err();
 
     let log = server.log_whole();
+    assert!(log.contains("\"level\":\"TRACE\""), "the log does not tell everything");
     for secret in [&operator, &stranger, &own, &other, "forged.token.here"] {
         assert!(!log.contains(secret as &str), "a token is in the log");
     }

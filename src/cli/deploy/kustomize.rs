@@ -165,7 +165,8 @@ pub(super) fn place(object: &mut Value, namespace: &str) {
     if !CLUSTER_WIDE.contains(&kind) {
         object["metadata"]["namespace"] = namespace.into();
     }
-    for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+    let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
         if subject["kind"] == "ServiceAccount" {
             subject["namespace"] = namespace.into();
         }
@@ -202,14 +203,19 @@ fn add(object: &mut Value, path: &[&str], labels: &Labels) {
 
 /// Has every container of image `image.name` take the other one.
 pub(super) fn take_image(object: &mut Value, image: &Image) {
-    let pod = &mut object["spec"]["template"]["spec"];
-    for list in ["initContainers", "containers"] {
-        for container in pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            let taken = container["image"].as_str().and_then(|text| renamed(text, image));
-            if let Some(taken) = taken {
-                container["image"] = taken.into();
-            }
+    each_container(object, |container| {
+        let taken = container["image"].as_str().and_then(|text| renamed(text, image));
+        if let Some(taken) = taken {
+            container["image"] = taken.into();
         }
+    });
+}
+
+/// Shows every container of the pods that an object makes, if it makes any.
+pub(super) fn each_container(object: &mut Value, mut show: impl FnMut(&mut Value)) {
+    for list in ["/spec/template/spec/initContainers", "/spec/template/spec/containers"] {
+        let containers = object.pointer_mut(list).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(&mut show);
     }
 }
 

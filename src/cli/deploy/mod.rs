@@ -99,21 +99,18 @@ fn move_namespace(object: &mut Value, namespace: &str) {
     if object["kind"] == "Namespace" && object["metadata"]["name"] == NAMESPACE {
         object["metadata"]["name"] = namespace.into();
     }
-    let pod = &mut object["spec"]["template"]["spec"];
-    for list in ["initContainers", "containers"] {
-        for container in pod.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            for list in ["command", "args"] {
-                let words = container.get_mut(list).and_then(Value::as_array_mut);
-                words.into_iter().flatten().for_each(|word| rename(word, namespace));
-            }
-            let variables = container.get_mut("env").and_then(Value::as_array_mut);
-            for variable in variables.into_iter().flatten() {
-                if let Some(value) = variable.get_mut("value") {
-                    rename(value, namespace);
-                }
+    kustomize::each_container(object, |container| {
+        for list in ["command", "args"] {
+            let words = container.get_mut(list).and_then(Value::as_array_mut);
+            words.into_iter().flatten().for_each(|word| rename(word, namespace));
+        }
+        let variables = container.get_mut("env").and_then(Value::as_array_mut);
+        for variable in variables.into_iter().flatten() {
+            if let Some(value) = variable.get_mut("value") {
+                rename(value, namespace);
             }
         }
-    }
+    });
 }
 
 /// `--trusted=pfs/pfs-agent` and `pfs-server.pfs.svc`, in the other namespace.
