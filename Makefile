@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench lint fuzz-smoke examples kill model takeover posix clean
+.PHONY: build demo test test-cluster bench lint fuzz-smoke examples kill model takeover posix clean
 
 CARGO ?= cargo
 # Caches live there; a bare environment may lack it.
@@ -24,6 +24,11 @@ test:
 	@scripts/setup.sh test
 	@CARGO="$(CARGO)" scripts/test.sh
 
+# The tests on a real Kubernetes of one node, which is compiled once per machine.
+test-cluster:
+	@scripts/setup.sh cluster
+	@CARGO="$(CARGO)" scripts/test-cluster.sh
+
 # `name value unit` lines. BENCH_ONLY=small,big,… picks groups.
 bench: build
 	@scripts/setup.sh bench
@@ -32,6 +37,7 @@ bench: build
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test cluster -- -D warnings
 	@scripts/deny.sh || [ $$? = 3 ]
 
 # The examples, played as their READMEs tell a newcomer to.

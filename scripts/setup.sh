@@ -2,7 +2,7 @@
 # Installs what building and testing pfs needs and this machine lacks, and says
 # what it does. Quick and silent when nothing is missing.
 #
-# usage: scripts/setup.sh [demo|test|bench]
+# usage: scripts/setup.sh [demo|test|bench|cluster]
 set -euo pipefail
 purpose=${1:-test}
 
@@ -15,7 +15,12 @@ case $purpose in
     needs+=(rclone:rclone rsync:rsync sqlite3:sqlite3 tar:tar mkfs.ext4:e2fsprogs)
     needs+=(stress-ng:stress-ng fio:fio dbench:dbench setpriv:util-linux)
     ;;
-  *) echo "usage: $0 [demo|test|bench]" >&2 && exit 2 ;;
+  cluster)
+    needs+=(etcd:etcd-server containerd:containerd runc:runc nft:nftables dnsmasq:dnsmasq-base)
+    needs+=(ip:iproute2 iptables:iptables openssl:openssl unshare:util-linux)
+    needs+=(/usr/lib/cni/bridge:containernetworking-plugins)
+    ;;
+  *) echo "usage: $0 [demo|test|bench|cluster]" >&2 && exit 2 ;;
 esac
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -24,6 +29,9 @@ for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
 done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [[ $purpose == cluster ]] && ! busybox --list 2>/dev/null | grep -qx httpd; then
+  missing+=(busybox-static)
+fi
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)
 
 as_root() {

@@ -30,9 +30,15 @@ tests() {
   $cargo test --locked --workspace --no-fail-fast 2>&1 | tee target/tests.log
 }
 
+# The tests on a cluster are no target of `cargo test`.
+lint() {
+  $cargo clippy --locked --workspace --all-targets -- -D warnings &&
+    $cargo clippy --locked --test cluster -- -D warnings
+}
+
 step format $cargo fmt --all --check
 step deny scripts/deny.sh
-step lint $cargo clippy --locked --workspace --all-targets -- -D warnings
+step lint lint
 step build $cargo build --release --locked
 export PFS_BINARY=$PWD/target/release/pfs
 PFS_PYTHON=$(scripts/venv.sh)/bin/python3 && export PFS_PYTHON

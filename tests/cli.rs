@@ -223,12 +223,25 @@ fn settings_are_kept_and_overruled() {
 #[test]
 fn commands_of_other_eras_explain_themselves() {
     let server = Server::start();
-    for arguments in [&["port-forward"][..], &["deploy", "local", "--namespace", "x"]] {
-        let output = server.output(arguments);
+    for arguments in ["port-forward", "undeploy"] {
+        let output = server.output(&[arguments]);
         assert!(output.status.success() && output.stdout.is_empty(), "{arguments:?}");
         assert!(output.stderr.starts_with(b"notice: "), "{arguments:?}");
     }
     assert!(server.output(&["-n", "kubeflow", "port-forward"]).status.success());
+}
+
+#[test]
+fn manifests_are_printed_without_a_cluster() {
+    let server = Server::start();
+    let text = server.pfs(&["deploy", "local", "--namespace", "data", "--image", "r:5/pfs:1"]);
+    for line in ["kind: CSIDriver", "  namespace: data", "        image: r:5/pfs:1"] {
+        assert!(text.lines().any(|has| has == line), "{line:?} is not in {text}");
+    }
+    assert!(server.refused(&["deploy", "google"]).contains("cannot deploy to \"google\""));
+    for wrong in [&["deploy", "-n", "Data"][..], &["deploy", "--apply", "--dry-run"]] {
+        assert_eq!(server.output(wrong).status.code(), Some(2), "{wrong:?}");
+    }
 }
 
 #[test]

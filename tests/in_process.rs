@@ -9,6 +9,7 @@ use pfs::api::{self, Address, Parts, Serving};
 use pfs::catalog;
 use pfs::chunk::{BlobConfig, Blobs};
 use pfs::controller::executor::process::ProcessExecutor;
+use pfs::controller::identity::Gate;
 use pfs::controller::{Controller, ControllerConfig};
 use pfs::model::{Clock, SystemClock};
 use pfs::repo::Repos;
@@ -32,6 +33,11 @@ impl InProcess {
 
     /// Listens where `address` says, given the directory.
     pub async fn start_at(address: impl FnOnce(&Path) -> Address) -> Self {
+        Self::start_behind(Gate::open(), address).await
+    }
+
+    /// The same, for those that `gate` lets in.
+    pub async fn start_behind(gate: Gate, address: impl FnOnce(&Path) -> Address) -> Self {
         let scratch = tempfile::Builder::new().prefix("pfs-api.").tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = format!("sqlite://{}", scratch.path().join("catalog.db").display());
@@ -45,7 +51,7 @@ impl InProcess {
         let stop = CancellationToken::new();
         let (runs, until) = (controller.clone(), stop.clone());
         let jobs = tokio::spawn(async move { runs.run(until).await.unwrap() });
-        let parts = Parts { repos, controller, store_url: "memory://".to_owned() };
+        let parts = Parts { repos, controller, store_url: "memory://".to_owned(), gate };
         let serving = api::serve(&address(scratch.path()), parts).await.unwrap();
         Self { scratch, serving, stop, jobs }
     }

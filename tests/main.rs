@@ -15,6 +15,7 @@ mod csi;
 mod executor;
 mod faults;
 mod generated;
+mod identity;
 mod in_process;
 mod machine;
 mod model;

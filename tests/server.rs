@@ -11,7 +11,12 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a developer's environment may hold and a test must not see.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 17] = [
+    "PFS_AUTH",
+    "PFS_TRUSTED",
+    "PFS_ACCESS",
+    "PFS_TOKEN_FILE",
+    "KUBECONFIG",
     "PACHD_ADDRESS",
     "PFS_STORE",
     "PFS_CATALOG",
@@ -32,6 +37,7 @@ pub struct Server {
     scratch: TempDir,
     root: PathBuf,
     settings: Vec<(&'static str, String)>,
+    flags: Vec<&'static str>,
     child: Option<Child>,
 }
 
@@ -45,7 +51,8 @@ impl Server {
 
     /// Starts a server whose state is in `root`, below or beside `scratch`.
     pub fn start_on(scratch: TempDir, root: PathBuf) -> Self {
-        let mut server = Self { scratch, root, settings: Vec::new(), child: None };
+        let mut server =
+            Self { scratch, root, settings: Vec::new(), flags: Vec::new(), child: None };
         server.resume();
         server
     }
@@ -53,9 +60,14 @@ impl Server {
     /// Starts a server on an empty state directory, with these variables in the
     /// environment of it and of all commands.
     pub fn start_with(settings: Vec<(&'static str, String)>) -> Self {
+        Self::start_so(settings, Vec::new())
+    }
+
+    /// The same, with flags of `serve`.
+    pub fn start_so(settings: Vec<(&'static str, String)>, flags: Vec<&'static str>) -> Self {
         let scratch = tempfile::Builder::new().prefix("pfs-test.").tempdir().unwrap();
         let root = scratch.path().join("root");
-        let mut server = Self { scratch, root, settings, child: None };
+        let mut server = Self { scratch, root, settings, flags, child: None };
         server.resume();
         server
     }
@@ -65,6 +77,7 @@ impl Server {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = self
             .command(&["serve", "--address", &self.address(), "--http-address", &self.pages()])
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -185,6 +198,11 @@ impl Server {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// All that the server logged.
+    pub fn log_whole(&self) -> String {
+        fs::read_to_string(self.log()).unwrap()
     }
 
     fn log(&self) -> PathBuf {

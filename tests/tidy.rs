@@ -35,8 +35,8 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ),
     (
         r"\b(kube|k8s_openapi)::",
-        &["src/controller/", "csi/src/", "daemonset/src/"],
-        "only those that run there know of Kubernetes",
+        &["src/controller/identity/kubernetes.rs", "daemonset/src/pods/"],
+        "take a controller::identity::Reviewer",
     ),
     (r"\bhyper(_util)?::|\bhttp_body_util::", &["src/web/", "src/api/"], "implement web::Site"),
     (r"\bobject_store::", &["src/store/"], "go through store::Store"),

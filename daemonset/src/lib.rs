@@ -19,5 +19,5 @@ pub use agent::client::AgentClient;
 pub use keeper::hands::{Held, Keep, Keeping};
 pub use node::{Device, Listed, Mounting, Node, Prepared, Session, Stats, Usage, Volumes};
 pub use packets::{DESCRIPTORS, Listener, Packets};
-pub use pods::{NoPods, Outcome, PodRef, Pods};
+pub use pods::{KubePods, NoPods, Outcome, PodRef, Pods, Unconnected};
 pub use publish::{Code, Key, Publish, Refusal, Token};

@@ -1,7 +1,11 @@
 //! What became of a pod: what decides whether its changes are published.
 
+mod kubernetes;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+pub use kubernetes::{KubePods, Unconnected};
 
 /// Names a pod, and tells it from a later one of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -52,9 +52,16 @@ impl Calls {
 
     fn ended(&self, path: &str, code: i32, began: Instant) {
         // Names that clients make up must not fill the memory.
-        let method = if code == Code::Unimplemented as i32 { UNKNOWN } else { path };
         let call = {
             let mut calls = lock(&self.0);
+            let method = match Code::from(code) {
+                Code::Unimplemented => UNKNOWN,
+                // Who is not let in may ask for anything.
+                Code::Unauthenticated | Code::PermissionDenied if !calls.contains_key(path) => {
+                    UNKNOWN
+                }
+                _ => path,
+            };
             match calls.get(method) {
                 Some(call) => Arc::clone(call),
                 None => Arc::clone(calls.entry(method.to_owned()).or_default()),

@@ -22,6 +22,7 @@ use super::proto::{
 };
 use super::service::TRANSACTION;
 pub use super::status::hint;
+pub use super::token_file::TokenFile;
 use crate::model::CommitId;
 
 /// Where a server listens unless told otherwise.
@@ -141,6 +142,9 @@ pub struct Client {
     calls: Calls,
 }
 
+/// Says who calls.
+const AUTHORIZATION: &str = "authorization";
+
 /// What calls go through.
 pub type Connection = InterceptedService<Channel, Calls>;
 
@@ -149,6 +153,7 @@ pub type Connection = InterceptedService<Channel, Calls>;
 pub struct Calls {
     transaction: Option<AsciiMetadataValue>,
     timeout: Option<Duration>,
+    token: Option<TokenFile>,
 }
 
 impl Interceptor for Calls {
@@ -159,7 +164,18 @@ impl Interceptor for Calls {
         if let Some(timeout) = self.timeout {
             request.set_timeout(timeout);
         }
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert(AUTHORIZATION, token.bearer()?);
+        }
         Ok(request)
+    }
+}
+
+impl Calls {
+    /// What every call says that is not told otherwise: who makes it, where
+    /// `PFS_TOKEN_FILE` names a token.
+    fn from_env() -> Self {
+        Self { token: TokenFile::from_env(), ..Self::default() }
     }
 }
 
@@ -174,7 +190,7 @@ pub async fn connect(address: &Address) -> Result<Client, ConnectError> {
         Address::Plain(_) | Address::Tls(_) => endpoint.connect().await,
         Address::Unix(path) => endpoint.connect_with_connector(dial(path.clone())).await,
     };
-    Ok(Client { channel: channel.map_err(|error| unreachable(&error))?, calls: Calls::default() })
+    Ok(Client { channel: channel.map_err(|error| unreachable(&error))?, calls: Calls::from_env() })
 }
 
 /// The connection to the server at `address`, made when it is first used: the
@@ -185,7 +201,7 @@ pub fn connect_later(address: &Address) -> Result<Client, ConnectError> {
         Address::Plain(_) | Address::Tls(_) => endpoint.connect_lazy(),
         Address::Unix(path) => endpoint.connect_with_connector_lazy(dial(path.clone())),
     };
-    Ok(Client { channel, calls: Calls::default() })
+    Ok(Client { channel, calls: Calls::from_env() })
 }
 
 /// Reaches a socket in the file system.
@@ -263,6 +279,14 @@ impl Client {
     pub fn within(mut self, transaction: CommitId) -> Self {
         // Hexadecimal digits always are a header's value.
         self.calls.transaction = AsciiMetadataValue::try_from(transaction.to_string()).ok();
+        self
+    }
+
+    /// The same connection, for calls that are made with the token in a file
+    /// other than the one that `PFS_TOKEN_FILE` names.
+    #[must_use]
+    pub fn with_token_file(mut self, path: PathBuf) -> Self {
+        self.calls.token = Some(TokenFile::new(path));
         self
     }
 

@@ -1,6 +1,7 @@
 //! The gRPC API: Pachyderm's services and `pfs.v1`, thin adapters over
 //! [`crate::repo`].
 
+mod authentication;
 pub mod binding;
 mod calls;
 pub mod client;
@@ -11,11 +12,13 @@ mod native;
 mod pfs;
 mod pps;
 pub mod proto;
+mod secrets;
 mod server;
 mod service;
 pub mod status;
 mod storage;
 mod tar;
+mod token_file;
 mod transactions;
 mod unimplemented;
 mod version;
@@ -28,6 +31,7 @@ pub use client::Address;
 pub use server::{ServeError, Serving};
 
 use crate::controller::Controller;
+use crate::controller::identity::Gate;
 use crate::repo::Repos;
 use client::MESSAGE_MAX;
 use proto::admin_v2::api_server::ApiServer as AdminServer;
@@ -48,6 +52,8 @@ pub struct Parts {
     pub controller: Controller,
     /// The store's URL as clients may use it: without credentials.
     pub store_url: String,
+    /// Who may call, and which volumes a pod gets.
+    pub gate: Gate,
 }
 
 /// Serves the API at `address` until drained; port 0 picks a free one.
@@ -62,9 +68,10 @@ pub async fn serve(address: &Address, parts: Parts) -> Result<Serving, ServeErro
         repos: parts.repos,
         controller: parts.controller,
         store_url: parts.store_url,
+        gate: parts.gate.clone(),
         stop: stop.clone(),
     };
-    server::listen(address, routes(services), stop).await
+    server::listen(address, routes(services), parts.gate, stop).await
 }
 
 macro_rules! sized {

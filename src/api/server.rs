@@ -16,10 +16,12 @@ use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tower::layer::util::{Identity, Stack};
 
+use super::authentication::Authentication;
 use super::calls::Calls;
 use super::client::{Address, CONNECTION_WINDOW, FRAME, STREAM_WINDOW};
 use super::unimplemented::NameMethods;
 use crate::catalog::CatalogError;
+use crate::controller::identity::Gate;
 use crate::store::StoreError;
 
 /// Why the API is not being served.
@@ -141,10 +143,11 @@ impl Drop for SocketFile {
 pub(super) async fn listen(
     address: &Address,
     routes: Routes,
+    gate: Gate,
     stop: CancellationToken,
 ) -> Result<Serving, ServeError> {
     let calls = Calls::default();
-    let router = router(routes, calls.clone());
+    let router = router(routes, calls.clone(), gate);
     let stopped = stop.clone().cancelled_owned();
     match address {
         Address::Plain(place) => {
@@ -170,7 +173,10 @@ fn bind(address: &Address, source: io::Error) -> ServeError {
     ServeError::Bind { address: address.to_string(), source }
 }
 
-fn router(routes: Routes, calls: Calls) -> Router<Stack<Calls, Stack<NameMethods, Identity>>> {
+/// What a call goes through, the last first.
+type Layers = Stack<Authentication, Stack<Calls, Stack<NameMethods, Identity>>>;
+
+fn router(routes: Routes, calls: Calls, gate: Gate) -> Router<Layers> {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -179,6 +185,7 @@ fn router(routes: Routes, calls: Calls) -> Router<Stack<Calls, Stack<NameMethods
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .layer(NameMethods)
         .layer(calls)
+        .layer(Authentication(gate))
         .add_routes(routes)
 }
 

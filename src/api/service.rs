@@ -13,6 +13,7 @@ use super::status::{Result, missing, refused, with_hint};
 use crate::catalog::Job;
 use crate::chunk::Blobs;
 use crate::controller::Controller;
+use crate::controller::identity::Gate;
 use crate::model::{CommitId, Timestamp};
 use crate::repo::Repos;
 
@@ -36,6 +37,8 @@ pub(super) struct Services {
     pub installation: String,
     /// When the server started.
     pub started: Timestamp,
+    /// Which volumes a pod gets.
+    pub gate: Gate,
     /// Ends calls that would listen for ever, when the server drains.
     pub stop: CancellationToken,
 }
@@ -121,12 +124,14 @@ fn camel_case(method: &str) -> String {
 /// the type itself. Methods that are not listed answer UNIMPLEMENTED.
 ///
 /// `queued` methods wait when they are called within a transaction, `reads`
-/// answer with what is there without it, all others are refused there.
+/// answer with what is there without it, `attributed` ones as well, and know
+/// who calls; all others are refused there.
 macro_rules! service {
     (
         impl $service:path as $name:ty;
         $(queued { $($queued:ident: $call:ty => $outcome:ty,)* })?
         $(reads { $($read:ident: $question:ty => $reply:ty,)* })?
+        $(attributed { $($attributed:ident: $plea:ty => $verdict:ty,)* })?
         unary { $($unary:ident: $ask:ty => $answer:ty,)* }
         streaming { $($stream:ident: $stream_ask:ty => $item:ty,)* }
         $(uploads { $($upload:ident: $piece:ty => $done:ty,)* })?
@@ -148,6 +153,15 @@ macro_rules! service {
                 request: tonic::Request<$question>,
             ) -> std::result::Result<tonic::Response<$reply>, tonic::Status> {
                 let answer = <$name>::$read(self, request.into_inner()).await?;
+                Ok(tonic::Response::new(answer))
+            })*)?
+            $($(async fn $attributed(
+                &self,
+                mut request: tonic::Request<$plea>,
+            ) -> std::result::Result<tonic::Response<$verdict>, tonic::Status> {
+                let caller = request.extensions_mut().remove().unwrap_or_default();
+                let answer =
+                    <$name>::$attributed(self, &caller, request.into_inner()).await?;
                 Ok(tonic::Response::new(answer))
             })*)?
             $(async fn $unary(

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use crate::catalog::CatalogError;
 use crate::chunk::ChunkError;
 use crate::controller::ControllerError;
+use crate::controller::identity::Denied;
 use crate::repo::RepoError;
 use crate::store::StoreError;
 use crate::tree::TreeError;
@@ -137,6 +138,16 @@ pub(super) fn controller(error: ControllerError) -> Status {
         ControllerError::NotFound { .. } => Status::not_found(text),
         ControllerError::Unfinished(_) | ControllerError::Cancelled => Status::unavailable(text),
     }
+}
+
+/// The status of who is not let in.
+pub(super) fn denied(denied: &Denied) -> Status {
+    let code = match denied {
+        Denied::Unauthenticated(_) => Code::Unauthenticated,
+        Denied::Forbidden(_) => Code::PermissionDenied,
+        Denied::Unavailable(_) => Code::Unavailable,
+    };
+    Status::new(code, denied.to_string())
 }
 
 /// A thing as Pachyderm's messages name it: with its project always.

@@ -36,17 +36,6 @@ pub struct PortForward {
     ignored: Ignored,
 }
 
-/// Not needed: 'pfs serve' is the whole deployment
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  pachctl deploy local")]
-pub struct Deploy {
-    /// Where to: local
-    #[arg(value_name = "PROVIDER")]
-    provider: String,
-    #[command(flatten)]
-    ignored: Ignored,
-}
-
 /// Not needed: stop the server with Ctrl-C or SIGTERM
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pachctl undeploy")]
@@ -79,22 +68,6 @@ impl PortForward {
         let address = cx.address()?;
         cx.notice(&format!("notice: nothing to forward; commands reach the server at {address}"));
         Ok(())
-    }
-}
-
-impl Deploy {
-    /// Says how to start the server.
-    pub fn run(self, cx: &Context) -> Outcome {
-        self.ignored.note(cx);
-        match self.provider.as_str() {
-            "local" => {
-                cx.notice("notice: nothing to deploy; start the server with 'pfs serve'");
-                Ok(())
-            }
-            other => Err(Failure::new(format!("cannot deploy to {other:?}")).hint(
-                "start 'pfs serve --store URL' where the server is to run; s3://, gs:// and az:// are object stores it can use",
-            )),
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use super::verbs::{
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
 use super::{
-    agent, cluster, completion, config, csi, fsck, keeper, logs, mount, serve, stats, version, warm,
+    agent, cluster, completion, config, csi, deploy, fsck, keeper, logs, mount, serve, stats,
+    version, warm,
 };
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
@@ -211,8 +212,7 @@ pub enum Native {
     Version(version::Args),
     Completion(completion::Args),
     PortForward(cluster::PortForward),
-    #[command(hide = true)]
-    Deploy(cluster::Deploy),
+    Deploy(deploy::Args),
     #[command(hide = true)]
     Undeploy(cluster::Undeploy),
     /// What other eras had.

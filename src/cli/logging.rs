@@ -26,7 +26,13 @@ pub enum LogFormat {
 /// standard error.
 pub fn start(format: LogFormat, default: &str, file: Option<&Path>) -> Outcome {
     let set = std::env::var("PFS_LOG").ok().filter(|text| !text.is_empty());
-    let filter = EnvFilter::try_new(set.as_deref().unwrap_or(default)).map_err(|error| {
+    let wanted = set.as_deref().unwrap_or(default);
+    // What was decided about access is told unless that is turned off by name.
+    let wanted = match wanted.contains("audit") {
+        true => wanted.to_owned(),
+        false => format!("{wanted},audit=info"),
+    };
+    let filter = EnvFilter::try_new(wanted).map_err(|error| {
         Failure::usage(format!("PFS_LOG is no filter of log lines: {error}"))
             .hint("write, for example, PFS_LOG=info,pfs=debug")
     })?;

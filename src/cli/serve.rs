@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Address;
 use crate::chunk::{BlobConfig, Blobs};
+use crate::cli::guard::{self, GuardArgs};
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::metrics::ServerPages;
 use crate::cli::output::parse_memory;
@@ -21,6 +22,7 @@ use crate::cli::places::{Places, unserved};
 use crate::cli::prelude::*;
 use crate::controller::executor::overlay;
 use crate::controller::executor::process::ProcessExecutor;
+use crate::controller::identity::Gate;
 use crate::controller::{Controller, ControllerConfig, InputViews, MountedViews};
 use crate::model::{Clock, SystemClock, Timestamp};
 use crate::mount::{MountOptions, Mounted};
@@ -38,10 +40,13 @@ use crate::web::{self, HttpAddress, InvalidHttpAddress, Listening};
 #[command(after_help = "Examples:
   pfs serve
   pfs serve --root /srv/pfs --address 127.0.0.1:0
-  pfs serve --store s3://bucket/prefix --address 0.0.0.0:30650")]
+  pfs serve --store s3://bucket/prefix --address 0.0.0.0:30650
+  pfs serve --auth kubernetes --trusted pfs/pfs-agent --access access.yaml --address 0.0.0.0:30650")]
 pub struct Args {
     #[command(flatten)]
     places: Places,
+    #[command(flatten)]
+    guard: GuardArgs,
     /// Where the S3 gateway is to listen; this build has none
     #[arg(long, value_name = "ADDRESS", hide = true)]
     s3_address: Option<String>,
@@ -86,7 +91,8 @@ impl Args {
         self.log(cx.globals.verbose)?;
         self.refuse_absent(cx)?;
         let root = self.places.root()?;
-        let parts = self.open(&root).await?;
+        let gate = self.guard.gate().await?;
+        let parts = self.open(&root, gate.clone()).await?;
         let (controller, stop) = (parts.controller.clone(), CancellationToken::new());
         let (repos, began) = (parts.repos.clone(), Instant::now());
         let address = self.address(cx)?;
@@ -94,6 +100,9 @@ impl Args {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let serving = api::serve(&address, parts).await.map_err(|error| unserved(&error))?;
         tracing::info!(address = %serving.address(), root = %root.display(), "serving");
+        if let Some(notice) = guard::exposed(serving.address(), &gate) {
+            cx.notice(&notice);
+        }
         let until = stop.clone();
         let mut jobs = tokio::spawn(async move { controller.run(until).await });
         let calls = serving.calls().clone();
@@ -169,7 +178,7 @@ impl Args {
     }
 
     /// Opens store and catalog.
-    async fn open(&self, root: &Path) -> Outcome<api::Parts> {
+    async fn open(&self, root: &Path, gate: Gate) -> Outcome<api::Parts> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (catalog, store) = self.places.open(root, &clock).await?;
         tidy_store(store.to_string(), clock.now());
@@ -183,7 +192,7 @@ impl Args {
         let repos = Repos::new(catalog, blobs, clock);
         tidy_catalog(repos.clone());
         let controller = self.controller(&repos, root).await?;
-        Ok(api::Parts { repos, controller, store_url })
+        Ok(api::Parts { repos, controller, store_url, gate })
     }
 
     /// Runs the programs of pipelines through this binary.

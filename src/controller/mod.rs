@@ -14,6 +14,7 @@ mod error;
 pub mod executor;
 mod finish;
 mod history;
+pub mod identity;
 mod job;
 mod leaves;
 mod log_reader;

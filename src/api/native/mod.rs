@@ -5,6 +5,7 @@ mod heads;
 mod objects;
 mod put;
 mod transactions;
+mod volumes;
 
 pub(super) use fsck::{Finding, findings};
 pub(super) use objects::TOKEN_KEY;
@@ -32,6 +33,9 @@ service! {
         abort_transaction: pb::AbortTransactionRequest => pb::TransactionInfo,
         inspect_transaction: pb::InspectTransactionRequest => pb::TransactionInfo,
         server_stats: pb::ServerStatsRequest => pb::ServerStatsResponse,
+    }
+    attributed {
+        authorize_volume: pb::AuthorizeVolumeRequest => pb::AuthorizeVolumeResponse,
     }
     unary {}
     streaming {

@@ -719,6 +719,50 @@ impl ::prost::Name for TransactionInfo {
         "/pfs.v1.TransactionInfo".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct AuthorizeVolumeRequest {
+    /// The pod's projected token for the audience `pfs`. A secret.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// The pod as the kubelet tells of it: `csi.storage.k8s.io/pod.namespace`,
+    /// `pod.name`, `pod.uid` and `serviceAccount.name`.
+    #[prost(string, tag = "2")]
+    pub pod_namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pod_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub pod_uid: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub service_account: ::prost::alloc::string::String,
+    /// Every repo when missing.
+    #[prost(message, optional, tag = "6")]
+    pub repo: ::core::option::Option<RepoName>,
+    #[prost(bool, tag = "7")]
+    pub write: bool,
+}
+impl ::prost::Name for AuthorizeVolumeRequest {
+    const NAME: &'static str = "AuthorizeVolumeRequest";
+    const PACKAGE: &'static str = "pfs.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "pfs.v1.AuthorizeVolumeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/pfs.v1.AuthorizeVolumeRequest".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorizeVolumeResponse {}
+impl ::prost::Name for AuthorizeVolumeResponse {
+    const NAME: &'static str = "AuthorizeVolumeResponse";
+    const PACKAGE: &'static str = "pfs.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "pfs.v1.AuthorizeVolumeResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/pfs.v1.AuthorizeVolumeResponse".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FsckRequest {
     /// Read and verify every object, not only their presence.
@@ -1296,6 +1340,34 @@ pub mod pfs_client {
                 .insert(GrpcMethod::new("pfs.v1.Pfs", "ListTransactions"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Whether a pod may have a volume, asked by the node's agent for the pod.
+        /// UNAUTHENTICATED without a valid token of the pod, PERMISSION_DENIED for the
+        /// token of another one and for what the pod's namespace may not do, NOT_FOUND
+        /// without the repo. A server without authentication allows everything.
+        pub async fn authorize_volume(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuthorizeVolumeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorizeVolumeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pfs.v1.Pfs/AuthorizeVolume",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pfs.v1.Pfs", "AuthorizeVolume"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Checks catalog and objects against each other.
         pub async fn fsck(
             &mut self,
@@ -1494,6 +1566,19 @@ pub mod pfs_server {
             request: tonic::Request<super::ListTransactionsRequest>,
         ) -> std::result::Result<
             tonic::Response<BoxStream<super::TransactionInfo>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
+        /// Whether a pod may have a volume, asked by the node's agent for the pod.
+        /// UNAUTHENTICATED without a valid token of the pod, PERMISSION_DENIED for the
+        /// token of another one and for what the pod's namespace may not do, NOT_FOUND
+        /// without the repo. A server without authentication allows everything.
+        async fn authorize_volume(
+            &self,
+            request: tonic::Request<super::AuthorizeVolumeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuthorizeVolumeResponse>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -2226,6 +2311,51 @@ pub mod pfs_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pfs.v1.Pfs/AuthorizeVolume" => {
+                    #[allow(non_camel_case_types)]
+                    struct AuthorizeVolumeSvc<T: Pfs>(pub Arc<T>);
+                    impl<
+                        T: Pfs,
+                    > tonic::server::UnaryService<super::AuthorizeVolumeRequest>
+                    for AuthorizeVolumeSvc<T> {
+                        type Response = super::AuthorizeVolumeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuthorizeVolumeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pfs>::authorize_volume(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AuthorizeVolumeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
