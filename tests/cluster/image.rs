@@ -56,6 +56,11 @@ kind: Pod
 metadata: {name: mounted}
 spec:
   volumes: [{name: dir, emptyDir: {}}, {name: state, emptyDir: {}}]
+  initContainers:
+  - name: directory
+    image: busybox:test
+    command: [mkdir, /dir/pfs]
+    volumeMounts: [{name: dir, mountPath: /dir}]
   containers:
   - name: server
     image: pfs:dev
@@ -64,7 +69,7 @@ spec:
   - name: mount
     image: pfs:dev
     args: [mount, /dir/pfs]
-    securityContext: {privileged: true}
+    securityContext: {privileged: true, runAsUser: 0}
     volumeMounts: [{name: dir, mountPath: /dir, mountPropagation: Bidirectional}]
   - name: reader
     image: busybox:test

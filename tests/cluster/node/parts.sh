@@ -34,7 +34,7 @@ daemon() {
 }
 
 await() {
-  local what=$1 deadline=$((SECONDS + 60))
+  local what=$1 deadline=$((SECONDS + 180))
   shift
   until "$@" >/dev/null 2>&1; do
     if ((SECONDS > deadline)); then
