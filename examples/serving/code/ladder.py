@@ -26,6 +26,10 @@ class Gave(Exception):
     """What was expected, and what came instead."""
 
 
+# What a rung gives way with, whatever a server answers.
+GAVE = (Gave, SeldonMicroserviceException, OSError, ValueError, KeyError, TypeError)
+
+
 def expect(true, wanted, got):
     if not true:
         raise Gave(f"{wanted}, not {json.dumps(got)}")
@@ -149,7 +153,7 @@ def main(url):
     for name, rung in RUNGS:
         try:
             rung(url.rstrip("/"))
-        except (Gave, SeldonMicroserviceException, OSError, ValueError, KeyError, TypeError) as error:
+        except GAVE as error:
             sys.exit(f"{name}: {error}")
         print(f"{name}: ok")
     print(f"{len(RUNGS)} rungs")
