@@ -9,8 +9,8 @@
 #   scripts/python-image.sh docker.io/library/pfs-examples:dev \
 #     examples/serving/requirements.txt examples/iris examples/serving
 #
-# EXAMPLE/code is /app/EXAMPLE in it, the packages are in /packages, and
-# PYTHONPATH names them all. There is no shell. Programs run as user 65532.
+# EXAMPLE/code is /app/EXAMPLE in it, the packages are in /packages; Python looks
+# in all of them. There is no shell. Programs run as user 65532.
 set -euo pipefail
 usage='usage: python-image.sh NAME REQUIREMENTS EXAMPLE…'
 name=${1:?$usage} requirements=${2:?$usage}
@@ -45,22 +45,37 @@ interpreter=${python[0]} library=${python[1]} packages=${python[2]} version=${py
 lean=(--exclude='__pycache__' --exclude='*.pyc' --exclude='*.a' --exclude='*.pyx' --exclude='*.pxd')
 lean+=(--exclude='tests' --exclude='test' --exclude='include')
 
-mkdir -p "$root/usr/bin" "$root/usr/lib/$version" "$root/packages" "$root/app" "$root/etc/ssl/certs" "$root/mnt"
+mkdir -p "$root/bin" "$root/usr/bin" "$root/usr/lib/$version" "$root/packages" "$root/app" "$root/etc/ssl/certs" "$root/mnt"
 install -d -m 1777 "$root/tmp"
-ln -s usr/bin "$root/bin"
 cp "$interpreter" "$root/usr/bin/$version"
+# It looks for its library from where the program is that a link leads to.
+ln -s "/usr/bin/$version" "$root/bin/python3"
 ln -s "$version" "$root/usr/bin/python3"
 tar -C "$library" "${lean[@]}" --exclude=./site-packages --exclude=./dist-packages --exclude=./ensurepip \
   --exclude=./idlelib --exclude=./tkinter --exclude=./turtledemo --exclude=./lib2to3 \
   --exclude='./config-*' --exclude='./lib-dynload/_t*kinter*' -cf - . | tar -C "$root/usr/lib/$version" -xf -
 tar -C "$packages" "${lean[@]}" --exclude='./pip' --exclude='./pip-*' -cf - . | tar -C "$root/packages" -xf -
-path=/packages
+places=('"/packages"')
 for example in "$@"; do
   into=app/$(basename "$example")
   mkdir "$root/$into"
   tar -C "$example/code" --exclude='__pycache__' -cf - . | tar -C "$root/$into" -xf -
-  path+=:/$into
+  places+=("\"/$into\"")
 done
+# Every Python runs this when it starts, whatever its distribution calls the
+# directory of packages.
+rm -f "$root/usr/lib/$version/sitecustomize.py"
+cat >"$root/usr/lib/$version/sitecustomize.py" <<PY
+import site
+import sys
+
+for place in $(IFS=,; echo "${places[*]}"):
+    site.addsitedir(place)
+sys.dont_write_bytecode = True
+for stream in sys.stdout, sys.stderr:
+    if stream is not None:
+        stream.reconfigure(line_buffering=True)
+PY
 
 # The shared libraries of all that, and the loader where programs look for it.
 # Those that a package brings along are found beside it.
@@ -82,8 +97,7 @@ printf '%s\n' 'root:x:0:0::/:/bin/false' 'app:x:65532:65532::/tmp:/bin/false' >"
 # All files of a layer get the same time, so compiled ones may not ask for it.
 "$venv/bin/python3" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$root" -p / "$root" >/dev/null || true
 
-"$checkout/scripts/oci.py" "$out.new" "$name" "$root" --user 65532:65532 \
-  --env PYTHONHOME=/usr --env "PYTHONPATH=$path" --env PYTHONDONTWRITEBYTECODE=1 --env PYTHONUNBUFFERED=1 -- /bin/python3
+"$checkout/scripts/oci.py" "$out.new" "$name" "$root" --user 65532:65532 -- /bin/python3
 mv "$out.new" "$out"
 echo "$key" >"$out.key"
 echo "$out"
