@@ -6,14 +6,17 @@ usage: play.py DOCUMENT.md
 A line `$ command` is run, all of them in one shell; it must exit 0. Lines
 below it are its standard output: runs of blanks count as one, `…` stands for
 any text, a line of `…` alone for any lines. Without such lines the output is
-not compared.
+not compared. What the commands left running in the background is ended.
 """
 
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 
 def commands(text):
@@ -51,7 +54,23 @@ def play(found, out):
         script.append(f"{{ {command}\n}} > {out}/{at}")
         script.append(f"status=$?; cat {out}/{at}")
         script.append(f"[ $status = 0 ] || {{ echo {at} > {out}/failed; exit 1; }}")
-    return subprocess.run(["bash", "-c", "\n".join(script)], stdin=subprocess.DEVNULL).returncode
+    shell = subprocess.Popen(
+        ["bash", "-c", "\n".join(script)], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        return shell.wait()
+    finally:
+        end_group(shell.pid)
+
+
+def end_group(group):
+    """Ends what is left of a process group; what takes longer than 10 s is killed."""
+    for number in [signal.SIGTERM] + [0] * 100 + [signal.SIGKILL]:
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
 
 
 def quoted(text):

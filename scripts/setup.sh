@@ -7,7 +7,7 @@ set -euo pipefail
 purpose=${1:-test}
 
 # command:Debian package
-needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3)
+needs=(cc:build-essential pkg-config:pkg-config git:git python3:python3 fusermount3:fuse3 curl:curl)
 case $purpose in
   demo) ;;
   bench) needs+=(rclone:rclone s3fs:s3fs fio:fio openssl:openssl go:golang-go) ;;
