@@ -211,6 +211,19 @@ impl Node {
             take_away(&dir);
             return Err(refusal);
         }
+        // The kernel tells of closed files until it hears that nobody wants to
+        // know. A process that is started closes what its parent has open: the
+        // next agent would wait for itself.
+        drop(File::open(&dir));
+        let known = fs::read_dir(&dir).unwrap().flatten().find(|e| e.path().is_file());
+        match known {
+            Some(entry) => drop(File::open(entry.path()).unwrap()),
+            None if !mounting.read_only => {
+                fs::write(dir.join(".closed"), "").unwrap();
+                fs::remove_file(dir.join(".closed")).unwrap();
+            }
+            None => {}
+        }
         Ok(Volume { publish: publish.clone(), dir })
     }
 

@@ -81,7 +81,7 @@ const KEEPER: Duration = Duration::from_secs(10);
 
 /// A buffer that is as large comes from the system: those of sessions, of which
 /// only the beginning is ever touched.
-const BUFFER: i32 = 4 << 20;
+const BUFFER: i32 = 1 << 20;
 
 /// How often what nobody needs any more is removed from the staging directory.
 const SWEEP: Duration = Duration::from_secs(3600);
