@@ -147,10 +147,6 @@ impl Node {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    pub fn logged(&self, text: &str) -> bool {
-        fs::read_to_string(self.run("agent.log")).unwrap_or_default().contains(text)
-    }
-
     /// Waits until the agent serves.
     pub fn await_agent(&self) {
         eventually("an agent", || {

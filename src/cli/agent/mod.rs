@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 pub use self::shared::{Settings, Shared};
 pub use self::volumes::Volumes;
+use super::failure::Exit;
 use super::logging::{self, LogFormat};
 use super::metrics::AgentPages;
 use super::output::{parse_memory, parse_size};
@@ -113,7 +114,9 @@ impl Args {
             tracing::warn!("not everything has ended; the next agent goes on with it");
         }
         drop(pages);
-        Ok(())
+        // At once: a request that is dropped on the way out would be answered
+        // with an error, and one that is not is for the next agent.
+        std::process::exit(i32::from(Exit::Success.code()));
     }
 
     fn settings(&self, cx: &Context) -> Outcome<Settings> {
