@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
+use super::kept::at_most;
 use super::types::InodeNo;
 use crate::chunk::{ChunkRef, Content};
 
@@ -100,7 +101,7 @@ impl Reading {
 
 impl Default for Contents {
     fn default() -> Self {
-        Self(Mutex::new(Kept { readings: LruCache::new(KEPT), chunks: 0 }))
+        Self(Mutex::new(Kept { readings: at_most(KEPT), chunks: 0 }))
     }
 }
 

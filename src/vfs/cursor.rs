@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::InodeNo;
+use super::kept::at_most;
 use super::types::Listed;
 
 /// How many positions are kept, of all directories together.
@@ -24,7 +25,7 @@ pub(super) struct Cursors(Mutex<LruCache<(InodeNo, u64), Arc<str>>>);
 
 impl Default for Cursors {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
+        Self(Mutex::new(at_most(KEPT)))
     }
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod follow;
 mod inode;
+mod kept;
 mod large;
 mod patience;
 mod place;

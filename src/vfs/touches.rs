@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::kept::at_most;
 use super::push::{Push, What};
 use super::types::InodeNo;
 use super::walk::Walk;
@@ -229,7 +230,7 @@ impl Touch {
 
 impl Default for Touches {
     fn default() -> Self {
-        let directories = Mutex::new(LruCache::new(KEPT));
+        let directories = Mutex::new(at_most(KEPT));
         let room = Arc::new(Semaphore::new(KEPT_BACK));
         Self { directories, room, pushes: AtomicUsize::new(0) }
     }

@@ -147,10 +147,6 @@ impl Node {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    pub fn logged(&self, text: &str) -> bool {
-        fs::read_to_string(self.run("agent.log")).unwrap_or_default().contains(text)
-    }
-
     /// Waits until the agent serves.
     pub fn await_agent(&self) {
         eventually("an agent", || {
@@ -210,6 +206,19 @@ impl Node {
         if let Err(refusal) = attached {
             take_away(&dir);
             return Err(refusal);
+        }
+        // The kernel tells of closed files until it hears that nobody wants to
+        // know. A process that is started closes what its parent has open: the
+        // next agent would wait for itself.
+        drop(File::open(&dir));
+        let known = fs::read_dir(&dir).unwrap().flatten().find(|e| e.path().is_file());
+        match known {
+            Some(entry) => drop(File::open(entry.path()).unwrap()),
+            None if !mounting.read_only => {
+                fs::write(dir.join(".closed"), "").unwrap();
+                fs::remove_file(dir.join(".closed")).unwrap();
+            }
+            None => {}
         }
         Ok(Volume { publish: publish.clone(), dir })
     }

@@ -34,9 +34,9 @@ fn appears(node: &Node, file: &str, text: &str) {
     eventually(file, || committed(node, file).as_deref() == Some(text));
 }
 
-/// The transaction that is in a state other than COMMITTED, with its state.
+/// All transactions, with their states.
 fn transactions(node: &Node) -> String {
-    node.server.pfs(&["list", "transaction"])
+    node.server.pfs(&["list", "transaction", "--mounts"])
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn each_policy_decides_what_becomes_of_the_changes() {
     let volume = written(&node, "success", &[]);
     fs::write(volume.path("success"), "1").unwrap();
     node.unpublish(volume);
-    eventually("given up", || transactions(&node).contains("ABORTED"));
+    eventually("given up", || transactions(&node).contains("aborted"));
 
     let volume = written(&node, "unmarked", &[("commit", "onMarker")]);
     fs::write(volume.path("unmarked"), "2").unwrap();
     node.unpublish(volume);
-    eventually("given up", || transactions(&node).matches("ABORTED").count() == 2);
+    eventually("given up", || transactions(&node).matches("aborted").count() == 2);
 
     let volume = written(&node, "marked", &[("commit", "onMarker")]);
     fs::write(volume.path("marked"), "3").unwrap();
@@ -130,7 +130,7 @@ fn each_policy_decides_what_becomes_of_the_changes() {
     assert_eq!(committed(&node, "said").as_deref(), Some("4"));
     fs::write(volume.path("unsaid"), "5").unwrap();
     node.unpublish(volume);
-    eventually("given up", || transactions(&node).matches("ABORTED").count() == 3);
+    eventually("given up", || transactions(&node).matches("aborted").count() == 3);
 
     let volume = written(&node, "interval", &[("commit", "interval=1s")]);
     fs::write(volume.path("now"), "6").unwrap();
@@ -154,7 +154,7 @@ fn what_was_given_up_can_be_taken_up() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let id = status["transaction"].as_str().unwrap();
     node.unpublish(volume);
-    eventually("given up", || transactions(&node).contains("ABORTED"));
+    eventually("given up", || transactions(&node).contains("aborted"));
     let dir = node.server.dir("mnt");
     let at = dir.to_str().unwrap();
     node.server.pfs(&["mount", "-d", "-r", "out@master+w", "--resume", id, at]);
@@ -181,7 +181,7 @@ fn several_write_and_disjoint_changes_merge() {
     appears(&node, "both", "kept");
     // It ends; what it has written is kept.
     node.unpublish(lost);
-    eventually("a conflict", || transactions(&node).contains("CONFLICT"));
+    eventually("a conflict", || transactions(&node).contains("conflict"));
     eventually("one is kept", || node.staged().len() == 1);
     assert_eq!(committed(&node, "both").as_deref(), Some("kept"));
 }

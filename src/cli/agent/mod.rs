@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 pub use self::shared::{Settings, Shared, memory};
 pub use self::volumes::Volumes;
+use super::failure::Exit;
 use super::logging::{self, LogFormat};
 use super::metrics::AgentPages;
 use super::output::{parse_memory, parse_size};
@@ -81,7 +82,7 @@ const KEEPER: Duration = Duration::from_secs(10);
 
 /// A buffer that is as large comes from the system: those of sessions, of which
 /// only the beginning is ever touched.
-const BUFFER: i32 = 4 << 20;
+const BUFFER: i32 = 1 << 20;
 
 /// How often what nobody needs any more is removed from the staging directory.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -94,12 +95,12 @@ impl Args {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (node, calls) = tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => leave(),
+            _ = interrupt.recv() => leave(),
             begun = self.begin(&settings) => begun?,
         };
         let shared = Arc::clone(&node.volumes().0);
-        let pages = self.pages(&shared).await?;
+        let pages = self.pages(&shared).await;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -113,7 +114,7 @@ impl Args {
             tracing::warn!("not everything has ended; the next agent goes on with it");
         }
         drop(pages);
-        Ok(())
+        leave()
     }
 
     fn settings(&self, cx: &Context) -> Outcome<Settings> {
@@ -128,29 +129,46 @@ impl Args {
 
     /// Takes over what is there, and begins to listen.
     async fn begin(&self, settings: &Settings) -> Outcome<(Arc<Node<Volumes>>, Arc<Calls>)> {
-        let node = node(settings, self.keeper.clone()).await?;
-        let listener = Listener::bind(&self.socket).map_err(|error| {
-            Failure::new(format!("cannot listen at {}: {error}", self.socket.display()))
-        })?;
+        // Nothing may fail once something is served.
+        let bind = || {
+            Listener::bind(&self.socket).map_err(|error| {
+                Failure::new(format!("cannot listen at {}: {error}", self.socket.display()))
+            })
+        };
+        let (node, listener) = node(settings, self.keeper.clone(), bind).await?;
         let calls = serve(listener, Arc::clone(&node))?;
         tracing::info!(volumes = node.list().len(), socket = %self.socket.display(), "serving");
         Ok((node, calls))
     }
 
-    async fn pages(&self, shared: &Arc<Shared>) -> Outcome<Option<web::Listening>> {
-        let Some(address) = &self.metrics else { return Ok(None) };
+    /// Shows metrics, if that can be done: what is served goes on without.
+    async fn pages(&self, shared: &Arc<Shared>) -> Option<web::Listening> {
+        let address = self.metrics.as_ref()?;
         let pages = AgentPages::new(Arc::clone(shared));
-        let listening = web::serve(address, Arc::new(pages)).await.map_err(|error| {
-            Failure::new(format!("cannot show metrics on {address}: {error}"))
-                .hint("name another address with --metrics")
-        })?;
-        Ok(Some(listening))
+        match web::serve(address, Arc::new(pages)).await {
+            Ok(listening) => Some(listening),
+            Err(error) => {
+                tracing::error!(%error, %address, "no metrics: name another address");
+                None
+            }
+        }
     }
+}
+
+/// Ends this process at once: a request that is dropped on the way out would be
+/// answered with an error, and one that is not is for the next agent.
+fn leave() -> ! {
+    std::process::exit(i32::from(Exit::Success.code()))
 }
 
 /// All volumes of a node, those included that a process before has left with the
 /// keeper at `keeper`: waits until that one has ended.
-pub async fn node(settings: &Settings, keeper: Option<PathBuf>) -> Outcome<Arc<Node<Volumes>>> {
+/// `first` is done in between.
+pub async fn node<T>(
+    settings: &Settings,
+    keeper: Option<PathBuf>,
+    first: impl FnOnce() -> Outcome<T>,
+) -> Outcome<(Arc<Node<Volumes>>, T)> {
     limits::raise_descriptors();
     limits::map_buffers_of(BUFFER);
     let (later, mut found_later) = mpsc::unbounded_channel();
@@ -161,6 +179,7 @@ pub async fn node(settings: &Settings, keeper: Option<PathBuf>) -> Outcome<Arc<N
             kept.await.map_err(|error| Failure::new(error.to_string()))??
         }
     };
+    let first = first()?;
     let shared = Shared::new(settings, &found).await?;
     let node = Node::new(Volumes(Arc::clone(&shared)), keeping, Arc::new(NoPods));
     node.resume(found).await;
@@ -181,5 +200,5 @@ pub async fn node(settings: &Settings, keeper: Option<PathBuf>) -> Outcome<Arc<N
             tokio::time::sleep(SWEEP).await;
         }
     });
-    Ok(node)
+    Ok((node, first))
 }

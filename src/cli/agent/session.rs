@@ -154,18 +154,18 @@ pub const MARKER: &str = "_SUCCESS";
 #[async_trait]
 impl pfs_daemonset::Session for Volume {
     async fn end(&self, pods: &dyn Pods) -> Result<(), Refusal> {
-        let mut connected = self.connected.clone();
-        // What the kernel has yet to write it writes before it lets go.
-        let ended = connected.wait_for(|connected| !connected);
-        if tokio::time::timeout(DETACHING, ended).await.is_err() {
-            tracing::warn!(volume = self.publish().key.volume, "somebody still uses a volume");
-        }
         self.leave();
         let (Some(view), Shown::Written { when, message, .. }) =
             (&self.view, &self.attributes.shown)
         else {
             return Ok(());
         };
+        // What the kernel has yet to write it writes before it lets go.
+        let mut connected = self.connected.clone();
+        let ended = connected.wait_for(|connected| !connected);
+        if tokio::time::timeout(DETACHING, ended).await.is_err() {
+            tracing::warn!(volume = self.publish().key.volume, "somebody still uses a volume");
+        }
         let marked = match when {
             When::OnMarker => self.has(MARKER).await?,
             When::OnSuccess | When::Explicit | When::OnUnmount | When::Interval(_) => false,
