@@ -12,7 +12,7 @@ use pfs_csi::{Config, Volumes as _};
 
 use super::handshake::Handshake;
 use crate::in_process::InProcess;
-use crate::machine::{has_fuse, is_root, noted};
+use crate::machine::{has_fuse, is_root};
 use crate::posix::tool;
 use crate::server::Server;
 

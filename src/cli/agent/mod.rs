@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pfs_daemonset::agent::server::{Calls, serve};
-use pfs_daemonset::{Keeping, Listener, NoPods, Node, limits};
+use pfs_daemonset::{Keeping, KubePods, Listener, NoPods, Node, Pods, limits};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -86,6 +86,9 @@ const BUFFER: i32 = 1 << 20;
 
 /// How often what nobody needs any more is removed from the staging directory.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+/// How long an unpublish waits for the end of the pod's containers to be known.
+const OUTCOME: Duration = Duration::from_secs(10);
 
 impl Args {
     /// Serves until told to stop.
@@ -161,6 +164,17 @@ fn leave() -> ! {
     std::process::exit(i32::from(Exit::Success.code()))
 }
 
+/// Who knows how pods end: the cluster that this process runs in, if it does.
+async fn pods() -> Outcome<Arc<dyn Pods>> {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Ok(Arc::new(NoPods));
+    }
+    match KubePods::connect(OUTCOME).await {
+        Ok(pods) => Ok(Arc::new(pods)),
+        Err(error) => Err(Failure::new(error.to_string())),
+    }
+}
+
 /// All volumes of a node, those included that a process before has left with the
 /// keeper at `keeper`: waits until that one has ended.
 /// `first` is done in between.
@@ -181,7 +195,7 @@ pub async fn node<T>(
     };
     let first = first()?;
     let shared = Shared::new(settings, &found).await?;
-    let node = Node::new(Volumes(Arc::clone(&shared)), keeping, Arc::new(NoPods));
+    let node = Node::new(Volumes(Arc::clone(&shared)), keeping, pods().await?);
     node.resume(found).await;
     node.ready();
     ending::carry_on(&shared);

@@ -48,13 +48,12 @@ impl Ready {
 async fn authorise(
     shared: &Shared,
     publish: &Publish,
-    (repo, written): (Option<&Repo>, bool),
+    (repo, write): (Option<&Repo>, bool),
 ) -> Result<(), Refusal> {
-    // Who it is, and whether it may write, is not asked of the server yet.
-    let _ = (&publish.pod, &publish.token, written);
-    let Some(repo) = repo else { return Ok(()) };
-    let checked = shared.source.check(repo, None).await;
-    checked.map_err(|status| refuse::status(&format!("repo {repo}"), &status))
+    let what = repo.map_or("all repos".to_owned(), |repo| format!("repo {repo}"));
+    let token = publish.token.as_ref().map(|token| token.reveal().to_owned());
+    let checked = shared.source.authorize(repo, write, publish.pod.as_ref(), token).await;
+    checked.map_err(|status| refuse::status(&what, &status))
 }
 
 async fn authorise_shown(shared: &Shared, publish: &Publish, shown: &Shown) -> Result<(), Refusal> {

@@ -39,7 +39,7 @@ struct Inside {
 
 impl Inside {
     async fn begun(&self) -> Result<&Arc<Node<Volumes>>> {
-        let begin = || node(&self.settings, None);
+        let begin = async || node(&self.settings, None, || Ok(())).await.map(|(node, ())| node);
         let begun = self.node.get_or_try_init(begin).await;
         begun.map_err(|failure| Refusal::Unavailable(failure.message))
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt as _};
+use pfs_daemonset::PodRef;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -107,6 +108,28 @@ impl ServerSource {
             exact: false,
         };
         self.client.native().resolve_ref(request).await.map(drop)
+    }
+
+    /// Fails unless `pod`, which has shown `token`, may have a volume of `repo`,
+    /// or of all repos, to `write` it or only to read it.
+    pub async fn authorize(
+        &self,
+        repo: Option<&Repo>,
+        write: bool,
+        pod: Option<&PodRef>,
+        token: Option<String>,
+    ) -> Result<(), Status> {
+        let told = |part: fn(&PodRef) -> &String| pod.map(part).cloned().unwrap_or_default();
+        let request = v1::AuthorizeVolumeRequest {
+            token: token.unwrap_or_default(),
+            pod_namespace: told(|pod| &pod.namespace),
+            pod_name: told(|pod| &pod.name),
+            pod_uid: told(|pod| &pod.uid),
+            service_account: told(|pod| &pod.service_account),
+            repo: repo.map(wire::repo),
+            write,
+        };
+        self.client.native().authorize_volume(request).await.map(drop)
     }
 
     /// No transaction is to be opened after the next commit.
