@@ -19,7 +19,7 @@ use crate::server::Server;
 /// How many specs end in which way; the suite is pinned. Skipped are those of
 /// capabilities that the driver does not declare, pending those that the suite
 /// itself has put aside.
-const COUNTS: [(&str, usize); 4] = [("Passed", 0), ("Failed", 0), ("Pending", 0), ("Skipped", 0)];
+const COUNTS: [(&str, usize); 4] = [("Passed", 60), ("Failed", 0), ("Pending", 1), ("Skipped", 42)];
 
 /// `4 Passed` and its like in the last line.
 fn counts(said: &str) -> Vec<(&str, usize)> {
