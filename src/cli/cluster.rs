@@ -125,8 +125,6 @@ pub enum AbsentCommand {
     Loki(Absent),
     #[command(hide = true)]
     KubeEvents(Absent),
-    #[command(hide = true)]
-    Csi(Absent),
 }
 
 impl AbsentCommand {
@@ -146,7 +144,6 @@ impl AbsentCommand {
             Self::Logs2(args) => args.run("logs2", Some("use 'logs'")),
             Self::Loki(args) => args.run("loki", Some("use 'logs'")),
             Self::KubeEvents(args) => args.run("kube-events", None),
-            Self::Csi(args) => args.run("csi", None),
         }
     }
 }
