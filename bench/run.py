@@ -9,7 +9,8 @@ the same run on the same file system.
 
 BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts and
                      pipelines), warm passthrough cold writes reflink memory million (the
-                     mount beside ext4), remote (beside rclone and s3fs)
+                     mount beside ext4), volumes (of a node, BENCH_VOLUMES=250 of
+                     them), remote (beside rclone and s3fs)
 BENCH_DIR=DIR        where to work (default target/bench)
 BENCH_ROUNDS=3       how often the mount and ext4 take turns
 BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024  BENCH_TEN_GIB=10
@@ -27,6 +28,7 @@ import time
 import data
 import mounts
 import remote
+import volumes
 from figures import missed, say, timed
 from server import Server, run
 
@@ -131,7 +133,8 @@ def requests(name, before, after):
 
 
 GROUPS = [small, big, start, datums, skip, mounts.warm, mounts.passthrough, mounts.cold,
-          mounts.writes, mounts.reflink, mounts.memory, mounts.million, remote.remote]
+          mounts.writes, mounts.reflink, mounts.memory, mounts.million, volumes.volumes,
+          remote.remote]
 
 
 def main():

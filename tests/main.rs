@@ -8,6 +8,7 @@
     reason = "a test may panic, print and read the clock"
 )]
 
+mod agent;
 mod api;
 mod cli;
 mod executor;

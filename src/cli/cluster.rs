@@ -126,8 +126,6 @@ pub enum AbsentCommand {
     #[command(hide = true)]
     KubeEvents(Absent),
     #[command(hide = true)]
-    Agent(Absent),
-    #[command(hide = true)]
     Csi(Absent),
 }
 
@@ -148,7 +146,6 @@ impl AbsentCommand {
             Self::Logs2(args) => args.run("logs2", Some("use 'logs'")),
             Self::Loki(args) => args.run("loki", Some("use 'logs'")),
             Self::KubeEvents(args) => args.run("kube-events", None),
-            Self::Agent(args) => args.run("agent", None),
             Self::Csi(args) => args.run("csi", None),
         }
     }

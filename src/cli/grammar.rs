@@ -10,7 +10,10 @@ use super::verbs::{
     Check, Copy, Create, Delete, Diff, Edit, Extract, Find, Finish, Flush, Get, Glob, Inspect,
     List, Put, Rerun, Restart, Resume, Run, Squash, Start, Stop, Subscribe, Update, Validate, Wait,
 };
-use super::{cluster, completion, config, deploy, fsck, logs, mount, serve, stats, version, warm};
+use super::{
+    agent, cluster, completion, config, deploy, fsck, keeper, logs, mount, serve, stats, version,
+    warm,
+};
 
 /// Versioned data repos, mounted as directories, and pipelines that run when
 /// a commit closes
@@ -103,6 +106,8 @@ pub enum Native {
     Commit(mount::control::Commit),
     Abort(mount::control::Abort),
     Status(mount::control::Status),
+    Agent(agent::Args),
+    Keeper(keeper::Args),
     /// Create a project, repo, branch, pipeline or secret
     #[command(subcommand, after_help = "Example:\n  pfs create repo images")]
     Create(Create),
@@ -225,6 +230,8 @@ impl Native {
             Self::Commit(args) => args.run(cx).await,
             Self::Abort(args) => args.run(cx).await,
             Self::Status(args) => args.run(cx).await,
+            Self::Agent(args) => args.run(cx).await,
+            Self::Keeper(args) => args.run().await,
             Self::Logs(args) => args.run(cx).await,
             Self::Fsck(args) => args.run(cx).await,
             Self::Stats(args) => args.run(cx).await,

@@ -3,6 +3,7 @@
 //! Arguments are what was typed; each command's `run` gives them their
 //! meaning. Only this module prints.
 
+mod agent;
 mod branch;
 mod cluster;
 mod commit;
@@ -21,6 +22,7 @@ mod fsck;
 mod grammar;
 mod guard;
 mod job;
+mod keeper;
 mod logging;
 mod logs;
 mod metrics;
@@ -58,7 +60,7 @@ use output::{Named, STDOUT};
 /// Runs one command line, the program's name first; prints its error.
 ///
 /// Ctrl-C ends a command by dropping it, so that what it holds is put away;
-/// `serve` and `mount` end in order by themselves.
+/// what serves somebody ends in order by itself.
 pub async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
     let outcome = match mount::held::task() {
@@ -81,7 +83,9 @@ pub async fn run(args: Vec<OsString>) -> Exit {
 
 fn ends_in_order(args: &[OsString]) -> bool {
     let mut words = args.iter().skip(1);
-    words.any(|word| word == "serve" || word == "mount") || name(args) == Name::MountHelper
+    let orderly = ["serve", "mount", "agent", "keeper"];
+    words.any(|word| orderly.iter().any(|orderly| word == orderly))
+        || name(args) == Name::MountHelper
 }
 
 /// The names this program answers to.

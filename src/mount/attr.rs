@@ -76,6 +76,11 @@ pub(super) fn set_time(time: TimeOrNow) -> SetTime {
 /// The attributes as this mount shows them.
 pub(super) fn file_attr(attr: &Attr, options: &MountOptions) -> FileAttr {
     let mtime = system_time(attr.mtime);
+    let granted = match (attr.uid, attr.kind) {
+        (Some(_), _) | (None, Kind::Symlink) => 0,
+        (None, Kind::File) => options.files,
+        (None, Kind::Directory) => options.directories,
+    };
     FileAttr {
         ino: INodeNo(attr.ino.0),
         size: attr.size,
@@ -86,7 +91,7 @@ pub(super) fn file_attr(attr: &Attr, options: &MountOptions) -> FileAttr {
         crtime: mtime,
         kind: kind(attr.kind),
         // Twelve bits, so the cast keeps the value.
-        perm: (attr.mode & 0o7777 & !options.umask) as u16,
+        perm: ((attr.mode | granted) & 0o7777 & !options.umask) as u16,
         nlink: attr.nlink,
         uid: attr.uid.unwrap_or(options.uid),
         gid: attr.gid.unwrap_or(options.gid),

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSliceMut, Read as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use super::options::MountOptions;
@@ -147,6 +148,14 @@ fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
         }
     }
     Ok(None)
+}
+
+/// Whether the mount behind `device` is still there.
+#[must_use]
+pub fn is_connected(device: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    polled.is_ok() && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 /// Unmounts `dir`; fails with [`MountError::Busy`] while a program uses it.

@@ -17,6 +17,9 @@ pub(super) const REQUEST: u32 = 1 << 20;
 /// What a request takes besides the bytes to write.
 const AROUND: usize = 16 << 10;
 
+/// What the requests take that write nothing, and that somebody waits for.
+const READING: usize = 64 << 10;
+
 const PAGE: usize = 4096;
 
 /// How long threads may take to arrive.
@@ -25,8 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The inode that the requests of our own are about; no table has it.
 const INODE: u64 = u64::MAX;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
+    /// How many bytes the requests take that are to be served.
+    request: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -38,6 +43,12 @@ struct State {
 }
 
 impl Gate {
+    /// For requests that write up to so many bytes at once, or nothing.
+    pub(super) fn new(write: Option<u32>) -> Self {
+        let request = write.map_or(READING, |write| write as usize + AROUND);
+        Self { request, state: Mutex::default(), changed: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +61,7 @@ impl Gate {
     /// Answers such a request once its buffer is present; returns when the
     /// gate is open.
     pub(super) fn wait(&self, request: &Request, reply: ReplyStatfs) {
-        make_present(request);
+        make_present(request, self.request);
         reply.statfs(0, 0, 0, 0, 0, 0, 0, 0);
         let mut state = self.lock();
         state.waiting += 1;
@@ -93,9 +104,8 @@ impl Gate {
 
 /// Makes the memory present that requests of this thread are read into: a
 /// request's header is what its buffer begins with.
-fn make_present(request: &Request) {
+fn make_present(request: &Request, length: usize) {
     let start = ptr::from_ref(request).addr() & !(PAGE - 1);
-    let length = REQUEST as usize + AROUND;
     // SAFETY: making pages present changes nothing that a program can see;
     // where there are none the call fails.
     let done = unsafe {

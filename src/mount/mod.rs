@@ -5,7 +5,6 @@
 
 mod adapter;
 mod attr;
-mod cgroup;
 pub mod control;
 mod device;
 mod errno;
@@ -24,7 +23,7 @@ pub mod stats;
 mod table;
 mod writes;
 
-pub use device::{MountError, detach, unmount};
+pub use device::{MountError, detach, is_connected, unmount};
 pub use errno::errno;
 pub use options::MountOptions;
 pub use session::Mounted;

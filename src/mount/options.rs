@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::gate::REQUEST;
+
 /// Options of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -15,8 +17,16 @@ pub struct MountOptions {
     pub gid: u32,
     /// Permission bits taken from everything.
     pub umask: u32,
+    /// Permission bits that files have whatever a commit says, as long as no
+    /// program has given them an owner.
+    pub files: u32,
+    /// The same for directories.
+    pub directories: u32,
     /// Threads that serve the kernel.
     pub threads: usize,
+    /// How many bytes programs write with one request. Each thread has memory
+    /// for as many where anything can be written.
+    pub write: u32,
     /// Put listings and small files into the kernel's caches before they are
     /// asked for. The threads that do so wait for answers of this process: one
     /// that is killed meanwhile leaves a mount that hangs until its connection
@@ -40,7 +50,10 @@ impl Default for MountOptions {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             umask: 0,
+            files: 0,
+            directories: 0,
             threads: 4,
+            write: REQUEST,
             push: false,
             passthrough: false,
             slow: Duration::from_secs(1),

@@ -355,5 +355,5 @@ fn room() -> u64 {
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     });
     let free = free.map_or(0, |kib| kib << 10);
-    super::cgroup::free().map_or(free, |left| left.min(free)) / SHARE
+    pfs_daemonset::cgroup::free().map_or(free, |left| left.min(free)) / SHARE
 }

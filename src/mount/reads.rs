@@ -11,7 +11,6 @@ use fuser::{FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig
 use super::adapter::Adapter;
 use super::attr::{file_attr, inode, kind, name, ttl};
 use super::errno;
-use super::gate::REQUEST;
 use super::once::Once;
 use super::options::MountOptions;
 use super::passthrough::{Passthrough, cached};
@@ -116,7 +115,7 @@ impl Adapter {
             }
         }
         let too_much = |most| io::Error::other(format!("at most {most}"));
-        config.set_max_write(REQUEST).map_err(too_much)?;
+        config.set_max_write(self.options.write).map_err(too_much)?;
         config.set_max_background(64).map_err(|most| too_much(most.into()))?;
         Ok(())
     }

@@ -3,12 +3,14 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use fuser::{INodeNo, Notifier};
+use fuser::Notifier;
+use nix::poll::{PollFd, PollFlags, poll};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,10 +20,13 @@ use super::options::MountOptions;
 use super::push::Stop;
 use super::standby::{Standby, can_take_over, first_request};
 use super::stats::Stats;
-use crate::vfs::{Files, Invalidation};
+use crate::vfs::{Files, InodeNo, Invalidation};
 
 /// How far ahead the kernel may read where it lets itself be told, in KiB.
 const READ_AHEAD: u32 = 1024;
+
+/// How long the kernel may take to ask for something, in milliseconds.
+const FIRST_REQUEST: u16 = 5000;
 
 /// A mounted directory. Dropping it leaves it mounted and served.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct Mounted {
     pub(super) served: JoinHandle<io::Result<()>>,
     pub(super) ended: oneshot::Receiver<()>,
     pub(super) tell: mpsc::Sender<Invalidation>,
+    /// Set when there is nobody left to be told.
+    pub(super) over: Arc<AtomicBool>,
     pub(super) pushing: Stop,
     pub(super) stats: Arc<Stats>,
 }
@@ -80,6 +87,31 @@ impl Mounted {
         Ok(mounted)
     }
 
+    /// Serves `files` over `device`, a connection that somebody else has mounted
+    /// at `dir` and of which nothing was read. `hold` hears what a successor
+    /// needs, the kernel's first request and the answer, before anybody else is
+    /// answered.
+    pub fn attached(
+        (dir, files): (&Path, &Arc<Files>),
+        options: &MountOptions,
+        device: &OwnedFd,
+        runtime: &Handle,
+        hold: impl FnOnce(&[u8], &[u8]) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        // Somebody may say that it is mounted which is not.
+        let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+        if matches!(poll(&mut fds, FIRST_REQUEST), Ok(0)) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel asks for nothing"));
+        }
+        let init = first_request(device)?;
+        if !can_take_over(&init) {
+            tracing::debug!("the kernel sends nothing again to a successor");
+        }
+        let standby = Standby::new(&init, options, files.is_writable(), runtime)?;
+        hold(&init, standby.answer())?;
+        standby.serve(dir.to_owned(), files, device)
+    }
+
     /// The mount point.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -120,18 +152,29 @@ impl Mounted {
 
     /// Waits for the threads after [`Mounted::ended`].
     pub fn join(self) -> io::Result<()> {
+        self.over.store(true, Ordering::Release);
+        // Whatever it is about, it wakes the one who tells; a queue that is full
+        // does so, too.
+        drop(self.tell.try_send(Invalidation::Content(InodeNo::ROOT)));
         self.served.join().map_err(|_| io::Error::other("the mount's thread panicked"))?
     }
 }
 
 /// Passes invalidations on until nobody can send any more or the mount ends.
-pub(super) fn forget(mut told: mpsc::Receiver<Invalidation>, notifier: &Notifier) {
+pub(super) fn forget(
+    mut told: mpsc::Receiver<Invalidation>,
+    notifier: &Notifier,
+    over: &AtomicBool,
+) {
     while let Some(what) = told.blocking_recv() {
+        if over.load(Ordering::Acquire) {
+            break;
+        }
         let done = match &what {
             Invalidation::Entry { parent, name } => {
-                notifier.inval_entry(INodeNo(parent.0), OsStr::new(&**name))
+                notifier.inval_entry(fuser::INodeNo(parent.0), OsStr::new(&**name))
             }
-            Invalidation::Content(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+            Invalidation::Content(ino) => notifier.inval_inode(fuser::INodeNo(ino.0), 0, 0),
         };
         match done {
             Ok(()) => {}

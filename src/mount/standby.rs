@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
@@ -85,7 +86,8 @@ impl Standby {
         writable: bool,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let (gate, files) = (Arc::<Gate>::default(), Arc::<OnceLock<_>>::default());
+        let gate = Arc::new(Gate::new(writable.then_some(options.write)));
+        let files = Arc::<OnceLock<_>>::default();
         let stats = Arc::new(Stats::logging(options.slow));
         let (pushes, pushing) = pushes();
         let late = Late::new(&files);
@@ -160,7 +162,10 @@ impl Standby {
             self.pushing.start(&dir, number, files, &notifier, &self.runtime)?;
         }
         // Never from a thread that serves: the kernel may hold what it needs.
-        thread::Builder::new().name("pfs-forget".into()).spawn(move || forget(told, &notifier))?;
+        let over = Arc::<AtomicBool>::default();
+        let forgets = Arc::clone(&over);
+        let forget = move || forget(told, &notifier, &forgets);
+        thread::Builder::new().name("pfs-forget".into()).spawn(forget)?;
         // From before the first request: nothing that moves is missed.
         self.runtime.spawn(files.follow(tell.clone()));
         if let Some(passthrough) = &self.passthrough {
@@ -170,7 +175,7 @@ impl Standby {
         answer(&device, &self.answer)?;
         self.gate.open();
         let (served, ended, stats) = (self.served, self.ended, self.stats);
-        Ok(Mounted { dir, served, ended, tell, pushing, stats })
+        Ok(Mounted { dir, served, ended, tell, over, pushing, stats })
     }
 }
 

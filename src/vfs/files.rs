@@ -12,6 +12,7 @@ use super::datum::DatumViews;
 use super::inode::{self, Identity, InodeTable, Memory};
 use super::place::{Group, Place, Top, transaction_node};
 use super::repos::{Repos, Shown};
+use super::root::identity;
 use super::source::Source;
 use super::touches::Touches;
 use super::transaction::{NodeId, TransactionView};
@@ -75,6 +76,9 @@ impl Files {
         let repos = Arc::new(Repos::new(source, only));
         let inodes = InodeTable::attach(memory)?;
         inodes.adopt(&repos)?;
+        if let Some(root) = identity(&inodes.get(InodeNo::ROOT)?) {
+            inodes.is_root(root);
+        }
         if !repos.transactions().is_empty() {
             for (transaction, id, lookups) in inodes.transaction_nodes() {
                 transaction.looked_up(id, lookups);
@@ -246,8 +250,12 @@ impl Files {
             Node::Dir(placed, path) => {
                 let view = placed.now();
                 match view.stat(path).await? {
-                    Some(stat) => Ok(view.attr(ino, &stat)),
-                    None => Err(VfsError::Stale),
+                    Some(stat) if stat.is_dir() || ino != InodeNo::ROOT => {
+                        Ok(view.attr(ino, &stat))
+                    }
+                    // A root that is not there any more stays, with nothing in it.
+                    _ if ino == InodeNo::ROOT => Ok(Attr::directory(ino, view.mtime)),
+                    Some(_) | None => Err(VfsError::Stale),
                 }
             }
             Node::Leaf(view, path, _) => match view.stat(path).await? {
@@ -356,7 +364,13 @@ impl Files {
             }
             Node::Dir(placed, path) => {
                 let view = placed.now();
-                for (name, stat) in view.list(path, after, limit).await? {
+                let listed = match view.list(path, after, limit).await {
+                    Err(VfsError::NotFound | VfsError::NotDirectory) if dir == InodeNo::ROOT => {
+                        Vec::new()
+                    }
+                    listed => listed?,
+                };
+                for (name, stat) in listed {
                     let attr = self.remember((placed, dir), &view, &path.join(&name)?, &stat)?;
                     found.push((name.into(), attr));
                 }

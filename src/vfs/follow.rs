@@ -154,6 +154,9 @@ impl Files {
         };
         let resolved = match resolved {
             Ok(resolved) => resolved,
+            // What is the root cannot go away; it follows again when there is
+            // something to follow.
+            Err(VfsError::NotFound) if self.inodes.is_rooted() => return Ok(()),
             Err(VfsError::NotFound) => {
                 repos.close(name);
                 let name = Arc::clone(name);
@@ -262,6 +265,11 @@ impl Files {
         // The root shows the time of its commit.
         if let Some(root) = self.inodes.find(&directory_identity(placed, &TreePath::root())) {
             send(tell, Invalidation::Content(root)).await;
+        }
+        // Below it there may be a root whose own entry is in no directory that
+        // the kernel knows.
+        if self.inodes.is_rooted() {
+            send(tell, Invalidation::Content(InodeNo::ROOT)).await;
         }
         Ok(())
     }

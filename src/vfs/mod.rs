@@ -18,6 +18,7 @@ mod place;
 mod push;
 mod repos;
 pub mod request;
+mod root;
 mod source;
 mod touches;
 pub mod transaction;

@@ -60,6 +60,7 @@ impl Files {
     pub fn is_top_or_repo(&self, ino: InodeNo) -> bool {
         let found = self.repos.as_ref().and_then(|_| self.inodes.get(ino).ok());
         found.is_some_and(|node| match node {
+            _ if ino == InodeNo::ROOT => true,
             Node::Top | Node::Transaction(_, NodeId::ROOT) => true,
             Node::Dir(_, path) => path.is_root(),
             Node::Group(_) | Node::Leaf(..) | Node::Transaction(..) => false,

@@ -45,14 +45,14 @@ impl Files {
             };
         }
         let value = match (name, self.node(ino)?) {
+            (PROCESS, _) if ino == InodeNo::ROOT => std::process::id().to_string(),
             (STATUS, Node::Top) => self.all_status()?,
-            (PROCESS, Node::Top) => std::process::id().to_string(),
-            (STATUS, Node::Transaction(transaction, NodeId::ROOT)) => {
+            (STATUS, Node::Transaction(transaction, id)) if is_control(ino, id) => {
                 status(&transaction)?.to_string()
             }
             (COMMIT, Node::Transaction(transaction, _)) => text(transaction.base_commit()),
             (HASH, Node::Transaction(transaction, id)) => transaction.hash(id)?,
-            (STATUS, Node::Dir(placed, path)) if path.is_root() => {
+            (STATUS, Node::Dir(placed, path)) if path.is_root() || ino == InodeNo::ROOT => {
                 json!({"state": "READ_ONLY", "commit": text(placed.now().commit)}).to_string()
             }
             (COMMIT, Node::Dir(placed, _)) => text(placed.now().commit),
@@ -118,7 +118,7 @@ impl Files {
         let value = String::from_utf8_lossy(value);
         let value = value.trim_end_matches(['\0', '\n']);
         match (name, self.node(ino)?) {
-            (COMMIT, Node::Transaction(transaction, NodeId::ROOT)) => {
+            (COMMIT, Node::Transaction(transaction, id)) if is_control(ino, id) => {
                 let source = &*repos.source;
                 let commit = transaction.commit(source, value, Then::GoOn);
                 let mut done = waits::on(WaitFor::Server, commit).await;
@@ -129,7 +129,7 @@ impl Files {
                 self.tell_refreshed(&transaction);
                 done.map(drop)
             }
-            (ABORT, Node::Transaction(transaction, NodeId::ROOT)) => {
+            (ABORT, Node::Transaction(transaction, id)) if is_control(ino, id) => {
                 let done = transaction.abort(&*repos.source, value).await;
                 self.tell_refreshed(&transaction);
                 done
@@ -140,6 +140,12 @@ impl Files {
             (_, Node::Transaction(..)) => unsupported,
         }
     }
+}
+
+/// Whether a transaction is controlled by its node `id`: the root of the repo,
+/// or that of the mount.
+fn is_control(ino: InodeNo, id: NodeId) -> bool {
+    id == NodeId::ROOT || ino == InodeNo::ROOT
 }
 
 /// What a transaction stands at.

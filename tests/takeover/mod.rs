@@ -4,7 +4,7 @@
 mod ends;
 mod passthrough;
 mod pushes;
-mod readers;
+pub mod readers;
 mod suites;
 mod writers;
 

@@ -39,6 +39,8 @@ pub(super) struct Behind {
     pub(super) inherited: bool,
     /// The one that follows it, drawn once so that it is opened once.
     pub(super) next: TransactionId,
+    /// Whether none is to follow it.
+    pub(super) last: bool,
     /// What became of it, until the next one is in use.
     pub(super) published: Option<Published>,
     /// Where its changes are until they are committed.
@@ -63,8 +65,8 @@ impl ServerSource {
 
     pub(super) fn track(&self, id: TransactionId, staging: &Path, staged: bool) {
         let (next, staging) = (self.clock.transaction_id(), staging.to_owned());
-        let (told, inherited, published) = (None, false, None);
-        let behind = Behind { staged, told, inherited, next, published, staging };
+        let (told, inherited, last, published) = (None, false, false, None);
+        let behind = Behind { staged, told, inherited, next, last, published, staging };
         self.behind().insert(id, behind);
     }
 
@@ -76,7 +78,7 @@ impl ServerSource {
             repo: Some(wire::repo(&branch.repo)),
             branch: branch.name.to_string(),
             lease_seconds: LEASE,
-            owner: self.owner.clone(),
+            owner: self.owner_of(staging),
             id: id.as_bytes().to_vec(),
             staging: staging.display().to_string(),
             base: match upon {

@@ -22,10 +22,11 @@ pub(super) mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use plan::{CommitWhen, MountPlan, MountedRepo};
-pub use prefetch::Prefetch;
-pub use reader::server_nodes;
+pub use plan::{CommitWhen, MountPlan, MountedRepo, duration};
+pub use prefetch::{Prefetch, fetch};
+pub use reader::{nodes, reach, server_nodes, through};
 pub use source::{Following, ServerSource};
+pub use staging::area;
 
 use crate::cli::output::{parse_memory, parse_size};
 use crate::cli::prelude::*;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::task::JoinHandle;
 
 use super::plan::MountPlan;
 use super::source::{Following, ServerSource};
@@ -69,11 +70,21 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 /// Begins to fetch what `plan` wants, and goes on when heads move. Reads of
 /// programs go first; what goes wrong is logged, and tried again.
 pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
-    let Prefetch::Some(warmth) = plan.prefetch.clone() else { return };
     let named: Vec<_> =
         plan.repos.iter().map(|repo| (repo.repo.clone(), repo.reference.clone())).collect();
+    // For as long as this process runs.
+    drop(fetch(plan.prefetch.clone(), named, source));
+}
+
+/// The same for the repos `named`, or all, until the task is aborted.
+pub fn fetch(
+    prefetch: Prefetch,
+    named: Vec<(Repo, Option<Ref>)>,
+    source: &Arc<ServerSource>,
+) -> Option<JoinHandle<()>> {
+    let Prefetch::Some(warmth) = prefetch else { return None };
     let source = Following(Arc::clone(source));
-    tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         let mut fetching = Fetching { source, named, warmth, done: HashMap::new() };
         // From before the first look on, so that nothing moves unnoticed.
         let mut moves = fetching.source.watch();
@@ -94,7 +105,7 @@ pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
             pause = AGAIN;
             moved = moves.next().await;
         }
-    });
+    }))
 }
 
 /// What is to be fetched ahead, and what has been.

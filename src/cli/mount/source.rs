@@ -1,7 +1,7 @@
 //! A server as a source of repos for a mount.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct ServerSource {
     pub(super) client: Client,
     nodes: Nodes,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) owner: String,
+    owner: String,
     identity: String,
     moved: broadcast::Sender<Moved>,
     watched: Mutex<HashSet<BranchName>>,
@@ -39,6 +39,8 @@ pub struct ServerSource {
     pub(super) open: Mutex<HashMap<TransactionId, Behind>>,
     /// Set when no transaction is to follow the next commit.
     closing: AtomicBool,
+    /// Who writes what is staged in a directory, where that is not the owner.
+    owners: Mutex<HashMap<PathBuf, String>>,
 }
 
 impl ServerSource {
@@ -73,6 +75,7 @@ impl ServerSource {
             heads: Mutex::default(),
             open: Mutex::default(),
             closing: AtomicBool::new(false),
+            owners: Mutex::default(),
         });
         source.follow(&BranchName::master());
         source.keep_alive();
@@ -106,9 +109,45 @@ impl ServerSource {
         self.client.native().resolve_ref(request).await.map(drop)
     }
 
+    /// Fails as the server says when a pod may not have a volume of `repo`, or of
+    /// all repos.
+    pub async fn authorize(
+        &self,
+        pod: v1::AuthorizeVolumeRequest,
+        repo: Option<&Repo>,
+    ) -> Result<(), Status> {
+        let request = v1::AuthorizeVolumeRequest { repo: repo.map(wire::repo), ..pod };
+        self.client.native().authorize_volume(request).await.map(drop)
+    }
+
     /// No transaction is to be opened after the next commit.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
+    }
+
+    /// No transaction is to follow the next commit of `id`.
+    pub fn close_one(&self, id: TransactionId) {
+        self.change_behind(id, |behind| behind.last = true);
+    }
+
+    /// Nobody asks for `id`, which is over, any more.
+    pub fn forget(&self, id: TransactionId) {
+        self.behind().remove(&id);
+    }
+
+    /// Says who writes what is staged in `staging`; nobody in particular with
+    /// `None`.
+    pub fn set_owner(&self, staging: &Path, owner: Option<String>) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        match owner {
+            Some(owner) => drop(owners.insert(staging.to_owned(), owner)),
+            None => drop(owners.remove(staging)),
+        }
+    }
+
+    pub(super) fn owner_of(&self, staging: &Path) -> String {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.get(staging).unwrap_or(&self.owner).clone()
     }
 
     /// Watches the heads of `branch` in every repo, once.
@@ -291,7 +330,8 @@ impl Source for Following {
         };
         let commit = source.settle(id, (&message, transaction.replaces)).await?;
         let next = (behind.next, &*behind.staging);
-        let published = self.after(transaction, commit, next).await?;
+        let last = behind.last || source.closing.load(Ordering::Acquire);
+        let published = self.after(transaction, commit, (!last).then_some(next)).await?;
         if published.transaction != id {
             source.track(published.transaction, &behind.staging, false);
         }
@@ -342,12 +382,12 @@ impl Source for Following {
 
 impl Following {
     /// What follows the commit of `transaction`: the transaction `next`, upon
-    /// the head, unless the source is closing.
+    /// the head, if there is to be one.
     async fn after(
         &self,
         transaction: &Started,
         commit: CommitId,
-        (next, staging): (TransactionId, &Path),
+        next: Option<(TransactionId, &Path)>,
     ) -> Result<Published, VfsError> {
         let unsettled = |error| VfsError::Unsettled(format!("published as {commit}, but: {error}"));
         let repo = &transaction.branch.repo;
@@ -358,9 +398,9 @@ impl Following {
         };
         let gone = || VfsError::Conflict(format!("published as {commit}, which is gone again"));
         let commit = found.ok_or_else(gone)?;
-        if self.0.closing.load(Ordering::Acquire) {
+        let Some((next, staging)) = next else {
             return Ok(Published { head: commit.clone(), commit, transaction: transaction.id });
-        }
+        };
         let branch = &transaction.branch;
         let begin = Begin { id: next, branch, upon: Upon::Newest, staging };
         let head = self.0.open(begin).await.map_err(unsettled)?;

@@ -26,6 +26,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use pfs_daemonset::limits;
+
 pub use link::Link;
 pub use server::{Estate, Preparation, Task, answering};
 pub use upgrade::upgrade;
@@ -34,6 +36,7 @@ use self::brake::{Brake, Death, PAUSE_AT_MOST};
 use self::link::{ToHolder, ToServer, VERSION};
 use self::process::{Program, Server};
 use self::upgrade::{Request, Requests};
+use super::device::is_connected;
 
 /// Set for a process that is to be a holder.
 const HOLDER: &str = "PFS_MOUNT_HOLDER";
@@ -126,7 +129,8 @@ impl Holder {
         }
         heeded.thread_block()?;
         process::call_this("pfs-holder");
-        process::raise_limit_of_descriptors();
+        // A mount of many repos keeps many.
+        limits::raise_descriptors();
         Ok(Self {
             program: Program::this()?,
             signals: SignalFd::with_flags(&heeded, SfdFlags::SFD_CLOEXEC)?,
@@ -308,7 +312,7 @@ impl Holder {
             return server.wait().map(Some);
         };
         let ended = server.wait_served_out()?;
-        let connected = process::is_connected(&held.device);
+        let connected = is_connected(&held.device);
         let served = server.serving.map(|since| since.elapsed());
         // Threads are left only of what was killed.
         let killed = ended.is_none_or(|code| code == KILLED);

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{AccessFlags, Pid, access};
 
@@ -214,13 +213,6 @@ fn code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Whether the mount behind `device` is still there.
-pub(super) fn is_connected(device: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
-    let polled = poll(&mut fds, PollTimeout::ZERO);
-    polled.is_ok() && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
-}
-
 /// Leaves the terminal, the directory and the output of whoever started it.
 pub(super) fn leave() -> io::Result<()> {
     // Fails when it leads a session already, which is what is wanted.
@@ -271,13 +263,5 @@ pub(super) fn abort(dir: &Path) {
     if open.is_ok() {
         // Fails, as it is in use, or because this user may not.
         let _ = umount2(dir, MntFlags::MNT_FORCE);
-    }
-}
-
-/// A mount of many repos keeps many.
-pub(super) fn raise_limit_of_descriptors() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Fewer do for most mounts.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }

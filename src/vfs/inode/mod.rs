@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
@@ -121,14 +121,19 @@ pub(super) struct InodeTable {
     heap: Result<Heap, String>,
     objects: Mutex<Objects>,
     number: fn(&Identity, u64) -> InodeNo,
+    /// What the kernel knows as the root, unless that is the top of all.
+    root: OnceLock<Identity>,
 }
+
+/// The number of the top where the kernel has another root.
+const HIDDEN: u64 = 0;
 
 impl InodeTable {
     /// A table with nothing in it but the root, which is never forgotten.
     pub(super) fn new(memory: io::Result<Memory>) -> Self {
         let memory = memory.map_err(|error| error.to_string());
         let heap = memory.and_then(|memory| with_root(Heap::format(memory)));
-        Self { heap, objects: Mutex::default(), number: Identity::number }
+        Self { heap, objects: Mutex::default(), number: Identity::number, root: OnceLock::new() }
     }
 
     /// The same with another numbering, so that tests can make it collide.
@@ -141,7 +146,8 @@ impl InodeTable {
     /// each of its objects is to be adopted.
     pub(super) fn attach(memory: Memory) -> io::Result<Self> {
         let heap = Ok(Heap::attach(memory)?);
-        Ok(Self { heap, objects: Mutex::default(), number: Identity::number })
+        let root = OnceLock::new();
+        Ok(Self { heap, objects: Mutex::default(), number: Identity::number, root })
     }
 
     /// Whether this program understands the table in `memory`, which may be in
@@ -162,6 +168,42 @@ impl InodeTable {
 
     fn lock(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number_of(&self, identity: &Identity, attempt: u64) -> InodeNo {
+        match self.root.get() {
+            Some(root) if root == identity => InodeNo::ROOT,
+            Some(_) | None => (self.number)(identity, attempt),
+        }
+    }
+
+    /// Makes `identity`, which was looked up before, what the kernel knows as the
+    /// root. To be called before a kernel has asked for anything; nothing else
+    /// can be it later.
+    pub(super) fn make_root(&self, identity: Identity) -> Result<(), VfsError> {
+        let number = self.find(&identity).ok_or(VfsError::Stale)?;
+        let _objects = self.lock();
+        let heap = self.heap()?;
+        let (at, top) = (find(heap, number), find(heap, InodeNo::ROOT));
+        let (at, top) = (at.ok_or(VfsError::Stale)?, top.ok_or(VfsError::Stale)?);
+        let _busy = heap.busy();
+        [at, top].into_iter().for_each(|at| heap.unlink(at));
+        heap.memory.store64(top + inode::INO, HIDDEN);
+        heap.memory.store64(at + inode::INO, InodeNo::ROOT.0);
+        [at, top].into_iter().for_each(|at| heap.link(at));
+        self.is_root(identity);
+        Ok(())
+    }
+
+    /// Says what a process before has made the root.
+    pub(super) fn is_root(&self, identity: Identity) {
+        // Set once, before anything is asked for.
+        let _ = self.root.set(identity);
+    }
+
+    /// Whether the kernel has another root than the top of all.
+    pub(super) fn is_rooted(&self) -> bool {
+        self.root.get().is_some()
     }
 
     /// The time kept with the table.
@@ -188,7 +230,7 @@ impl InodeTable {
         let mut objects = self.lock();
         let heap = self.heap()?;
         for attempt in 0.. {
-            let ino = (self.number)(&identity, attempt);
+            let ino = self.number_of(&identity, attempt);
             let Some(at) = find(heap, ino) else {
                 let _busy = heap.busy();
                 let parent = find(heap, parent).ok_or(VfsError::Stale)?;
@@ -216,7 +258,7 @@ impl InodeTable {
         let _objects = self.lock();
         let heap = self.heap.as_ref().ok()?;
         for attempt in 0.. {
-            let ino = (self.number)(identity, attempt);
+            let ino = self.number_of(identity, attempt);
             let at = find(heap, ino)?;
             if heap.memory.load64(at + inode::CHECK) == identity.check() {
                 return Some(ino);
@@ -232,6 +274,9 @@ impl InodeTable {
         ino: InodeNo,
         count: u64,
     ) -> Option<(Arc<TransactionView>, NodeId)> {
+        if ino == InodeNo::ROOT {
+            return None;
+        }
         let mut objects = self.lock();
         let heap = self.heap.as_ref().ok()?;
         let at = find(heap, ino)?;
@@ -245,9 +290,7 @@ impl InodeTable {
         let _busy = heap.busy();
         let lookups = heap.memory.load(at + inode::LOOKUPS);
         let left = lookups.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-        if ino != InodeNo::ROOT {
-            heap.memory.store(at + inode::LOOKUPS, left);
-        }
+        heap.memory.store(at + inode::LOOKUPS, left);
         prune(heap, &mut objects, at);
         found
     }

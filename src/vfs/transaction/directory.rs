@@ -54,12 +54,30 @@ pub(super) fn hold(dir: &Path) -> io::Result<Flock<File>> {
 
 /// Lets go of `dir`, for whoever waits for it, and then removes it.
 pub(super) fn discard(dir: &Path, lock: Option<Flock<File>>) -> io::Result<()> {
+    /// Others of this process may remove what they share.
+    const ATTEMPTS: u32 = 100;
     let root = dir.parent().unwrap_or(dir);
     let over = root.with_file_name(format!("{OVER}{}", std::process::id()));
-    fs::create_dir_all(&over)?;
-    fs::rename(dir, over.join(dir.file_name().unwrap_or_default()))?;
+    let gone = over.join(dir.file_name().unwrap_or_default());
+    let mut attempt = 0;
+    loop {
+        fs::create_dir_all(&over)?;
+        match fs::rename(dir, &gone) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && dir.exists()
+                    && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            renamed => break renamed?,
+        }
+    }
     drop(lock);
-    fs::remove_dir_all(over)
+    fs::remove_dir_all(gone)?;
+    // The last one does.
+    drop(fs::remove_dir(over));
+    Ok(())
 }
 
 /// Waits until nobody holds `dir`; at once when it is gone.

@@ -15,6 +15,7 @@ mod data;
 mod depth;
 pub mod directory;
 mod edits;
+mod ending;
 mod holes;
 pub mod journal;
 mod mirror;

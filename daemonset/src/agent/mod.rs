@@ -1,0 +1,8 @@
+//! How a driver and a node agent talk to each other: a connection for each
+//! request, so that one that takes long keeps nobody else waiting.
+
+pub mod client;
+mod protocol;
+pub mod server;
+#[cfg(test)]
+mod tests;

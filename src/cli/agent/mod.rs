@@ -1,0 +1,198 @@
+//! `agent`: serves the volumes of a node, all in one process.
+
+mod attributes;
+mod ending;
+mod note;
+mod record;
+mod refuse;
+mod session;
+mod shared;
+mod volumes;
+mod writing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pfs_daemonset::agent::server::{Calls, serve};
+use pfs_daemonset::{Keeping, KubePods, Listener, NoPods, Node, Pods, limits};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+pub use self::shared::{Settings, Shared};
+pub use self::volumes::Volumes;
+use super::logging::{self, LogFormat};
+use super::metrics::AgentPages;
+use super::output::{parse_memory, parse_size};
+use super::prelude::*;
+use crate::web::{self, HttpAddress};
+
+/// Serve the volumes of a node
+///
+/// One process for all of them, with one connection to the server at PFS_ADDRESS,
+/// one cache and one budget of memory. A driver ('pfs csi --agent') mounts them
+/// and hands them over at --socket. With a keeper, which outlives this process,
+/// the next agent goes on where this one has ended: programs that use a volume
+/// notice a pause. SIGTERM waits for commits under way, up to --grace, and ends;
+/// volumes stay mounted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  pfs keeper --socket /run/pfs/keeper.sock
+  pfs agent --socket /run/pfs/agent.sock --keeper /run/pfs/keeper.sock \\
+    --cache /var/cache/pfs --staging /var/lib/pfs/volumes")]
+pub struct Args {
+    /// Where drivers connect to it; only root and this user may
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// Where the keeper listens; without one, volumes end with this process
+    #[arg(long, value_name = "PATH")]
+    keeper: Option<PathBuf>,
+    /// Keep what was read in this directory
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// How large that directory may grow
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
+    cache_size: u64,
+    /// How much memory caches and buffers may use; half of what the control
+    /// group of this process allows unless given
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// Where changes are staged until they are committed; has to outlive this
+    /// process, and should outlive the machine's
+    #[arg(long, value_name = "DIR")]
+    staging: Option<PathBuf>,
+    /// Show metrics for Prometheus at HOST:PORT, PORT or unix:/PATH
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<HttpAddress>,
+    /// How long SIGTERM waits for what is under way
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    grace: Duration,
+    /// How logs look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    super::mount::duration(text)
+}
+
+/// How long a keeper is waited for that is not there.
+const KEEPER: Duration = Duration::from_secs(10);
+
+/// How long a pod is waited for whose volume is over: less than the kubelet waits.
+const OUTCOME: Duration = Duration::from_secs(30);
+
+/// A buffer that is as large comes from the system: those of sessions, of which
+/// only the beginning is ever touched.
+const BUFFER: i32 = 4 << 20;
+
+/// How often what nobody needs any more is removed from the staging directory.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+impl Args {
+    /// Serves until told to stop.
+    pub async fn run(self, cx: &Context) -> Outcome {
+        logging::start(self.log_format, "info", None)?;
+        let settings = self.settings(cx)?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (node, calls) = tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            begun = self.begin(&settings) => begun?,
+        };
+        let shared = Arc::clone(&node.volumes().0);
+        let pages = self.pages(&shared).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(under_way = shared.under_way(), "ending; volumes stay mounted");
+        let idle = async {
+            calls.ended().await;
+            shared.idle().await;
+        };
+        if tokio::time::timeout(self.grace, idle).await.is_err() {
+            tracing::warn!("not everything has ended; the next agent goes on with it");
+        }
+        drop(pages);
+        Ok(())
+    }
+
+    fn settings(&self, cx: &Context) -> Outcome<Settings> {
+        let cache = shared::absolute(self.cache.as_deref())?;
+        Ok(Settings {
+            address: cx.address()?,
+            cache: cache.map(|dir| (dir, self.cache_size)),
+            memory: self.memory.unwrap_or_else(shared::memory),
+            staging: shared::absolute(self.staging.as_deref())?,
+        })
+    }
+
+    /// Takes over what is there, and begins to listen.
+    async fn begin(&self, settings: &Settings) -> Outcome<(Arc<Node<Volumes>>, Arc<Calls>)> {
+        let node = node(settings, self.keeper.clone()).await?;
+        let listener = Listener::bind(&self.socket).map_err(|error| {
+            Failure::new(format!("cannot listen at {}: {error}", self.socket.display()))
+        })?;
+        let calls = serve(listener, Arc::clone(&node))?;
+        tracing::info!(volumes = node.list().len(), socket = %self.socket.display(), "serving");
+        Ok((node, calls))
+    }
+
+    async fn pages(&self, shared: &Arc<Shared>) -> Outcome<Option<web::Listening>> {
+        let Some(address) = &self.metrics else { return Ok(None) };
+        let pages = AgentPages::new(Arc::clone(shared));
+        let listening = web::serve(address, Arc::new(pages)).await.map_err(|error| {
+            Failure::new(format!("cannot show metrics on {address}: {error}"))
+                .hint("name another address with --metrics")
+        })?;
+        Ok(Some(listening))
+    }
+}
+
+/// Who knows what became of pods: the cluster that this is in, or that was named.
+async fn pods() -> Outcome<Arc<dyn Pods>> {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if !is_set("KUBERNETES_SERVICE_HOST") && !is_set("KUBECONFIG") {
+        return Ok(Arc::new(NoPods));
+    }
+    let pods = KubePods::connect(OUTCOME).await;
+    Ok(Arc::new(pods.map_err(|error| Failure::new(error.to_string()))?))
+}
+
+/// All volumes of a node, those included that a process before has left with the
+/// keeper at `keeper`: waits until that one has ended.
+pub async fn node(settings: &Settings, keeper: Option<PathBuf>) -> Outcome<Arc<Node<Volumes>>> {
+    limits::raise_descriptors();
+    limits::map_buffers_of(BUFFER);
+    let (later, mut found_later) = mpsc::unbounded_channel();
+    let (keeping, found) = match keeper {
+        None => (Keeping::alone(), Vec::new()),
+        Some(path) => {
+            let kept = tokio::task::spawn_blocking(move || Keeping::with(&path, KEEPER, later));
+            kept.await.map_err(|error| Failure::new(error.to_string()))??
+        }
+    };
+    let shared = Shared::new(settings, &found).await?;
+    let node = Node::new(Volumes(Arc::clone(&shared)), keeping, pods().await?);
+    node.resume(found).await;
+    node.ready();
+    ending::carry_on(&shared);
+    let resumed = Arc::clone(&node);
+    tokio::spawn(async move {
+        while let Some(found) = found_later.recv().await {
+            resumed.resume(found).await;
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            let source = shared.following();
+            if let Err(error) = shared.area.sweep(&source, shared.clock.now()).await {
+                tracing::debug!(%error, "old staging directories stay");
+            }
+            tokio::time::sleep(SWEEP).await;
+        }
+    });
+    Ok(node)
+}
