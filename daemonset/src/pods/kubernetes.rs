@@ -67,9 +67,9 @@ impl KubePods {
                         found.metadata.resource_version
                     }
                 },
-                Ok(None) => return gone(pod),
+                Ok(None) => return gone(),
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                    return unknown(pod, "the API server does not let this account read pods");
+                    return unknown("the API server does not let this account read pods");
                 }
                 Err(error) => {
                     *last = format!("the API server does not answer: {error}");
@@ -106,7 +106,7 @@ impl KubePods {
                 // The last that was ever known of it.
                 WatchEvent::Deleted(found) => match look(&found, pod) {
                     Look::Over(outcome) => return Some(outcome),
-                    Look::Later(_) => return Some(gone(pod)),
+                    Look::Later(_) => return Some(gone()),
                 },
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Error(_) => return None,
@@ -124,7 +124,7 @@ impl Pods for KubePods {
             Ok(outcome) => outcome,
             Err(_) => {
                 let waited = self.patience;
-                unknown(pod, &format!("how it ended is not known after {waited:?}: {last}"))
+                unknown(&format!("how it ended is not known after {waited:?}: {last}"))
             }
         }
     }
@@ -132,21 +132,21 @@ impl Pods for KubePods {
 
 fn look(found: &Pod, pod: &PodRef) -> Look {
     if found.metadata.uid.as_deref() != Some(pod.uid.as_str()) {
-        return Look::Over(unknown(pod, "it is gone, and another has its name"));
+        return Look::Over(unknown("it is gone, and another has its name"));
     }
     match standing(found) {
         Standing::Succeeded => Look::Over(Outcome::Succeeded),
-        Standing::Failed(why) => Look::Over(Outcome::Failed(format!("pod {pod}: {why}"))),
+        Standing::Failed(why) => Look::Over(Outcome::Failed(why)),
         Standing::Runs(why) => Look::Later(why),
     }
 }
 
-fn gone(pod: &PodRef) -> Outcome {
-    unknown(pod, "it is gone, and nobody said how it ended")
+fn gone() -> Outcome {
+    unknown("it is gone, and nobody said how it ended")
 }
 
-fn unknown(pod: &PodRef, why: &str) -> Outcome {
-    Outcome::Unknown(format!("pod {pod}: {why}"))
+fn unknown(why: &str) -> Outcome {
+    Outcome::Unknown(why.to_owned())
 }
 
 #[cfg(test)]
