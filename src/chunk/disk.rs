@@ -13,7 +13,7 @@
 
 mod whole;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
@@ -184,14 +184,28 @@ impl Known {
         }
     }
 
-    /// Takes out the least recently used files beyond `most` bytes.
+    /// Takes out the least recently used files beyond `most` bytes. Room for
+    /// files that are being written is the last to go.
     fn evict(&mut self, most: u64) -> Vec<String> {
-        let mut evicted = Vec::new();
+        let (mut evicted, mut spared) = (Vec::new(), VecDeque::new());
         while self.used > most {
-            let Some((name, kept)) = self.files.pop_lru() else { break };
+            let (name, kept) = match self.files.pop_lru() {
+                Some((name, kept)) if !is_extent(&name) && !is_whole(&name) => {
+                    spared.push_back((name, kept));
+                    continue;
+                }
+                Some(next) => next,
+                None => match spared.pop_front() {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
             self.used -= kept.size;
             self.forget(&name);
             evicted.push(name);
+        }
+        for (name, kept) in spared {
+            self.files.put(name, kept);
         }
         evicted
     }

@@ -75,7 +75,13 @@ fn whole_files_keep_to_the_budget_of_the_cache() {
         let kept = Kept::new(4, BUDGET).await;
         for content in &kept.contents {
             assert!(kept.blobs.keep_whole(content).await.unwrap());
-            assert!(kept.blobs.cache_stats().disk_bytes <= BUDGET);
+            // Parts of it that are kept meanwhile are counted before they make room.
+            let within = async || {
+                while kept.blobs.cache_stats().disk_bytes > BUDGET {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), within()).await.expect("in its budget");
         }
         assert!(kept.blobs.whole(&kept.whole(0)).is_none() && !kept.path(0).exists());
         assert!(kept.blobs.whole(&kept.whole(3)).is_some());
