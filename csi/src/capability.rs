@@ -4,7 +4,7 @@ use crate::agent::Access;
 use crate::limits;
 use crate::proto::csi::VolumeCapability;
 use crate::proto::csi::volume_capability::access_mode::Mode;
-use crate::proto::csi::volume_capability::{AccessType, MountVolume};
+use crate::proto::csi::volume_capability::{AccessMode, AccessType, MountVolume};
 use crate::refusal::{Refusal, Result};
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ impl Capability {
             }
             None => return Err(missing()),
         };
-        let mode = capability.access_mode.as_ref().map(|mode| mode.mode());
+        let mode = capability.access_mode.as_ref().map(AccessMode::mode);
         Ok(Self {
             access: access(mode.unwrap_or(Mode::Unknown))?,
             flags: flags(mount)?,

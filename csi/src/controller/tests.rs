@@ -124,7 +124,8 @@ async fn a_volume_is_asked_for_without_what_the_orchestrator_added() {
 #[tokio::test]
 async fn a_volume_that_cannot_be_is_not_asked_for() {
     let (controller, memory) = controller();
-    let wrong: [(fn(&mut pb::CreateVolumeRequest), Code); 6] = [
+    type Change = fn(&mut pb::CreateVolumeRequest);
+    let wrong: [(Change, Code); 6] = [
         (|request| request.name.clear(), Code::InvalidArgument),
         (|request| request.name = "x".repeat(129), Code::InvalidArgument),
         (|request| request.volume_capabilities.clear(), Code::InvalidArgument),
@@ -135,7 +136,7 @@ async fn a_volume_that_cannot_be_is_not_asked_for() {
         (
             |request| {
                 request.capacity_range =
-                    Some(pb::CapacityRange { required_bytes: 9, limit_bytes: 7 })
+                    Some(pb::CapacityRange { required_bytes: 9, limit_bytes: 7 });
             },
             Code::OutOfRange,
         ),

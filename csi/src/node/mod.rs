@@ -46,7 +46,7 @@ impl Node {
 
     /// What is mounted on a target, the last one on top.
     async fn mounts(&self, target: &Path) -> Result<Vec<Mounted>> {
-        let table = self.with_kernel(|kernel| kernel.table()).await?;
+        let table = self.with_kernel(<dyn Kernel>::table).await?;
         Ok(table.into_iter().filter(|mounted| mounted.target == target).collect())
     }
 

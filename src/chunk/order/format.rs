@@ -83,7 +83,7 @@ fn unit(extent: Extent, rest: &mut &[u8]) -> Option<Unit> {
     *rest = behind;
     Some(match *kind {
         SEGMENT_KIND => {
-            let sound = extent.len == SEGMENT && extent.start % SEGMENT == 0;
+            let sound = extent.len == SEGMENT && extent.start.is_multiple_of(SEGMENT);
             sound.then_some(Unit::Segment(extent))?
         }
         ALONE_KIND => (1..LARGE).contains(&extent.len).then_some(Unit::Alone(extent))?,

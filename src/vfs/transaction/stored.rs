@@ -22,8 +22,8 @@ use crate::vfs::VfsError;
 /// A shorter hole of a staged file is read as the zeros it stands for.
 const HOLE: u64 = 8 << 20;
 
-/// So few bytes are stored while writers wait rather than before; none in tests.
-const LITTLE: u64 = if cfg!(test) { 0 } else { 8 << 20 };
+/// Fewer bytes are stored while writers wait rather than before; none in tests.
+const WORTHWHILE: u64 = if cfg!(test) { 1 } else { 8 << 20 };
 
 /// Content that is stored already.
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl TransactionView {
             let (missing, bytes) = self.missing(stored)?;
             // A program may write as fast as this stores: not much more than
             // twice all there is.
-            if bytes <= LITTLE || bytes > before / 2 {
+            if bytes < WORTHWHILE || bytes > before / 2 {
                 return Ok(());
             }
             before = bytes;
