@@ -35,6 +35,11 @@ const WELL: i32 = 16;
 const FIRST: u32 = 2;
 const FAST: u32 = 8;
 const MOST: u32 = 256;
+/// How much of whether readers came back to parts is remembered, and how much
+/// of it stops fetching ahead.
+const AGAIN: i32 = 32;
+const BACK: i32 = 3;
+const FEW: i32 = 4;
 /// They are asked for in pieces of such a share.
 const PIECES: u32 = 4;
 /// How far beyond what is here already.
@@ -95,6 +100,8 @@ pub(in crate::chunk) struct Followers {
     ids: u64,
     /// The limit of the last cursor, unless it came there.
     limit: Option<u64>,
+    /// Above 0 as far as readers came back to parts in one round.
+    again: i32,
     trust: i32,
     outcomes: Outcomes,
 }
@@ -120,8 +127,11 @@ impl Followers {
         }
         let found = key.and_then(|key| self.matching(history, key, planned.as_ref()));
         let going = if let Some((number, at)) = found {
+            key.into_iter().for_each(|key| self.note_return(history, key, at));
             self.advance(number, at);
-            true
+            // Who came back to parts again and again had no room for them: what
+            // is fetched ahead would drive out what others come back to.
+            self.again <= FEW
         } else {
             self.miss();
             key.is_some_and(|key| self.begin(history, key))
@@ -155,6 +165,16 @@ impl Followers {
             ahead.chain(behind).find(|at| history.key_at(*at) == Some(key))
         };
         self.cursors.iter().enumerate().find_map(|(number, c)| Some((number, near(c)?)))
+    }
+
+    /// Notes whether the reader of before came back to what it has read at `at`
+    /// long before it had read everything else.
+    fn note_return(&mut self, history: &History, key: Key, at: u64) {
+        let later = history.places(&key).take(PLACES).take_while(|place| *place > at);
+        let next = later.last();
+        let soon = next.is_some_and(|next| next - at < history.parts() as u64 / 2);
+        let again = if soon { BACK } else { -1 };
+        self.again = (self.again + again).clamp(-AGAIN, AGAIN);
     }
 
     fn advance(&mut self, number: usize, at: u64) {

@@ -108,6 +108,17 @@ fn several_workers_and_little_disorder_are_followed() {
 }
 
 #[test]
+fn who_came_back_to_parts_for_want_of_room_is_fetched_little() {
+    // Each part four times in a round, far apart.
+    let order: Vec<u32> = shuffled(2000, 7).map(|n| n % 500).collect();
+    let (mut history, mut mount) = (History::new(100_000), Mount::default());
+    order.iter().for_each(|n| history.push(&segment(*n)));
+    mount.read_all(&mut history, order.iter().copied());
+    let Outcomes { fetched, .. } = mount.followers.outcomes();
+    assert!(fetched <= 200, "{fetched}");
+}
+
+#[test]
 fn another_order_costs_little() {
     for count in [100, 300, 1000, 5000] {
         let (mut history, mut mount) = (history(count), Mount::default());
