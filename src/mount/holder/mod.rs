@@ -70,7 +70,12 @@ pub fn is_held() -> bool {
 #[must_use]
 pub fn main() -> u8 {
     process::close_inherited();
-    match Holder::new().and_then(|mut holder| holder.run()) {
+    let held = Holder::new().and_then(|mut holder| {
+        let code = holder.run();
+        holder.spare.take().iter_mut().for_each(Server::discard);
+        code
+    });
+    match held {
         Ok(code) => code,
         Err(error) => {
             process::say(&format!("error: the holder of the mount failed: {error}\n"));
@@ -101,6 +106,8 @@ struct Holder {
     waiting: Vec<Signal>,
     asked: Option<Instant>,
     brake: Brake,
+    /// A process that waits to be the next server.
+    spare: Option<Server>,
     /// Servers of which something waits for what a successor answers.
     leftover: Vec<Child>,
     /// Who waits for the server to serve, and its program.
@@ -142,6 +149,7 @@ impl Holder {
             waiting: Vec::new(),
             asked: None,
             brake: Brake::default(),
+            spare: None,
             leftover: Vec::new(),
             upgrading: None,
             at: None,
@@ -287,11 +295,13 @@ impl Holder {
                 (self.asked, self.reason) = (None, None);
                 if let Some((request, program)) = self.upgrading.take() {
                     (self.program, self.brake) = (program, Brake::default());
+                    self.spare.take().iter_mut().for_each(Server::discard);
                     request.answer(Ok(()));
                 }
                 // Whoever has started this one waits no longer.
                 process::leave()?;
                 self.waiting.drain(..).for_each(|signal| server.signal(signal));
+                self.keep_a_spare();
             }
             ToHolder::Done => self.done = true,
             // Asked for, and waited for, elsewhere.
@@ -333,7 +343,7 @@ impl Holder {
         self.pause(self.brake.pause().saturating_sub(server.started.elapsed()))?;
         while !self.is_overdue() && !self.brake.is_hopeless(Instant::now()) {
             // A machine without memory or processes may have some later.
-            let Ok(mut successor) = self.program.start() else {
+            let Ok(mut successor) = self.spare_or_new() else {
                 self.pause(PAUSE_AT_MOST)?;
                 continue;
             };
@@ -346,6 +356,23 @@ impl Holder {
             self.pause(self.brake.pause())?;
         }
         Ok(None)
+    }
+
+    /// Starts the process that will be the next server, if there has to be one:
+    /// to start takes as long as everything else that a successor does. It waits
+    /// with nothing made yet, so that it keeps no memory to speak of.
+    fn keep_a_spare(&mut self) {
+        if self.held.is_some() && self.spare.is_none() {
+            // Without one a successor is started when it is needed.
+            self.spare = self.program.start().ok();
+        }
+    }
+
+    fn spare_or_new(&mut self) -> io::Result<Server> {
+        let alive = self.spare.take().and_then(|mut spare| spare.is_alive().then_some(spare));
+        let Some(mut spare) = alive else { return self.program.start() };
+        spare.started = Instant::now();
+        Ok(spare)
     }
 
     /// Ends without a server; answers the exit code. Who uses the mount is told
@@ -407,7 +434,7 @@ impl Holder {
     /// Has `program` take over from `server`, if it can.
     fn replace(&mut self, server: &mut Server, program: &Program) -> Result<(), String> {
         let mut successor = program.start().map_err(|error| error.to_string())?;
-        if let Err(reason) = self.exchange(server, &successor) {
+        if let Err(reason) = self.exchange(server, &mut successor) {
             successor.discard();
             return Err(reason);
         }
@@ -416,7 +443,7 @@ impl Holder {
         Ok(())
     }
 
-    fn exchange(&mut self, server: &mut Server, successor: &Server) -> Result<(), String> {
+    fn exchange(&mut self, server: &mut Server, successor: &mut Server) -> Result<(), String> {
         let failed = |error: io::Error| error.to_string();
         self.prepare(successor).map_err(failed)?;
         let answer = successor.await_prepared()?;

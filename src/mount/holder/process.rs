@@ -175,6 +175,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether it has not ended.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends a server that does not serve yet.
     pub(super) fn discard(&mut self) {
         end(&mut self.child);
@@ -186,7 +191,7 @@ impl Server {
     }
 
     /// Waits until it could take over; answers what it would answer the kernel.
-    pub(super) fn await_prepared(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn await_prepared(&mut self) -> Result<Vec<u8>, String> {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -195,6 +200,7 @@ impl Server {
             }
             let alive = self.await_word(left).map_err(|error| error.to_string())?;
             match self.heard() {
+                Ok(Some((ToHolder::Alive, fds))) => self.life = fds.into_iter().next(),
                 Ok(Some((ToHolder::Prepared { answer }, _))) => return Ok(answer),
                 Ok(Some((ToHolder::Refused { reason }, _))) => return Err(reason),
                 Ok(Some(_)) => {}

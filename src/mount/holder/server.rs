@@ -19,6 +19,7 @@ use nix::unistd::pipe2;
 use serde_json::Value;
 
 use super::link::{Link, ToHolder, ToServer, VERSION};
+use super::process::call_this;
 
 /// The number of the link's descriptor, for a server.
 pub(super) const LINK: &str = "PFS_MOUNT_LINK";
@@ -89,7 +90,10 @@ impl Link {
         link.show_life()?;
         // Only what a holder has started has a link, and only one.
         drop(HOLDER.set(link.try_clone()?));
+        // Without a name of its own it would be called as a number is.
+        call_this("pfs-spare");
         let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;
+        call_this("pfs");
         match message {
             ToServer::First => Ok(Some((link, Task::Mount))),
             ToServer::Prepare { version: VERSION, init, note } => {
