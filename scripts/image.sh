@@ -8,17 +8,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 name=${1:-docker.io/library/pfs:dev}
-target=$(rustc -vV | sed -n 's/^host: //p')
 
-# A target that is named keeps the flags from build scripts and macros, which
-# cannot be static, and the result beside the ordinary one.
-RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-  $cargo build --release --locked --bin pfs --target "$target" >&2
+# What the linker is told is for the program alone: all that it is linked from is
+# what the ordinary build has made, or will take.
+$cargo rustc --release --locked --bin pfs -- -C target-feature=+crt-static -C strip=symbols >&2
+install -m 755 target/release/pfs target/pfs-static
+# Whoever asks for the ordinary program finds it in its place again.
+$cargo build --release --locked >&2
 
-binary=target/$target/release/pfs
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-install -m 755 "$binary" "$root/pfs"
+install -m 755 target/pfs-static "$root/pfs"
 # Object stores are spoken to by TLS.
 install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 install -d -m 1777 "$root/tmp"

@@ -4,6 +4,9 @@
 //! Arrows between modules point down only; ARCHITECTURE.md draws them and
 //! `tests/tidy.rs` checks them.
 
+// The command line awaits everything there is, one future inside another.
+#![recursion_limit = "256"]
+
 pub mod api;
 pub mod catalog;
 pub mod chunk;

@@ -1,8 +1,5 @@
 //! Which name was called, run, exit code.
 
-// The command line awaits everything there is, one future inside another.
-#![recursion_limit = "256"]
-
 use std::process::ExitCode;
 
 use pfs::cli;
@@ -21,13 +18,7 @@ fn main() -> ExitCode {
     }
     share_arenas();
     store::install_crypto();
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
-        return ExitCode::FAILURE;
-    };
-    let exit = runtime.block_on(cli::run(args));
-    // A thread that waits for standard input would keep the process alive.
-    runtime.shutdown_background();
-    ExitCode::from(exit.code())
+    ExitCode::from(cli::main(args).code())
 }
 
 /// Two heaps for all threads: with one for each, what they free stays theirs,

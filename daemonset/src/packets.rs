@@ -1,14 +1,15 @@
 //! Messages between processes of one machine: JSON, a message a packet, with
 //! descriptors.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     UnixAddr, accept4, bind, connect, getsockopt, listen, recvmsg, sendmsg, setsockopt, socket,
@@ -28,6 +29,9 @@ pub const DESCRIPTORS: usize = 64;
 /// way, and how long after.
 const ATTEMPTS: u32 = 5000;
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a process that has died may take to let go of its socket.
+const DYING: Duration = Duration::from_secs(5);
 
 /// One end of a connection. What was sent arrives, also when the sender dies
 /// right after.
@@ -160,28 +164,32 @@ fn open() -> io::Result<OwnedFd> {
 pub struct Listener {
     fd: OwnedFd,
     path: PathBuf,
-    /// Which file it is: another process may have put its own there.
+    /// Which file it is: another program may have put its own there.
     file: (u64, u64),
+    /// Held for as long as this listens.
+    _lock: Flock<File>,
 }
 
 impl Listener {
-    /// Listens at `path`, in place of a socket that is there, for this user and
-    /// root.
+    /// Listens at `path`, in place of a socket that a dead process has left, for
+    /// this user and root.
+    ///
+    /// `AddrInUse` when one that lives listens there. The file beside the socket
+    /// that says so stays: without it two could listen that both have just come.
     pub fn bind(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        // Put there in one step, so that who connects finds one or the other.
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is no socket"));
             }
             Ok(_) | Err(_) => {}
         }
+        let lock = lock(&beside(path, ".lock"))?;
+        // Put there in one step, so that who connects finds one or the other.
+        let new = beside(path, ".new");
         drop(fs::remove_file(&new));
         let fd = open()?;
         bind(fd.as_raw_fd(), &UnixAddr::new(&new)?)?;
@@ -189,7 +197,7 @@ impl Listener {
         listen(&fd, Backlog::MAXCONN)?;
         let file = identity(&new)?;
         fs::rename(&new, path)?;
-        Ok(Self { fd, path: path.to_owned(), file })
+        Ok(Self { fd, path: path.to_owned(), file, _lock: lock })
     }
 
     /// Waits for the next who connects; `None` for somebody who may not.
@@ -218,6 +226,30 @@ impl Drop for Listener {
             // Who connects hears that nobody listens, either way.
             drop(fs::remove_file(&self.path));
         }
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Locks the file at `path` for this process alone.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let options = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let (mut file, asked) = (options?, Instant::now());
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) if asked.elapsed() < DYING => file,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let reason = "another process listens there; end it, or name another path";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
+            }
+            Err((_, error)) => return Err(error.into()),
+        };
+        thread::sleep(PAUSE);
     }
 }
 

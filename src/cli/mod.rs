@@ -60,9 +60,22 @@ use output::{Named, STDOUT};
 
 /// Runs one command line, the program's name first; prints its error.
 ///
+/// Not asynchronous: what is awaited inside is compiled here, and not once more
+/// with each program that runs it.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> Exit {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return Exit::Failure;
+    };
+    let exit = runtime.block_on(run(args));
+    // A thread that waits for standard input would keep the process alive.
+    runtime.shutdown_background();
+    exit
+}
+
 /// Ctrl-C ends a command by dropping it, so that what it holds is put away;
 /// what serves somebody ends in order by itself.
-pub async fn run(args: Vec<OsString>) -> Exit {
+async fn run(args: Vec<OsString>) -> Exit {
     let no_color = args.iter().any(|arg| arg == "--no-color");
     let outcome = match mount::held::task() {
         Ok(Some(preparation)) => mount::held::take_over(preparation).await,
