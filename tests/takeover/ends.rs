@@ -39,6 +39,39 @@ fn nothing_is_left_of_a_held_mount() {
     eventually("the holder ends", || !is_alive(holder));
 }
 
+/// The process that waits to be the next server.
+fn spare(holder: Pid) -> Pid {
+    let found = || {
+        let children = fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"));
+        let children = children.unwrap_or_default();
+        let named = |child: &&str| {
+            let name = fs::read_to_string(format!("/proc/{child}/comm"));
+            name.is_ok_and(|name| name.trim_end() == "pfs-spare")
+        };
+        children.split_whitespace().find(named).map(|child| Pid::from_raw(child.parse().unwrap()))
+    };
+    eventually("a process waits to be the next", || found().is_some());
+    found().unwrap()
+}
+
+#[test]
+fn a_process_waits_to_be_the_next_and_is_not_missed_when_it_dies() {
+    if !has_fuse("a_process_waits_to_be_the_next_and_is_not_missed_when_it_dies") {
+        return;
+    }
+    let held = Held::new(1, 4096);
+    let holder = held.holder();
+    let waiting = spare(holder);
+    assert_eq!(held.kill(), waiting);
+    let another = spare(holder);
+    kill(another, Signal::SIGKILL).unwrap();
+    eventually("it ends", || !is_alive(another));
+    assert_ne!(held.kill(), another);
+    let last = spare(holder);
+    held.server.pfs(&["umount", held.at()]);
+    eventually("all end", || !is_alive(holder) && !is_alive(last));
+}
+
 #[test]
 fn what_whoever_mounts_has_open_is_closed() {
     if !has_fuse("what_whoever_mounts_has_open_is_closed") {
@@ -74,6 +107,28 @@ fn asking_holder_or_server_to_end_unmounts() {
         eventually("unmounted", || !is_mounted(&held));
         eventually("both end", || !is_alive(holder) && !is_alive(server));
     }
+}
+
+#[test]
+fn what_a_server_was_told_and_never_heard_its_successor_hears() {
+    if !has_fuse("what_a_server_was_told_and_never_heard_its_successor_hears") {
+        return;
+    }
+    let held = Held::new(1, 4096);
+    let (holder, server) = (held.holder(), held.process());
+    // Nobody waits before the server heeds signals.
+    spare(holder);
+    kill(server, Signal::SIGSTOP).unwrap();
+    kill(holder, Signal::SIGTERM).unwrap();
+    let pending = || {
+        let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() >> (Signal::SIGTERM as u32 - 1) & 1 == 1
+    };
+    eventually("the holder passes it on", pending);
+    kill(server, Signal::SIGKILL).unwrap();
+    eventually("unmounted", || !is_mounted(&held));
+    eventually("the holder ends", || !is_alive(holder));
 }
 
 #[test]
@@ -279,8 +334,9 @@ fn a_program_that_takes_long_to_take_over_is_waited_for() {
         let successor = || {
             let all = fs::read_to_string(&children).unwrap_or_default();
             let all = all.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()));
-            let others: Vec<_> = all.filter(|pid| *pid != before).collect();
-            others.first().copied()
+            // Another one waits to succeed by accident.
+            let exe = |pid: &Pid| fs::read_link(format!("/proc/{pid}/exe"));
+            all.into_iter().find(|pid| exe(pid).is_ok_and(|exe| exe == program))
         };
         while !asked.is_finished() && (successor().is_none() || is_alive(before)) {}
         // It has what it needs, and may not have begun.

@@ -101,6 +101,8 @@ struct Holder {
     kept: Vec<(String, OwnedFd)>,
     /// Whether the server has said that its end will not be an accident.
     done: bool,
+    /// Signals that a server was sent, and when.
+    sent: Vec<(Signal, Instant)>,
     /// Signals for a server that does not heed them yet, and since when there
     /// are some that ask for the end.
     waiting: Vec<Signal>,
@@ -146,6 +148,7 @@ impl Holder {
             note: serde_json::Value::Null,
             kept: Vec::new(),
             done: false,
+            sent: Vec::new(),
             waiting: Vec::new(),
             asked: None,
             brake: Brake::default(),
@@ -164,7 +167,7 @@ impl Holder {
             match self.next(&server)? {
                 Event::Said(message, fds) => self.heard(&mut server, message, fds)?,
                 Event::Signal(signal) if server.serving.is_some() || self.held.is_none() => {
-                    server.signal(signal);
+                    self.pass_on(signal, &server);
                 }
                 Event::Signal(signal) => self.postpone(signal),
                 Event::Request => self.requested(&mut server)?,
@@ -238,6 +241,22 @@ impl Holder {
         }
     }
 
+    fn pass_on(&mut self, signal: Signal, server: &Server) {
+        self.sent.retain(|(known, _)| *known != signal);
+        self.sent.push((signal, Instant::now()));
+        server.signal(signal);
+    }
+
+    /// Keeps what a server that has died was sent a moment before, and perhaps
+    /// never heard.
+    fn postpone_sent(&mut self) {
+        for (signal, at) in mem::take(&mut self.sent) {
+            if at.elapsed() < GRACE {
+                self.postpone(signal);
+            }
+        }
+    }
+
     fn is_overdue(&self) -> bool {
         self.asked.is_some_and(|asked| asked.elapsed() >= GRACE)
     }
@@ -300,7 +319,9 @@ impl Holder {
                 }
                 // Whoever has started this one waits no longer.
                 process::leave()?;
-                self.waiting.drain(..).for_each(|signal| server.signal(signal));
+                mem::take(&mut self.waiting)
+                    .into_iter()
+                    .for_each(|signal| self.pass_on(signal, server));
                 self.keep_a_spare();
             }
             ToHolder::Done => self.done = true,
@@ -334,6 +355,7 @@ impl Holder {
         }
         // Without a mount there is only what the last one has to end.
         let is_over = !connected && (self.kept.is_empty() || self.brake.has_ended());
+        self.postpone_sent();
         Ok(is_over.then_some(ended.unwrap_or(1)))
     }
 
