@@ -110,6 +110,10 @@ impl Attributes {
             }
             shown => shown,
         };
+        let (Shown::Read { path, .. } | Shown::Written { path, .. }) = &shown else {
+            return Ok(Self { shown, prefetch });
+        };
+        let prefetch = prefetch.below(path).map_err(|error| bad("prefetch", &error))?;
         Ok(Self { shown, prefetch })
     }
 }

@@ -15,6 +15,7 @@ use super::note::Note;
 use super::refuse;
 use super::shared::Shared;
 use crate::cli::mount::fetch;
+use crate::model::TreePath;
 use crate::mount::{Mounted, is_connected};
 use crate::vfs::xattr::COMMIT;
 use crate::vfs::{Files, InodeNo, Shown as Place, TransactionView, XattrMode};
@@ -109,7 +110,12 @@ impl Volume {
     fn fetch_ahead(&self) {
         let named: Vec<_> =
             self.place().into_iter().map(|place| (place.repo, place.reference)).collect();
-        let task = fetch(self.attributes.prefetch.clone(), named, &self.shared.source);
+        let dir = match &self.attributes.shown {
+            Shown::All => TreePath::root(),
+            Shown::Read { path, .. } | Shown::Written { path, .. } => path.clone(),
+        };
+        let prefetch = self.attributes.prefetch.clone();
+        let task = fetch(prefetch, (named, dir), &self.shared.source);
         self.beside().extend(task);
     }
 
