@@ -139,6 +139,7 @@ impl ServerSource {
             id: id.as_bytes().to_vec(),
             lease_seconds: LEASE,
             base: base.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+            sealing: false,
         };
         Ok(self.client.native().renew_transaction(request).await?.into_inner())
     }
