@@ -161,11 +161,12 @@ pub const MARKER: &str = "_SUCCESS";
 impl pfs_daemonset::Session for Volume {
     async fn end(&self, pods: &dyn Pods) -> Result<(), Refusal> {
         self.leave();
-        let (Some(view), Shown::Written { when, message, .. }) =
+        let (Some(view), Shown::Written { branch, when, message, .. }) =
             (&self.view, &self.attributes.shown)
         else {
             return Ok(());
         };
+        let working = self.shared.work.begin(Some(branch));
         // What the kernel has yet to write it writes before it lets go.
         let mut connected = self.connected.clone();
         let ended = connected.wait_for(|connected| !connected);
@@ -176,7 +177,8 @@ impl pfs_daemonset::Session for Volume {
             When::OnMarker => self.has(MARKER).await?,
             When::OnSuccess | When::Explicit | When::OnUnmount | When::Interval(_) => false,
         };
-        ending::end(&self.shared, (self.publish(), view), ((*when, marked), message), pods).await
+        let ended = (self.publish(), view, working);
+        ending::end(&self.shared, ended, ((*when, marked), message), pods).await
     }
 
     async fn stats(&self) -> Result<Stats, Refusal> {

@@ -67,6 +67,12 @@ pub fn owner(publish: &Publish) -> String {
     }
 }
 
+/// Namespace and name of the pod that an [`owner`] is.
+pub fn pod_of(owner: &str) -> Option<(&str, &str)> {
+    let (pod, _) = owner.strip_prefix("pod ")?.split_once(", volume ")?;
+    pod.split_once('/')
+}
+
 /// Goes on with what was left; `None` when it is over, or about to be.
 async fn go_on(shared: &Arc<Shared>, left: &Left) -> Result<Option<TransactionView>, Refusal> {
     if record::decision(&left.dir).is_some() || left.started.ended.is_some() {
