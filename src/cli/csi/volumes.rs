@@ -458,4 +458,9 @@ impl Volumes for ServerVolumes {
         })
         .collect()
     }
+
+    async fn is_ready(&self) -> Result<bool> {
+        let asked = self.client.version().get_version(()).await;
+        asked.map(|_| true).map_err(|status| refusal(&status))
+    }
 }
