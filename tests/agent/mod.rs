@@ -2,6 +2,7 @@
 //! keeps, each a process that may die.
 
 mod deaths;
+mod identity;
 mod many;
 mod showing;
 mod steps;
