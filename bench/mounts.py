@@ -12,6 +12,7 @@ import time
 import data
 from figures import Beside, compiled, drop_caches, say
 from kernel import Requests
+from perf import WANTED, profiled
 from server import run
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -77,6 +78,14 @@ def files_at(program, operation, threads, shuffled, directory):
     return files(program, operation, directory, threads, shuffled)
 
 
+def profiling(name, measure):
+    def action(directory):
+        with profiled(name):
+            return measure(directory)
+
+    return action
+
+
 def native(work):
     """The big file and the small ones on ext4."""
     at = work / "data/native"
@@ -125,6 +134,10 @@ def warm(server):
                 beside.take(name, unit, lambda: max(measure(there), measure(there)),
                             lambda: max(measure(here), measure(here)))
         beside.say("ext4")
+        for name, (_, measure) in readings(program).items():
+            if f"warm_{name}" in WANTED:
+                profiling(f"ext4 warm_{name}", measure)(there)
+                profiling(f"warm_{name}", measure)(here)
         epochs = [epoch(program, mount, here) for _ in range(4)]
         requests = min(epochs, key=lambda requests: requests.total)
         say("warm_second_epoch_requests", requests.total, "requests")
@@ -196,6 +209,10 @@ def cold(server):
         for name, (unit, measure) in readings(program).items():
             beside.take(name, unit, lambda: theirs(measure), lambda: ours(measure))
     beside.say("ext4")
+    for name, (_, measure) in readings(program).items():
+        if f"cold_{name}" in WANTED:
+            theirs(profiling(f"ext4 cold_{name}", measure))
+            ours(profiling(f"cold_{name}", measure))
     for name, (_, measure) in readings(program).items():
         if not name.startswith(("shuffled", "ordered", "stat", "find")):
             continue

@@ -15,6 +15,7 @@ import urllib.request
 import data
 import mounts
 from figures import Beside, compiled, drop_caches, say
+from perf import WANTED, profiled
 from server import Server, run
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -247,6 +248,11 @@ def sequential(s3, far):
             run("dd", f"if={at / 'reads' / mounts.BIG}", "of=/dev/null", "bs=1M")
             return mounts.BIG_MIB / (time.monotonic() - start)
 
+    def profile(name, measure):
+        if name in WANTED:
+            with profiled(name):
+                measure()
+
     def cached():
         cache = far.work / "cache-remote"
         try:
@@ -259,3 +265,6 @@ def sequential(s3, far):
         beside.take("seq", "MiB/s", download, ours)
         beside.take("seq_cached", "MiB/s", download, cached)
     beside.say("download")
+    profile("remote_download", download)
+    profile("remote_seq", ours)
+    profile("remote_seq_cached", cached)
