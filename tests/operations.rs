@@ -56,7 +56,7 @@ fn eventually(what: &str, done: impl Fn() -> bool) {
 }
 
 /// The page at `path` of the socket `address`, `unix:/PATH`.
-fn page(address: &str, path: &str) -> String {
+pub fn page(address: &str, path: &str) -> String {
     let mut stream = UnixStream::connect(address.strip_prefix("unix:").unwrap()).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::DRIVER;
 use crate::agent::Agent;
@@ -10,11 +11,17 @@ use crate::proto::csi::plugin_capability::service::Type;
 use crate::proto::csi::plugin_capability::{Service, Type as Kind};
 use crate::refusal::{Refusal, Result};
 use crate::service::service;
+use crate::volumes::Volumes;
+
+/// How long those who are needed may take to say that they are there.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The service.
 pub(crate) struct Identity {
     /// Whose sessions are prepared.
     pub agent: Arc<dyn Agent>,
+    /// Who makes volumes.
+    pub volumes: Arc<dyn Volumes>,
     /// The version of the program.
     pub version: String,
     /// Whether this instance mounts volumes, or only makes them.
@@ -39,17 +46,29 @@ impl Identity {
         Ok(pb::GetPluginCapabilitiesResponse { capabilities: vec![capability] })
     }
 
-    /// An agent that is away, or busy taking sessions over, is waited for; a
-    /// kernel without FUSE is not.
+    /// An agent that is away, or busy taking sessions over, is waited for, and so
+    /// is the server where volumes are made and not mounted; a kernel without FUSE
+    /// is not.
     async fn probe(&self, _: pb::ProbeRequest) -> Result<pb::ProbeResponse> {
         if self.is_node && !Path::new("/dev/fuse").exists() {
             let what = "there is no /dev/fuse: load the fuse module, or pass the device in";
             return Err(Refusal::InTheWay(what.to_owned()));
         }
-        let ready = match self.agent.is_ready().await {
-            Ok(ready) => ready,
-            Err(refusal) => {
+        let asked = async {
+            match self.is_node {
+                true => self.agent.is_ready().await,
+                false => self.volumes.is_ready().await,
+            }
+        };
+        let ready = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(refusal)) => {
                 tracing::info!(%refusal, "not ready");
+                false
+            }
+            Err(_) => {
+                let whom = if self.is_node { "node agent" } else { "server" };
+                tracing::info!("not ready: the {whom} does not answer");
                 false
             }
         };

@@ -12,6 +12,7 @@ mod identity;
 mod limits;
 mod mount;
 mod node;
+mod probing;
 pub mod proto;
 mod refusal;
 mod registration;
@@ -22,6 +23,7 @@ mod token;
 mod volumes;
 
 pub use agent::{Access, Agent, Device, Place, Pod, Prepared, Publication, Session, Stats, Usage};
+pub use probing::probe;
 pub use refusal::{Refusal, Result};
 pub use server::{Config, serve};
 pub use token::Token;

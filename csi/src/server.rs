@@ -44,6 +44,7 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let identity = Identity {
         agent: Arc::clone(&agent),
+        volumes: Arc::clone(&volumes),
         version: config.version,
         is_node: config.kubelet_dir.is_some(),
     };

@@ -33,6 +33,9 @@ pub trait Volumes: Send + Sync + 'static {
     async fn snapshot(&self, id: &str) -> Result<Snapshot>;
     /// All snapshots, in any order.
     async fn snapshots(&self) -> Result<Vec<Snapshot>>;
+
+    /// Whether any of these calls can be answered now.
+    async fn is_ready(&self) -> Result<bool>;
 }
 
 /// A volume to be made.

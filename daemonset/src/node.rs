@@ -84,7 +84,11 @@ pub trait Volumes: Send + Sync + 'static {
 
     /// Checks what is asked for, and brings it to where only a connection is
     /// missing. Asked again for the same, does not begin anew what was begun.
-    async fn prepare(&self, publish: &Publish) -> Result<Prepared<Self::Prepared>, Refusal>;
+    async fn prepare(
+        &self,
+        publish: &Publish,
+        pods: &dyn Pods,
+    ) -> Result<Prepared<Self::Prepared>, Refusal>;
 
     /// Fails when the pod of `publish`, which was prepared before, may not have
     /// it any more.
@@ -235,7 +239,7 @@ impl<V: Volumes> Node<V> {
             }
             None => {}
         }
-        let prepared = self.volumes.prepare(&publish).await;
+        let prepared = self.volumes.prepare(&publish, &*self.pods).await;
         let outcome = prepared.map(|Prepared { volume, mounting }| {
             *slot = Some(Stand::Prepared(publish.without_token(), volume, mounting.clone()));
             mounting

@@ -43,6 +43,10 @@ pub enum Outcome {
 pub trait Pods: Send + Sync + 'static {
     /// What became of `pod`. Waits a bounded time for what has not ended yet.
     async fn outcome(&self, pod: &PodRef) -> Outcome;
+
+    /// Whether the pod `name` of `namespace` has ended; waits for nothing. `None`
+    /// when nobody can say, as of one that is gone.
+    async fn has_ended(&self, namespace: &str, name: &str) -> Option<bool>;
 }
 
 /// Nobody does: there is no cluster.
@@ -53,5 +57,9 @@ pub struct NoPods;
 impl Pods for NoPods {
     async fn outcome(&self, pod: &PodRef) -> Outcome {
         Outcome::Unknown(format!("nobody was asked what became of pod {pod}"))
+    }
+
+    async fn has_ended(&self, _namespace: &str, _name: &str) -> Option<bool> {
+        None
     }
 }

@@ -276,7 +276,7 @@ state! {
     TransactionState {
         /// Takes writes.
         Open = "open",
-        /// Uploads the last dirty files.
+        /// Takes no more writes of programs; what they wrote is being uploaded.
         Sealing = "sealing",
         /// Everything durable, not yet published.
         Sealed = "sealed",

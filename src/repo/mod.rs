@@ -45,7 +45,7 @@ pub use retention::Events;
 pub use sets::CommitSet;
 pub use together::Together;
 pub use transactions::{
-    Base, COMMITTED_KEPT, OpenTransaction, StageError, Swept, UNCOMMITTED_KEPT,
+    Base, COMMITTED_KEPT, OpenTransaction, StageError, Swept, TransactionFilter, UNCOMMITTED_KEPT,
 };
 pub use wait::Subscription;
 

@@ -1,5 +1,6 @@
 //! Write transactions: changes gathered out of sight, published as one commit.
 
+mod listing;
 mod merged;
 
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::catalog::{
 };
 use crate::model::{Branch, CommitId, Timestamp, TransactionId, TreePath};
 use crate::tree::{ApplyOptions, Edit, Merge, Root, TreeError, apply};
+
+pub use listing::TransactionFilter;
 
 /// The transaction to open.
 #[derive(Debug, Clone)]
@@ -70,6 +73,9 @@ const LIVE: [TransactionState; 5] = [
     TransactionState::Orphaned,
 ];
 
+/// States that somebody has to keep up; without, a transaction is orphaned.
+const HELD: [TransactionState; 2] = [TransactionState::Open, TransactionState::Sealing];
+
 /// How long a transaction that committed answers that it did, counted from
 /// the end of its lease.
 pub const COMMITTED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -100,10 +106,9 @@ impl Repos {
         let mut swept = Swept::default();
         for state in TransactionState::ALL {
             let (before, op): (_, fn(TransactionId) -> Op) = match state {
-                TransactionState::Open => (now, orphan),
+                TransactionState::Open | TransactionState::Sealing => (now, orphan),
                 TransactionState::Committed => (ago(now, COMMITTED_KEPT), Op::DeleteTransaction),
-                TransactionState::Sealing
-                | TransactionState::Sealed
+                TransactionState::Sealed
                 | TransactionState::Conflict
                 | TransactionState::Orphaned
                 | TransactionState::Aborted => (ago(now, UNCOMMITTED_KEPT), Op::DeleteTransaction),
@@ -113,7 +118,7 @@ impl Repos {
             for row in lapsed {
                 let batch = vec![Op::ExpectLapsed { id: row.id, before }, op(row.id)];
                 match self.catalog.apply(batch).await {
-                    Ok(()) if *state == TransactionState::Open => swept.orphaned += 1,
+                    Ok(()) if HELD.contains(state) => swept.orphaned += 1,
                     Ok(()) => swept.dropped += 1,
                     // Its holder came back, or ended it.
                     Err(CatalogError::Conflict { .. }) => {}
@@ -171,34 +176,40 @@ impl Repos {
         Ok(self.seen_now(row))
     }
 
-    /// Transactions in one of `states`, or all; oldest first.
-    pub async fn list_transactions(
-        &self,
-        states: &[TransactionState],
-    ) -> Result<Vec<TransactionRow>> {
-        let rows = self.catalog.transactions(&[]).await?;
-        let rows = rows.into_iter().map(|row| self.seen_now(row));
-        Ok(rows.filter(|row| states.is_empty() || states.contains(&row.state)).collect())
-    }
-
     fn seen_now(&self, mut row: TransactionRow) -> TransactionRow {
         let lapsed = row.lease_until < self.clock.now();
-        if row.state == TransactionState::Open && lapsed {
+        if HELD.contains(&row.state) && lapsed {
             row.state = TransactionState::Orphaned;
         }
         row
     }
 
-    /// Keeps a transaction alive for `lease` from now on.
+    /// Keeps a transaction alive for `lease` from now on. It is `sealing` when
+    /// nobody writes any more and a commit will follow.
     pub async fn renew_transaction(
         &self,
         id: TransactionId,
         lease: Duration,
+        sealing: bool,
     ) -> Result<TransactionRow> {
         self.live_transaction(id).await?;
         let until = after(self.clock.now(), lease);
         self.catalog.apply(vec![Op::RenewTransaction { id, until }]).await?;
-        self.transaction(id).await
+        let (from, to) = match sealing {
+            true => (TransactionState::Open, TransactionState::Sealing),
+            false => (TransactionState::Sealing, TransactionState::Open),
+        };
+        let row = self.transaction(id).await?;
+        if row.state != from {
+            return Ok(row);
+        }
+        let change = TransactionChange { state: Some(to), ..Default::default() };
+        let op = Op::UpdateTransaction { id, expected: vec![from], change };
+        match self.catalog.apply(vec![op]).await {
+            // Or it is in another state by now, which says more.
+            Ok(()) | Err(CatalogError::Conflict { .. }) => self.transaction(id).await,
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn finished_commit(&self, branch: &Branch, id: CommitId) -> Result<CommitRow> {
@@ -269,8 +280,17 @@ impl Repos {
             return Ok(row);
         }
         writer.flush().await.map_err(RepoError::from)?;
+        let state = match row.state {
+            TransactionState::Sealing => TransactionState::Sealing,
+            TransactionState::Open
+            | TransactionState::Sealed
+            | TransactionState::Committed
+            | TransactionState::Conflict
+            | TransactionState::Aborted
+            | TransactionState::Orphaned => TransactionState::Open,
+        };
         let change = TransactionChange {
-            state: Some(TransactionState::Open),
+            state: Some(state),
             reason: Some(String::new()),
             root: Some(stored(&root)),
             ..Default::default()
@@ -465,7 +485,7 @@ fn one_shot(parent: Option<CommitId>, root: &Root, message: &str) -> OneShot {
 fn orphan(id: TransactionId) -> Op {
     let state = Some(TransactionState::Orphaned);
     let change = TransactionChange { state, ..TransactionChange::default() };
-    Op::UpdateTransaction { id, expected: vec![TransactionState::Open], change }
+    Op::UpdateTransaction { id, expected: HELD.to_vec(), change }
 }
 
 fn ago(now: Timestamp, kept: Duration) -> Timestamp {

@@ -84,25 +84,25 @@ pub async fn warm(
     Ok(warmed)
 }
 
-/// Warms what is another in `tree` than in `old`; see [`warm`]. Costs what the
-/// change does.
+/// Warms what at and below `path` is another in `tree` than in `old`; see
+/// [`warm`]. Costs what the change does.
 pub async fn warm_changes(
-    old: &Root,
-    tree: &Tree,
+    (old, tree): (&Root, &Tree),
+    path: &TreePath,
     warmth: &Warmth,
     warming: &Warming,
 ) -> Result<Warmed, VfsError> {
-    let (mut warmed, all) = (Warmed::default(), TreePath::root());
+    let mut warmed = Warmed::default();
     match warmth {
         Warmth::Metadata => {
-            let mut changes = diff_stats(tree.nodes(), old, tree.root(), &all);
+            let mut changes = diff_stats(tree.nodes(), old, tree.root(), path);
             while let Some(change) = changes.next().await {
                 warmed.entries += u64::from(change?.new.is_some());
             }
         }
         Warmth::Content(glob) => {
             let mut batch = Batch::new(tree, glob, warming, &|_| {});
-            let mut changes = diff(tree.nodes(), old, tree.root(), &all);
+            let mut changes = diff(tree.nodes(), old, tree.root(), path);
             while let Some(change) = changes.next().await {
                 let Change { path, new: Some(entry), .. } = change? else { continue };
                 batch.inside = path.ancestors().find(|dir| glob.matches(dir));

@@ -2,8 +2,10 @@
 //! keeps, each a process that may die.
 
 mod deaths;
+mod identity;
 mod many;
 mod showing;
+mod steps;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,8 @@ pub struct Node {
     keeper: Option<Child>,
     agent: Option<Child>,
     options: Vec<String>,
+    /// What agents have in their environment besides what commands have.
+    variables: Vec<(&'static str, String)>,
 }
 
 /// A volume that is mounted.
@@ -64,10 +68,12 @@ impl Node {
 
     /// The same with more options for agents.
     pub fn with(test: &str, options: &[&str]) -> Option<Self> {
-        if !has_fuse(test) || !is_root(test) {
-            return None;
-        }
-        let server = Server::start();
+        let able = has_fuse(test) && is_root(test);
+        able.then(|| Self::of(Server::start(), Vec::new(), options))
+    }
+
+    /// A node whose server is there, and whose agents have `variables`.
+    fn of(server: Server, variables: Vec<(&'static str, String)>, options: &[&str]) -> Self {
         let run = server.dir("run");
         let mut node = Self {
             client: AgentClient::new(&run.join("agent.sock")),
@@ -75,11 +81,12 @@ impl Node {
             keeper: None,
             agent: None,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            variables,
             server,
         };
         node.start_keeper();
         node.start_agent();
-        Some(node)
+        node
     }
 
     fn run(&self, name: &str) -> PathBuf {
@@ -89,6 +96,7 @@ impl Node {
     fn spawn(&self, arguments: &[&str], log: &str) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(self.run(log)).unwrap();
         let mut command = self.server.command(arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }
@@ -256,11 +264,7 @@ impl Node {
 
     /// The value of a metric of the agent.
     pub fn metric(&self, name: &str) -> f64 {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::os::unix::net::UnixStream::connect(self.run("agent.pages")).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        let text = crate::operations::page(&self.metrics(), "/metrics");
         let line = text.lines().find(|line| line.starts_with(name));
         line.unwrap_or_else(|| panic!("{text}")).rsplit(' ').next().unwrap().parse().unwrap()
     }

@@ -160,3 +160,32 @@ fn volumes_of_a_node_share_what_was_read() {
     node.unpublish(two);
     eventually("both ends", || node.metric("pfs_agent_volumes") == 0.0);
 }
+
+#[test]
+fn a_volume_fetches_ahead_what_it_shows() {
+    let cache = tempfile::Builder::new().prefix("pfs-cache.").tempdir().unwrap();
+    let options = ["--cache", cache.path().to_str().unwrap()];
+    let Some(node) = Node::with("a_volume_fetches_ahead_what_it_shows", &options) else { return };
+    node.server.pfs(&["create", "repo", "data"]);
+    for file in ["deep/er/one.bin", "deep/er/two.txt", "deep/er/sub/three.bin", "wide/four.bin"] {
+        node.put(&format!("data@master:/{file}"), file);
+    }
+    let fetched = |files: usize| {
+        let log = fs::read_to_string(node.server.dir("run").join("agent.log")).unwrap();
+        let lines = log.lines().filter(|line| line.contains("fetched ahead"));
+        lines.filter(|line| line.contains(&format!(" files: {files},"))).count()
+    };
+    let common = [("repo", "data"), ("path", "deep/er"), ("follow", "true")];
+    let all = node.volume("all", &[&common[..], &[("prefetch", "all")]].concat());
+    eventually("all of it", || fetched(3) == 1);
+    let some = node.volume("some", &[&common[..], &[("prefetch", "/*.bin")]].concat());
+    eventually("what matches in it", || fetched(1) == 1);
+    // What moves beside it is no matter, what moves in it is.
+    node.put("data@master:/wide/five.bin", "five");
+    eventually("nothing", || fetched(0) == 2);
+    node.put("data@master:/deep/er/six.bin", "six");
+    eventually("the new one", || fetched(1) == 3);
+    for volume in [all, some] {
+        node.unpublish(volume);
+    }
+}

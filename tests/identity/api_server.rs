@@ -1,5 +1,6 @@
-//! What of an API server of Kubernetes answers TokenReviews: it knows the
-//! tokens it was told of. The real one has its turn on the cluster.
+//! What of an API server of Kubernetes answers TokenReviews, and tells of pods:
+//! it knows the tokens and pods it was told of. The real one has its turn on the
+//! cluster.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -41,6 +42,8 @@ pub fn pod(namespace: &'static str, name: &'static str, uid: &'static str) -> Ho
 #[derive(Default)]
 struct State {
     tokens: Mutex<HashMap<String, Holder>>,
+    /// By namespace and name.
+    pods: Mutex<HashMap<(String, String), Value>>,
     asked: AtomicUsize,
     /// Answers nonsense that repeats the token.
     broken: Mutex<bool>,
@@ -96,6 +99,21 @@ impl ApiServer {
         self.state.tokens.lock().unwrap().remove(token);
     }
 
+    /// The pod `name` of `namespace` is in `phase` from now on.
+    pub fn set_pod(&self, (namespace, name, uid): (&str, &str, &str), phase: &str) {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "namespace": namespace, "name": name, "uid": uid, "resourceVersion": "1",
+            },
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main"}]},
+            "status": {"phase": phase},
+        });
+        let named = (namespace.to_owned(), name.to_owned());
+        self.state.pods.lock().unwrap().insert(named, pod);
+    }
+
     /// How many reviews were asked for.
     pub fn asked(&self) -> usize {
         self.state.asked.load(Ordering::Relaxed)
@@ -118,6 +136,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    if let Some(rest) = head.uri.path().strip_prefix("/api/v1/namespaces/") {
+        return Ok(told_of(&state, rest));
+    }
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     if head.method != "POST" || head.uri.path() != path {
         return Ok(reply(StatusCode::NOT_FOUND, json!({"message": "no such thing"}).to_string()));
@@ -142,6 +163,23 @@ async fn answer(
         Some(holder) => status(&holder),
     };
     Ok(reply(StatusCode::CREATED, review.to_string()))
+}
+
+/// The answer about `NAMESPACE/pods/NAME`; news of pods never come.
+fn told_of(state: &State, path: &str) -> Response<Full<Bytes>> {
+    let parts: Vec<_> = path.split('/').collect();
+    let [namespace, "pods", name] = parts[..] else { return reply(StatusCode::OK, String::new()) };
+    let named = (namespace.to_owned(), name.to_owned());
+    match state.pods.lock().unwrap().get(&named) {
+        Some(pod) => reply(StatusCode::OK, pod.to_string()),
+        None => {
+            let absent = json!({
+                "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 404,
+                "reason": "NotFound", "message": format!("pods {name:?} not found"),
+            });
+            reply(StatusCode::NOT_FOUND, absent.to_string())
+        }
+    }
 }
 
 fn status(holder: &Holder) -> Value {

@@ -1,7 +1,8 @@
 //! Who may call a server that asks, and which volumes pods get.
 
-mod api_server;
+pub mod api_server;
 mod logged;
+pub mod settings;
 
 use std::fs;
 use std::path::{Path, PathBuf};

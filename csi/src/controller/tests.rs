@@ -78,6 +78,10 @@ impl Volumes for Memory {
     async fn snapshots(&self) -> Result<Vec<Snapshot>> {
         Ok(self.snapshots.lock().unwrap().values().cloned().collect())
     }
+
+    async fn is_ready(&self) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 fn controller() -> (Controller, Arc<Memory>) {

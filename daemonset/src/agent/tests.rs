@@ -38,7 +38,7 @@ impl Volumes for Test {
     type Prepared = ();
     type Session = Shown;
 
-    async fn prepare(&self, publish: &Publish) -> Result<Prepared<()>, Refusal> {
+    async fn prepare(&self, publish: &Publish, _pods: &dyn Pods) -> Result<Prepared<()>, Refusal> {
         self.0.prepared.fetch_add(1, Ordering::AcqRel);
         let token = publish.token.as_ref().map(Token::reveal);
         if token != Some("secret") {

@@ -11,7 +11,7 @@ use kube::api::{WatchEvent, WatchParams};
 use kube::{Api, Client, Config};
 
 use super::{Outcome, PodRef, Pods};
-use decide::{Standing, standing};
+use decide::{Standing, has_ended, standing};
 
 /// How long to rest before a question that got no answer is asked again.
 const REST: Duration = Duration::from_millis(500);
@@ -125,6 +125,19 @@ impl Pods for KubePods {
             Err(_) => {
                 let waited = self.patience;
                 unknown(&format!("how it ended is not known after {waited:?}: {last}"))
+            }
+        }
+    }
+
+    async fn has_ended(&self, namespace: &str, name: &str) -> Option<bool> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        match pods.get_opt(name).await {
+            Ok(Some(found)) => Some(has_ended(&found)),
+            // Or it is of another cluster that has the same server.
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%error, namespace, name, "whether a pod has ended is not known");
+                None
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::api::status::{Result, invalid, missing, refused, store, tree};
 use crate::catalog::{TransactionRow, TransactionState};
 use crate::chunk::{ChunkRef, Content};
 use crate::model::{CommitId, PackId, TransactionId, TreePath};
-use crate::repo::{Base, OpenTransaction, StageError};
+use crate::repo::{Base, OpenTransaction, StageError, TransactionFilter};
 use crate::tree::{Edit, Entry, EntryKind, Root};
 
 /// The lease of a transaction that asks for none.
@@ -54,7 +54,8 @@ impl Native {
     ) -> Result<pb::TransactionInfo> {
         let id = transaction_id(&request.id)?;
         let lease = lease(request.lease_seconds);
-        let mut row = self.services.repos.renew_transaction(id, lease).await.map_err(refused)?;
+        let renewed = self.services.repos.renew_transaction(id, lease, request.sealing).await;
+        let mut row = renewed.map_err(refused)?;
         if !request.base.is_empty() {
             let base = commit_id(&request.base)?;
             row = self.services.repos.rebase_transaction(id, base).await.map_err(refused)?;
@@ -135,8 +136,15 @@ impl Native {
         &self,
         request: pb::ListTransactionsRequest,
     ) -> Result<BoxStream<pb::TransactionInfo>> {
-        let states = request.states().map(state).collect::<Result<Vec<_>>>()?;
-        let rows = self.services.repos.list_transactions(&states).await.map_err(refused)?;
+        let wanted = TransactionFilter {
+            states: request.states().map(state).collect::<Result<Vec<_>>>()?,
+            branch: match &request.repo {
+                Some(name) => Some(repo(Some(name))?.branch(parse(&request.branch)?)),
+                None => None,
+            },
+            held: request.held,
+        };
+        let rows = self.services.repos.list_transactions(&wanted).await.map_err(refused)?;
         let mut infos = Vec::with_capacity(rows.len());
         for row in &rows {
             infos.push(self.transaction_info(row).await?);

@@ -478,6 +478,10 @@ pub struct RenewTransactionRequest {
     /// Start from this finished commit instead; only while nothing is staged.
     #[prost(bytes = "vec", tag = "3")]
     pub base: ::prost::alloc::vec::Vec<u8>,
+    /// Nobody writes any more, and a commit will follow: the transaction is
+    /// SEALING until then. It is OPEN again when this is not said any more.
+    #[prost(bool, tag = "4")]
+    pub sealing: bool,
 }
 impl ::prost::Name for RenewTransactionRequest {
     const NAME: &'static str = "RenewTransactionRequest";
@@ -509,6 +513,14 @@ pub struct ListTransactionsRequest {
     /// Only these states; all when empty.
     #[prost(enumeration = "TransactionState", repeated, tag = "1")]
     pub states: ::prost::alloc::vec::Vec<i32>,
+    /// Only those of this branch, where a repo is named.
+    #[prost(message, optional, tag = "2")]
+    pub repo: ::core::option::Option<RepoName>,
+    #[prost(string, tag = "3")]
+    pub branch: ::prost::alloc::string::String,
+    /// Only those whose lease has not lapsed.
+    #[prost(bool, tag = "4")]
+    pub held: bool,
 }
 impl ::prost::Name for ListTransactionsRequest {
     const NAME: &'static str = "ListTransactionsRequest";

@@ -49,6 +49,20 @@ impl Shown {
     pub fn is_written(&self) -> bool {
         matches!(self, Self::Written { .. })
     }
+
+    /// The branch whose head it begins with; `None` for what follows heads, and
+    /// for what no head is looked up for.
+    pub fn begins_with(&self) -> Option<Branch> {
+        match self {
+            Self::All | Self::Read { follow: true, .. } => None,
+            Self::Read { repo, reference: None, .. } => Some(repo.branch(BranchName::master())),
+            Self::Read { repo, reference: Some(reference), .. } => match &reference.base {
+                RefBase::Branch(name) => Some(repo.branch(name.clone())),
+                RefBase::Commit(_) | RefBase::Time(_) => None,
+            },
+            Self::Written { branch, .. } => Some(branch.clone()),
+        }
+    }
 }
 
 /// The names that there are.
@@ -110,6 +124,10 @@ impl Attributes {
             }
             shown => shown,
         };
+        let (Shown::Read { path, .. } | Shown::Written { path, .. }) = &shown else {
+            return Ok(Self { shown, prefetch });
+        };
+        let prefetch = prefetch.below(path).map_err(|error| bad("prefetch", &error))?;
         Ok(Self { shown, prefetch })
     }
 }

@@ -13,6 +13,7 @@ use super::record::{self, Decision};
 use super::refuse;
 use super::session::MARKER;
 use super::shared::Shared;
+use super::work::Working;
 use super::writing;
 use crate::vfs::transaction::{Left, Resumed, resume};
 use crate::vfs::{Then, TransactionView, VfsError};
@@ -21,14 +22,18 @@ use crate::vfs::{Then, TransactionView, VfsError};
 const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 
+/// How long the server may take to hear of it.
+const TELLING: Duration = Duration::from_secs(2);
+
 /// How long changes that are under way may take to end.
 const CLOSING: Duration = Duration::from_secs(60);
 
 /// Ends the transaction `view` of `publish`. Once this returns nothing can be
-/// written, and what was is as durable as what becomes of it.
+/// written, and what was is as durable as what becomes of it. Volumes of the
+/// branch wait for `working`, which lasts until it is committed.
 pub async fn end(
     shared: &Arc<Shared>,
-    (publish, view): (&Publish, &Arc<TransactionView>),
+    (publish, view, working): (&Publish, &Arc<TransactionView>, Working),
     ((when, marked), message): ((When, bool), &str),
     pods: &dyn Pods,
 ) -> Result<(), Refusal> {
@@ -39,11 +44,13 @@ pub async fn end(
     let changed = view.is_changed().map_err(|error| refuse::vfs(&what, &error))?;
     if !changed && !view.is_unsettled() {
         let (shared, view) = (Arc::clone(shared), Arc::clone(view));
-        let working = shared.working();
-        tokio::spawn(async move {
+        let working = shared.work.begin(None);
+        let taken_back = tokio::spawn(async move {
             writing::take_back(&shared, &view).await;
             drop(working);
         });
+        // A volume that nobody wrote to is not in use any more, if anybody hears.
+        drop(tokio::time::timeout(TELLING, taken_back).await);
         return Ok(());
     }
     let dir = view.dir();
@@ -53,7 +60,15 @@ pub async fn end(
     };
     let noted = record::decide(&dir, &decision);
     noted.map_err(|error| refuse::system("what becomes of a volume", &error))?;
-    let (shared, view, working) = (Arc::clone(shared), Arc::clone(view), shared.working());
+    let working = match &decision {
+        Decision::Commit(_) => {
+            // So that volumes on other nodes wait as well.
+            shared.source.seal(view.started().id).await;
+            working
+        }
+        Decision::Abort(_) => shared.work.begin(None),
+    };
+    let (shared, view) = (Arc::clone(shared), Arc::clone(view));
     tokio::spawn(async move {
         carry_out(&shared, &view, &decision).await;
         drop(working);
@@ -93,7 +108,7 @@ async fn carry_out(shared: &Arc<Shared>, view: &TransactionView, decision: &Deci
         let started = view.started();
         let done = match decision {
             Decision::Commit(message) => {
-                shared.source.close_one(started.id);
+                shared.source.seal(started.id).await;
                 view.commit(&source, message, Then::End).await.map(drop)
             }
             Decision::Abort(reason) => view.give_up(&source, reason).await,
@@ -110,14 +125,15 @@ async fn carry_out(shared: &Arc<Shared>, view: &TransactionView, decision: &Deci
             }
             Err(error) if may_pass(&error) => {
                 tracing::warn!(%error, transaction = %started.id, "not carried out yet");
-                tokio::time::sleep(pause).await;
+                shared.work.rest(pause).await;
                 pause = (pause * 2).min(AGAIN_AT_MOST);
             }
             Err(error) => {
                 tracing::error!(%error, transaction = %started.id, ?decision, "kept");
-                // Whoever looks for it finds it there.
+                // Whoever looks for it finds it there, and nobody waits for it.
                 drop(Left::fail(&dir, &error.to_string()));
                 record::over(&dir);
+                shared.source.forget(started.id);
                 view.release();
                 break;
             }
@@ -181,7 +197,11 @@ pub fn carry_on(shared: &Arc<Shared>) {
 
 /// Carries `decision` out on what was left, beside everything else.
 fn begin_left(shared: &Arc<Shared>, left: Left, decision: Decision) {
-    let (shared, working) = (Arc::clone(shared), shared.working());
+    let branch = match &decision {
+        Decision::Commit(_) => Some(&left.started.branch),
+        Decision::Abort(_) => None,
+    };
+    let (shared, working) = (Arc::clone(shared), shared.work.begin(branch));
     tokio::spawn(async move {
         let mut pause = AGAIN;
         loop {
@@ -199,12 +219,13 @@ fn begin_left(shared: &Arc<Shared>, left: Left, decision: Decision) {
                 }
                 Err(error) if may_pass(&error) => {
                     tracing::warn!(%error, transaction = %left.started.id, "not carried out yet");
-                    tokio::time::sleep(pause).await;
+                    shared.work.rest(pause).await;
                     pause = (pause * 2).min(AGAIN_AT_MOST);
                 }
                 Err(error) => {
                     tracing::error!(%error, transaction = %left.started.id, "kept");
                     drop(Left::fail(&left.dir, &error.to_string()));
+                    shared.source.forget(left.started.id);
                     break;
                 }
             }

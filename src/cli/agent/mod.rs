@@ -1,6 +1,7 @@
 //! `agent`: serves the volumes of a node, all in one process.
 
 mod attributes;
+mod earlier;
 mod ending;
 mod note;
 mod record;
@@ -8,6 +9,7 @@ mod refuse;
 mod session;
 mod shared;
 mod volumes;
+mod work;
 mod writing;
 
 use std::path::PathBuf;
@@ -65,6 +67,10 @@ pub struct Args {
     /// Show metrics for Prometheus at HOST:PORT, PORT or unix:/PATH
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<HttpAddress>,
+    /// How long a volume waits for what ended pods have written to its branch;
+    /// then it is refused, and the kubelet asks again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    wait: Duration,
     /// How long SIGTERM waits for what is under way
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     grace: Duration,
@@ -108,10 +114,10 @@ impl Args {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(under_way = shared.under_way(), "ending; volumes stay mounted");
+        tracing::info!(under_way = shared.work.count(), "ending; volumes stay mounted");
         let idle = async {
             calls.ended().await;
-            shared.idle().await;
+            shared.work.idle().await;
         };
         if tokio::time::timeout(self.grace, idle).await.is_err() {
             tracing::warn!("not everything has ended; the next agent goes on with it");
@@ -127,6 +133,7 @@ impl Args {
             cache: cache.map(|dir| (dir, self.cache_size)),
             memory: self.memory.unwrap_or_else(shared::memory),
             staging: shared::absolute(self.staging.as_deref())?,
+            wait: self.wait,
         })
     }
 

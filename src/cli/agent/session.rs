@@ -15,6 +15,7 @@ use super::note::Note;
 use super::refuse;
 use super::shared::Shared;
 use crate::cli::mount::fetch;
+use crate::model::TreePath;
 use crate::mount::{Mounted, is_connected};
 use crate::vfs::xattr::COMMIT;
 use crate::vfs::{Files, InodeNo, Shown as Place, TransactionView, XattrMode};
@@ -109,7 +110,12 @@ impl Volume {
     fn fetch_ahead(&self) {
         let named: Vec<_> =
             self.place().into_iter().map(|place| (place.repo, place.reference)).collect();
-        let task = fetch(self.attributes.prefetch.clone(), named, &self.shared.source);
+        let dir = match &self.attributes.shown {
+            Shown::All => TreePath::root(),
+            Shown::Read { path, .. } | Shown::Written { path, .. } => path.clone(),
+        };
+        let prefetch = self.attributes.prefetch.clone();
+        let task = fetch(prefetch, (named, dir), &self.shared.source);
         self.beside().extend(task);
     }
 
@@ -155,11 +161,12 @@ pub const MARKER: &str = "_SUCCESS";
 impl pfs_daemonset::Session for Volume {
     async fn end(&self, pods: &dyn Pods) -> Result<(), Refusal> {
         self.leave();
-        let (Some(view), Shown::Written { when, message, .. }) =
+        let (Some(view), Shown::Written { branch, when, message, .. }) =
             (&self.view, &self.attributes.shown)
         else {
             return Ok(());
         };
+        let working = self.shared.work.begin(Some(branch));
         // What the kernel has yet to write it writes before it lets go.
         let mut connected = self.connected.clone();
         let ended = connected.wait_for(|connected| !connected);
@@ -170,7 +177,8 @@ impl pfs_daemonset::Session for Volume {
             When::OnMarker => self.has(MARKER).await?,
             When::OnSuccess | When::Explicit | When::OnUnmount | When::Interval(_) => false,
         };
-        ending::end(&self.shared, (self.publish(), view), ((*when, marked), message), pods).await
+        let ended = (self.publish(), view, working);
+        ending::end(&self.shared, ended, ((*when, marked), message), pods).await
     }
 
     async fn stats(&self) -> Result<Stats, Refusal> {

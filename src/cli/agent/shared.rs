@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use pfs_daemonset::{Held, Refusal};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use super::note::Note;
+use super::work::Work;
 use crate::api::client::{Address, connect_later};
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
@@ -32,6 +32,13 @@ pub struct Settings {
     pub cache: Option<(PathBuf, u64)>,
     pub memory: u64,
     pub staging: Option<PathBuf>,
+    /// How long a volume waits for what was written to its branch before.
+    pub wait: Duration,
+}
+
+impl Settings {
+    /// How long a volume waits unless said. A kubelet gives up after two minutes.
+    pub const WAIT: Duration = Duration::from_secs(30);
 }
 
 /// What all volumes share.
@@ -44,24 +51,11 @@ pub struct Shared {
     pub store: Option<String>,
     has_cache: bool,
     served: AtomicUsize,
-    work: Work,
-}
-
-/// What goes on behind the volumes that are over.
-#[derive(Debug, Default)]
-struct Work {
-    under_way: AtomicUsize,
-    ended: Notify,
-}
-
-/// Something that goes on.
-pub struct Working(Arc<Shared>);
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.0.work.under_way.fetch_sub(1, Ordering::AcqRel);
-        self.0.work.ended.notify_waiters();
-    }
+    /// What goes on behind volumes that are over, and the end of this process
+    /// waits for.
+    pub work: Arc<Work>,
+    /// How long a volume waits for what was written to its branch before.
+    pub wait: Duration,
 }
 
 impl Shared {
@@ -107,7 +101,8 @@ impl Shared {
             store,
             has_cache: settings.cache.is_some(),
             served: AtomicUsize::new(0),
-            work: Work::default(),
+            work: Arc::default(),
+            wait: settings.wait,
         }))
     }
 
@@ -144,28 +139,6 @@ impl Shared {
     /// How many volumes are mounted.
     pub fn served(&self) -> usize {
         self.served.load(Ordering::Acquire)
-    }
-
-    /// Something begins that the end of this process waits for.
-    pub fn working(self: &Arc<Self>) -> Working {
-        self.work.under_way.fetch_add(1, Ordering::AcqRel);
-        Working(Arc::clone(self))
-    }
-
-    /// How many things go on behind volumes that are over.
-    pub fn under_way(&self) -> usize {
-        self.work.under_way.load(Ordering::Acquire)
-    }
-
-    /// Returns when nothing goes on any more.
-    pub async fn idle(&self) {
-        loop {
-            let ended = self.work.ended.notified();
-            if self.under_way() == 0 {
-                return;
-            }
-            ended.await;
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::note::Note;
 use super::refuse;
 use super::session::{Served, Volume};
 use super::shared::Shared;
-use super::{ending, writing};
+use super::{earlier, ending, writing};
 use crate::model::{Ref, Repo};
 use crate::mount::{Mounted, Standby};
 use crate::vfs::{Files, Memory, Shown as Place, Source as _, TransactionView};
@@ -177,10 +177,17 @@ impl pfs_daemonset::Volumes for Volumes {
     type Prepared = Ready;
     type Session = Volume;
 
-    async fn prepare(&self, publish: &Publish) -> Result<Prepared<Ready>, Refusal> {
+    async fn prepare(
+        &self,
+        publish: &Publish,
+        pods: &dyn Pods,
+    ) -> Result<Prepared<Ready>, Refusal> {
         let attributes = attributes(publish)?;
         self.0.check_prefetch(&attributes.prefetch)?;
         authorise_shown(&self.0, publish, &attributes.shown).await?;
+        if let Some(branch) = attributes.shown.begins_with() {
+            earlier::wait(&self.0, &branch, pods).await?;
+        }
         let place = self.place(publish, &attributes.shown).await?;
         let files = match self.files(&attributes.shown, place.as_ref()).await {
             Ok(files) => files,

@@ -10,9 +10,8 @@ use super::record;
 use super::refuse;
 use super::shared::Shared;
 use crate::model::{Branch, TransactionId};
-use crate::tree::{Root, Tree};
-use crate::vfs::transaction::{Attach, Left, Resumed, resume};
-use crate::vfs::{Begin, Source as _, Started, Then, TransactionView, Upon, VfsError};
+use crate::vfs::transaction::{self, Attach, Left, Resumed, resume};
+use crate::vfs::{Begin, Source as _, Then, TransactionView, Upon, VfsError};
 
 /// How often the same publish can begin anew.
 const ATTEMPTS: u32 = 1000;
@@ -68,6 +67,12 @@ pub fn owner(publish: &Publish) -> String {
     }
 }
 
+/// Namespace and name of the pod that an [`owner`] is.
+pub fn pod_of(owner: &str) -> Option<(&str, &str)> {
+    let (pod, _) = owner.strip_prefix("pod ")?.split_once(", volume ")?;
+    pod.split_once('/')
+}
+
 /// Goes on with what was left; `None` when it is over, or about to be.
 async fn go_on(shared: &Arc<Shared>, left: &Left) -> Result<Option<TransactionView>, Refusal> {
     if record::decision(&left.dir).is_some() || left.started.ended.is_some() {
@@ -99,36 +104,17 @@ async fn fresh(
     let source = shared.following();
     let refused = |error: VfsError| refuse::vfs(&format!("{branch} cannot be written"), &error);
     let place = source.place(&branch.repo).await.map_err(refused)?;
-    let begin = Begin { id, branch, upon: Upon::Newest, staging };
-    let base = match source.begin(begin).await {
-        Ok(base) => base,
+    let wanted = Begin { id, branch, upon: Upon::Newest, staging };
+    let (target, clock) = (publish.key.target.display().to_string(), Arc::clone(&shared.clock));
+    let view = match transaction::begin(&source, wanted, (place, &target), clock).await {
+        Ok(view) => view,
         Err(VfsError::Conflict(_)) => return over(shared, id).await,
         Err(error) => return Err(refused(error)),
     };
-    let started = Started {
-        version: 1,
-        id,
-        branch: branch.clone(),
-        base: None,
-        root: String::new(),
-        at: shared.clock.now(),
-        server: source.identity().to_owned(),
-        place,
-        mounted: publish.key.target.display().to_string(),
-        replaces: None,
-        ended: None,
-        ended_at: None,
-    }
-    .upon(id, base.as_ref());
-    let tree = Tree::new(source.nodes(), base.map_or(Root::empty(), |base| base.root));
-    let described = started.clone();
-    let view = TransactionView::start(staging, started, tree, Arc::clone(&shared.clock));
-    let view = view.and_then(|view| record::note_publish(staging, publish).map(|()| view));
-    match view {
-        Ok(view) => Ok(Some(view)),
+    match record::note_publish(staging, publish) {
+        Ok(()) => Ok(Some(view)),
         Err(error) => {
-            // The lease ends by itself where the server does not hear of it.
-            drop(source.abandon(&described, "not begun").await);
+            take_back(shared, &view).await;
             Err(refuse::system("no room to stage", &error))
         }
     }

@@ -21,7 +21,8 @@ pub(super) fn open(path: Option<&Path>, cx: &Context) -> Outcome<Arc<dyn Agent>>
         Some(path) => Ok(Arc::new(Elsewhere(AgentClient::new(path)))),
         None => {
             let address = cx.address()?;
-            let settings = Settings { address, cache: None, memory: memory(), staging: None };
+            let (cache, staging, wait) = (None, None, Settings::WAIT);
+            let settings = Settings { address, cache, memory: memory(), staging, wait };
             Ok(Arc::new(Inside { settings, node: OnceCell::new() }))
         }
     }

@@ -4,6 +4,7 @@
 //! its volumes are made of.
 
 mod agent;
+mod health;
 mod parameters;
 mod record;
 mod refusals;
@@ -18,6 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::client::connect_later;
 use crate::cli::logging::{self, LogFormat};
 use crate::cli::prelude::*;
+use crate::web::{self, HttpAddress};
+use health::HealthPages;
 pub use volumes::ServerVolumes;
 
 /// Run the driver of volumes in Kubernetes until it is stopped
@@ -46,6 +49,11 @@ pub struct Args {
     /// How many volumes the node may have; 0 is no bound
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_volumes: u32,
+    /// Answer the probes of a pod at HOST:PORT, PORT or unix:/PATH: /healthz
+    /// while this process answers, /readyz while the node agent does too, or,
+    /// without --kubelet-dir, the server
+    #[arg(long, value_name = "ADDRESS")]
+    health: Option<HttpAddress>,
     /// How logs look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -68,6 +76,7 @@ impl Args {
         let client = connect_later(&cx.address()?).map_err(|error| failed(&error))?;
         let volumes = Arc::new(ServerVolumes::new(client));
         let agent = agent::open(self.agent.as_deref(), cx)?;
+        let listening = self.health().await?;
         let config = Config {
             endpoint: self.endpoint,
             node_id: self.node_id,
@@ -84,6 +93,17 @@ impl Args {
             }
         };
         tracing::info!(endpoint = %config.endpoint.display(), node = config.node_id, "serving");
-        pfs_csi::serve(config, volumes, agent, stop).await.map_err(|error| failed(&error))
+        let served = pfs_csi::serve(config, volumes, agent, stop).await;
+        drop(listening);
+        served.map_err(|error| failed(&error))
+    }
+
+    async fn health(&self) -> Outcome<Option<web::Listening>> {
+        let Some(address) = &self.health else { return Ok(None) };
+        let pages = HealthPages { endpoint: self.endpoint.clone() };
+        match web::serve(address, Arc::new(pages)).await {
+            Ok(listening) => Ok(Some(listening)),
+            Err(error) => Err(Failure::new(format!("cannot listen at {address}: {error}"))),
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use pfs_csi::{Refusal, Result, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::api::proto::pfs_v2 as pb;
+use crate::api::proto::{pfs_v1 as v1, pfs_v2 as pb};
 
 /// The project of all records.
 pub(super) const PROJECT: &str = "csi-volumes";
@@ -64,6 +64,11 @@ pub(super) struct Place {
 impl Place {
     pub fn repo_message(&self) -> pb::Repo {
         repo(&self.project, &self.repo, "user")
+    }
+
+    pub fn repo_name(&self) -> v1::RepoName {
+        let (project, repo) = (self.project.clone(), self.repo.clone());
+        v1::RepoName { project, repo, kind: String::new() }
     }
 
     pub fn branch_message(&self) -> pb::Branch {

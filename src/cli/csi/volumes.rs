@@ -93,13 +93,8 @@ impl ServerVolumes {
 
     /// The newest finished commit of a ref; `None` for a branch without one.
     async fn head(&self, place: &Place, reference: &str) -> Result<Option<String>> {
-        let repo = v1::RepoName {
-            project: place.project.clone(),
-            repo: place.repo.clone(),
-            kind: String::new(),
-        };
         let request = v1::ResolveRefRequest {
-            repo: Some(repo.clone()),
+            repo: Some(place.repo_name()),
             r#ref: reference.to_owned(),
             exact: false,
         };
@@ -207,7 +202,8 @@ impl ServerVolumes {
     async fn expect_unused(&self, place: &Place) -> Result<()> {
         use v1::TransactionState::{Open, Sealed, Sealing};
         let states = [Open, Sealing, Sealed].map(i32::from).to_vec();
-        let request = v1::ListTransactionsRequest { states };
+        let (repo, branch) = (Some(place.repo_name()), place.branch.clone());
+        let request = v1::ListTransactionsRequest { states, repo, branch, held: false };
         let listed = self.client.native().list_transactions(request).await;
         let mut listed = listed.map_err(|status| refusal(&status))?.into_inner();
         while let Some(info) = listed.message().await.map_err(|status| refusal(&status))? {
@@ -461,5 +457,10 @@ impl Volumes for ServerVolumes {
             Ok(snapshot(id, &record, created))
         })
         .collect()
+    }
+
+    async fn is_ready(&self) -> Result<bool> {
+        let asked = self.client.version().get_version(()).await;
+        asked.map(|_| true).map_err(|status| refusal(&status))
     }
 }

@@ -26,7 +26,7 @@ impl AgentPages {
     fn metrics(&self) -> String {
         let mut text = Exposition::default();
         process(&mut text, self.began.elapsed().as_secs_f64());
-        let (served, under_way) = (self.shared.served(), self.shared.under_way());
+        let (served, under_way) = (self.shared.served(), self.shared.work.count());
         for (name, help, count) in [
             ("pfs_agent_volumes", "Volumes that are mounted.", served),
             (

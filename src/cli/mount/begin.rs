@@ -11,9 +11,8 @@ use super::source::Following;
 use super::staging;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Branch, Clock};
-use crate::tree::{Root, Tree};
-use crate::vfs::transaction::{Area, Left, Resumed, resume};
-use crate::vfs::{Begin, Source, Started, TransactionView, Upon, VfsError};
+use crate::vfs::transaction::{Area, Left, Resumed, begin, resume};
+use crate::vfs::{Begin, Source as _, Started, TransactionView, Upon, VfsError};
 
 /// What is known before the first transaction of a mount.
 pub struct Beginning<'a> {
@@ -139,26 +138,9 @@ impl<'a> Beginning<'a> {
             |error: VfsError| Failure::new(format!("{branch} cannot be written: {error}"));
         let id = self.clock.transaction_id();
         let staging = self.area.place(id)?;
-        let begin = Begin { id, branch, upon: Upon::Newest, staging: &staging };
-        let base = self.source.begin(begin).await.map_err(refused)?;
-        let started = Started {
-            version: 1,
-            id,
-            branch: branch.clone(),
-            base: None,
-            root: String::new(),
-            at: self.clock.now(),
-            server: self.source.identity().to_owned(),
-            place,
-            mounted: self.dir.clone(),
-            replaces: None,
-            ended: None,
-            ended_at: None,
-        }
-        .upon(id, base.as_ref());
-        let tree = base.map_or(Root::empty(), |base| base.root);
-        let tree = Tree::new(self.source.nodes(), tree);
-        Ok(TransactionView::start(&staging, started, tree, Arc::clone(self.clock))?)
+        let wanted = Begin { id, branch, upon: Upon::Newest, staging: &staging };
+        let clock = Arc::clone(self.clock);
+        begin(self.source, wanted, (place, &self.dir), clock).await.map_err(refused)
     }
 }
 

@@ -14,7 +14,7 @@ use super::wire;
 use crate::api::client::{Code, Status};
 use crate::api::proto::pfs_v1 as v1;
 use crate::chunk::PackWriter;
-use crate::model::{CommitId, TransactionId};
+use crate::model::{Branch, CommitId, TransactionId};
 use crate::vfs::{Begin, Edits, Published, Resolved, Started, Upon, VfsError, patiently};
 
 /// How long a transaction lives without this process, in seconds.
@@ -22,6 +22,9 @@ const LEASE: u32 = 60;
 
 /// How often a commit that was not answered is asked for again.
 const ATTEMPTS: u32 = 20;
+
+/// How long the server may take to hear that a transaction ends.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// Bytes of edits sent in one message.
 const BATCH: usize = 4 << 20;
@@ -39,12 +42,32 @@ pub(super) struct Behind {
     pub(super) inherited: bool,
     /// The one that follows it, drawn once so that it is opened once.
     pub(super) next: TransactionId,
-    /// Whether none is to follow it.
+    /// Whether none is to follow it, since nobody writes any more.
     pub(super) last: bool,
     /// What became of it, until the next one is in use.
     pub(super) published: Option<Published>,
     /// Where its changes are until they are committed.
     pub(super) staging: PathBuf,
+}
+
+/// A transaction that has not ended, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    pub id: TransactionId,
+    /// Who has it, for people.
+    pub owner: String,
+    pub stage: Stage,
+}
+
+/// How far a transaction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Somebody may write.
+    Open,
+    /// Nobody writes any more, and it is going to be committed.
+    Sealing,
+    /// A commit is under way, or was tried.
+    Sealed,
 }
 
 impl ServerSource {
@@ -139,8 +162,43 @@ impl ServerSource {
             id: id.as_bytes().to_vec(),
             lease_seconds: LEASE,
             base: base.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+            sealing: self.is_sealing(id),
         };
         Ok(self.client.native().renew_transaction(request).await?.into_inner())
+    }
+
+    fn is_sealing(&self, id: TransactionId) -> bool {
+        self.behind().get(&id).is_some_and(|behind| behind.last)
+    }
+
+    /// Nobody writes to `id` any more: what was written is to be committed, and
+    /// no transaction is to follow. The server hears of it now if it can be
+    /// told, otherwise with the next renewal.
+    pub async fn seal(&self, id: TransactionId) {
+        self.change_behind(id, |behind| behind.last = true);
+        match tokio::time::timeout(TELLING, self.renew(id, None)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(status)) => tracing::debug!(%status, "the server is told of an end later"),
+            Err(_) => tracing::debug!("the server is told of an end later: it does not answer"),
+        }
+    }
+
+    /// The transactions on `branch` whose holders are there and have not
+    /// committed.
+    pub async fn unfinished(&self, branch: &Branch) -> Result<Vec<Unfinished>, Status> {
+        use v1::TransactionState::{Open, Sealed, Sealing};
+        let request = v1::ListTransactionsRequest {
+            states: [Open, Sealing, Sealed].map(i32::from).to_vec(),
+            repo: Some(wire::repo(&branch.repo)),
+            branch: branch.name.to_string(),
+            held: true,
+        };
+        let mut listed = self.client.native().list_transactions(request).await?.into_inner();
+        let mut found = Vec::new();
+        while let Some(info) = listed.message().await? {
+            found.extend(wire::unfinished(info, branch));
+        }
+        Ok(found)
     }
 
     /// Renews the leases of open transactions while the source lives.
@@ -266,6 +324,10 @@ impl ServerSource {
         let id = transaction.id;
         if staged {
             self.unstage(id, transaction.is_empty_base()).await?;
+            // Which has opened it again.
+            if self.is_sealing(id) {
+                self.seal(id).await;
+            }
         }
         self.put_upon(info, transaction).await?;
         self.change_behind(id, |behind| behind.staged = true);

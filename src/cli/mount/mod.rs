@@ -22,6 +22,7 @@ pub(super) mod wire;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use behind::{Stage, Unfinished};
 pub use plan::{CommitWhen, MountPlan, MountedRepo, duration};
 pub use prefetch::{Prefetch, fetch};
 pub use reader::{nodes, reach, server_nodes, through};

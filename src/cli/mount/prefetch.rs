@@ -41,6 +41,17 @@ impl FromStr for Prefetch {
     }
 }
 
+impl Prefetch {
+    /// The same where what is shown is the directory `dir` of a repo: patterns
+    /// are of paths in there.
+    pub fn below(self, dir: &TreePath) -> Result<Self, InvalidGlob> {
+        Ok(match self {
+            Self::Some(Warmth::Content(glob)) => Self::Some(Warmth::Content(glob.below(dir)?)),
+            Self::None | Self::Some(Warmth::Metadata) => self,
+        })
+    }
+}
+
 impl fmt::Display for Prefetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,19 +84,20 @@ pub fn begin(plan: &MountPlan, source: &Arc<ServerSource>) {
     let named: Vec<_> =
         plan.repos.iter().map(|repo| (repo.repo.clone(), repo.reference.clone())).collect();
     // For as long as this process runs.
-    drop(fetch(plan.prefetch.clone(), named, source));
+    drop(fetch(plan.prefetch.clone(), (named, TreePath::root()), source));
 }
 
-/// The same for the repos `named`, or all, until the task is aborted.
+/// The same for a directory of the repos `named`, or of all, until the task is
+/// aborted.
 pub fn fetch(
     prefetch: Prefetch,
-    named: Vec<(Repo, Option<Ref>)>,
+    (named, dir): (Vec<(Repo, Option<Ref>)>, TreePath),
     source: &Arc<ServerSource>,
 ) -> Option<JoinHandle<()>> {
     let Prefetch::Some(warmth) = prefetch else { return None };
     let source = Following(Arc::clone(source));
     Some(tokio::spawn(async move {
-        let mut fetching = Fetching { source, named, warmth, done: HashMap::new() };
+        let mut fetching = Fetching { source, named, dir, warmth, done: HashMap::new() };
         // From before the first look on, so that nothing moves unnoticed.
         let mut moves = fetching.source.watch();
         let mut moved = Some(Moved::Everything);
@@ -113,6 +125,8 @@ struct Fetching {
     source: Following,
     /// The repos to fetch, all heads of `master` when there is none.
     named: Vec<(Repo, Option<Ref>)>,
+    /// What of each.
+    dir: TreePath,
     warmth: Warmth,
     /// The trees that are here, as far as they fit.
     done: HashMap<(Repo, Option<String>), Root>,
@@ -155,11 +169,8 @@ impl Fetching {
         let key = (repo.clone(), reference.map(ToString::to_string));
         let warmed = match self.done.get(&key) {
             Some(old) if old == tree.root() => return Ok(()),
-            Some(old) => warm_changes(old, &tree, &self.warmth, warming).await?,
-            None => {
-                let all = TreePath::root();
-                warm(&tree, &all, &self.warmth, warming, &|_| {}).await?
-            }
+            Some(old) => warm_changes((old, &tree), &self.dir, &self.warmth, warming).await?,
+            None => warm(&tree, &self.dir, &self.warmth, warming, &|_| {}).await?,
         };
         tracing::info!(%repo, ?warmed, "fetched ahead");
         if warmed.stats.full {

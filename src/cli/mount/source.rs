@@ -137,11 +137,6 @@ impl ServerSource {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// No transaction is to follow the next commit of `id`.
-    pub fn close_one(&self, id: TransactionId) {
-        self.change_behind(id, |behind| behind.last = true);
-    }
-
     /// Nobody asks for `id`, which is over, any more.
     pub fn forget(&self, id: TransactionId) {
         self.behind().remove(&id);

@@ -1,8 +1,11 @@
 //! Messages of `pfs.v1` from and to what a mount works with.
 
+use super::behind::{Stage, Unfinished};
 use crate::api::proto::{pfs_v1 as v1, pfs_v2};
 use crate::chunk::{ChunkRef, Content};
-use crate::model::{CommitId, ProjectName, Repo, RepoKind, Timestamp, TransactionId, TreePath};
+use crate::model::{
+    Branch, CommitId, ProjectName, Repo, RepoKind, Timestamp, TransactionId, TreePath,
+};
 use crate::tree::{Edit, Entry, EntryKind, Root};
 use crate::vfs::{Resolved, VfsError};
 
@@ -73,6 +76,25 @@ pub fn base(message: &v1::TransactionInfo) -> Result<Option<Resolved>, VfsError>
         root: root(&message.base_root)?,
         finished: time(message.opened.as_ref()),
     }))
+}
+
+/// A transaction that has not ended; `None` for one that has, or is of another
+/// branch: servers of before answer with all.
+pub fn unfinished(info: v1::TransactionInfo, branch: &Branch) -> Option<Unfinished> {
+    let stage = match info.state() {
+        v1::TransactionState::Open => Stage::Open,
+        v1::TransactionState::Sealing => Stage::Sealing,
+        v1::TransactionState::Sealed => Stage::Sealed,
+        v1::TransactionState::Unknown
+        | v1::TransactionState::Committed
+        | v1::TransactionState::Conflict
+        | v1::TransactionState::Aborted
+        | v1::TransactionState::Orphaned => return None,
+    };
+    let ours =
+        info.repo.as_ref() == Some(&repo(&branch.repo)) && info.branch == branch.name.as_str();
+    let id = ours.then(|| <[u8; 16]>::try_from(info.id.as_slice()).ok()).flatten()?;
+    Some(Unfinished { id: TransactionId::new(id), owner: info.owner, stage })
 }
 
 /// Edits on their way to the server.

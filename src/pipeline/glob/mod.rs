@@ -70,6 +70,22 @@ impl Glob {
         &self.0.text
     }
 
+    /// The pattern of what this one matches in the directory `dir`; that of the
+    /// root stays what it is.
+    pub fn below(&self, dir: &TreePath) -> Result<Self, InvalidGlob> {
+        if self.is_root() || dir.is_root() {
+            return Ok(self.clone());
+        }
+        let mut text = String::new();
+        for letter in dir.as_str().chars() {
+            if !letter.is_alphanumeric() && letter != '/' {
+                text.push('\\');
+            }
+            text.push(letter);
+        }
+        format!("{text}/{}", self.as_str().strip_prefix('/').unwrap_or(self.as_str())).parse()
+    }
+
     /// Whether this is the pattern of the root.
     #[must_use]
     pub fn is_root(&self) -> bool {

@@ -8,9 +8,9 @@ use crate::chunk::Content;
 use crate::model::{CommitId, Timestamp, TreePath};
 use crate::tree::{Edit, Entry, EntryKind, Tree};
 
-type Changed = Result<(TreePath, Edit), RepoError>;
+pub(super) type Changed = Result<(TreePath, Edit), RepoError>;
 
-fn put(at: &str, text: &str) -> Changed {
+pub(super) fn put(at: &str, text: &str) -> Changed {
     let kind = EntryKind::File(Content::Inline(Bytes::copy_from_slice(text.as_bytes())));
     let entry = Entry { kind, mode: 0o644, mtime: Timestamp::default() };
     Ok((at.parse().unwrap(), Edit::Put(entry)))

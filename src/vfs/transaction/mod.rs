@@ -8,6 +8,7 @@
 
 mod ahead;
 mod attributes;
+mod begin;
 mod changes;
 mod commit;
 mod copies;
@@ -40,6 +41,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use nix::fcntl::Flock;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
+pub use begin::begin;
 pub use changes::{Change, Held, SmallFile, StagedFile, What};
 pub use commit::Then;
 pub use copies::Original;

@@ -44,6 +44,19 @@ pub(super) fn standing(pod: &Pod) -> Standing {
     }
 }
 
+/// Whether nothing of `pod` runs any more, sidecars left aside.
+pub(super) fn has_ended(pod: &Pod) -> bool {
+    match standing(pod) {
+        Standing::Succeeded => true,
+        // One container has failed; others may run still.
+        Standing::Failed(_) => {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            phase == Some("Failed")
+        }
+        Standing::Runs(_) => false,
+    }
+}
+
 fn told(reason: Option<String>, message: Option<String>) -> Option<String> {
     let reason = reason.filter(|reason| !reason.is_empty())?;
     let message = message.unwrap_or_default();

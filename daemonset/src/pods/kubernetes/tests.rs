@@ -320,6 +320,31 @@ async fn the_last_that_is_known_of_a_deleted_pod_decides() {
 }
 
 #[tokio::test]
+async fn a_pod_has_ended_when_nothing_of_it_runs() {
+    let half = json!({
+        "phase": "Running",
+        "containerStatuses": [exit("main", 1, "Error"), runs("other")],
+    });
+    let absent = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no",
+        "reason": "NotFound", "code": 404,
+    });
+    let table = [
+        (200, running(), Some(false)),
+        (200, over(0), Some(true)),
+        (200, pod(&["main", "other"], half), Some(false)),
+        (200, pod(&["main"], json!({"phase": "Failed"})), Some(true)),
+        (200, pod(&["main"], json!({"phase": "Pending"})), Some(false)),
+        (404, absent, None),
+        (500, json!({}), None),
+    ];
+    for (status, body, expected) in table {
+        let (pods, _) = cluster(vec![(status, body.to_string())], Duration::from_secs(60));
+        assert_eq!(pods.has_ended("n", "p").await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn who_cannot_be_asked_about_is_unknown() {
     let status = |code: u16, reason: &str| {
         let status = json!({

@@ -75,6 +75,16 @@ fn a_commit_waits_for_what_is_said_or_for_the_pod() {
 }
 
 #[test]
+fn patterns_are_of_paths_in_the_volume() {
+    let fetched = |given: &[(&str, &str)]| parse(given).unwrap().prefetch.to_string();
+    let of = |path, pattern| fetched(&[("repo", "a"), ("path", path), ("prefetch", pattern)]);
+    assert_eq!(of("images", "/*.jpg"), "images/*.jpg");
+    assert_eq!(of("im[1]/a-b/", "**.jpg"), "im\\[1\\]/a\\-b/**.jpg");
+    assert_eq!((of("images", "all"), of("images", "meta")), ("all".into(), "meta".into()));
+    assert_eq!(of("", "/*.jpg"), "/*.jpg");
+}
+
+#[test]
 fn a_read_only_publish_of_a_written_volume_is_read() {
     let given = [("repo", "a"), ("mode", "rw"), ("path", "/deep/er/"), ("commit", "onMarker")];
     let shown = parse_as(&given, true, false).unwrap().shown;
