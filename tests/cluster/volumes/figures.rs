@@ -31,7 +31,7 @@ print(f"{size / ours:.2f} GB/s, hostPath {size / theirs:.2f} GB/s, ratio {theirs
 "#;
 
 /// In units of 64 KiB.
-const SIZE: usize = 4096;
+const SIZE: usize = 2048;
 
 #[test]
 fn a_pod_reads_as_fast_as_from_the_disk_once_it_has_read() {

@@ -81,11 +81,10 @@ fn a_pod_that_follows_sees_the_head_move_and_go_back() {
 }
 
 #[test]
-fn a_pod_that_follows_an_empty_branch_sees_its_first_commit() {
+fn a_pod_that_follows_an_empty_repo_sees_its_first_commit() {
     let volumes = Volumes::new("first");
     let repo = volumes.repo("model");
-    volumes.server.pfs(&["create", "branch", &format!("{repo}@master")]);
-    let attributes = [("repo", &*repo), ("ref", "master"), ("follow", "true")];
+    let attributes = [("repo", &*repo), ("follow", "true")];
     let script = "until [ -e /model/version ]; do sleep 0.1; done; cat /model/version";
     volumes.start(&Pod::new("reader", script).inline("model", &attributes));
     volumes.ready("reader");

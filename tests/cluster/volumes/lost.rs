@@ -14,6 +14,7 @@ fn what_pods_of_a_lost_node_wrote_is_orphaned() {
     volumes.written("writer");
 
     node.lose();
+    volumes.cluster().kubectl(&["wait", "node/pfs-node-2", "--for=condition=Ready=Unknown"]);
     eventually("the transaction's lease has lapsed", || {
         let orphaned = |one: &Value| one["state"] == "orphaned";
         volumes.server.transactions(&repo).iter().any(orphaned).then_some(())
