@@ -115,6 +115,7 @@ impl Busy<'_> {
         self.volumes.server.has(&format!("{}@master:/last", self.repo), &turns.to_string());
         self.volumes.delete("pod/busy");
         self.traces.gone();
+        self.volumes.nothing_staged(&self.repo);
     }
 
     /// Has it end, without an error; returns how many turns it has done.

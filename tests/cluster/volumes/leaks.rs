@@ -44,6 +44,20 @@ impl Volumes {
     }
 }
 
+impl Volumes {
+    /// All that pods have written to a repo is published, and the agent has
+    /// nothing of it any more.
+    #[track_caller]
+    pub(super) fn nothing_staged(&self, repo: &str) {
+        for transaction in self.server.settled(repo) {
+            assert_eq!(transaction["state"], "committed");
+            let id = transaction["id"].as_str().unwrap();
+            let staged = PathBuf::from("/var/lib/pfs-agent/volumes/mounts").join(id);
+            eventually("nothing is staged", || (!staged.exists()).then_some(()));
+        }
+    }
+}
+
 impl Traces {
     /// Waits until nothing is left: no mount, no connection, no directory.
     #[track_caller]
