@@ -17,6 +17,11 @@ passed 'Kubernetes is compiled'
 PFS_CLUSTER_IMAGES=$(scripts/image.sh)
 export PFS_CLUSTER_IMAGES
 passed 'the image is made'
+# Programs that map files, and the examples; loaded by the tests that need it.
+PFS_CLUSTER_PYTHON=$(scripts/python-image.sh docker.io/library/pfs-examples:dev \
+  examples/serving/requirements.txt examples/iris examples/serving examples/shared-volume)
+export PFS_CLUSTER_PYTHON
+passed 'the image of Python is made'
 $cargo test --locked --test cluster --no-run
 passed 'the tests are compiled'
 # Inside there is no network to fetch anything from.

@@ -1,13 +1,18 @@
 //! Making the driver known to kubelet, which looks for sockets in a directory
 //! of its own and asks there who it is.
 
+mod authority;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
+
+use self::authority::Authority;
 
 use crate::DRIVER;
 use crate::proto::registration as pb;
@@ -80,6 +85,8 @@ pub(crate) async fn register(
     tokio::pin!(stop);
     loop {
         let (bound, connections) = socket::bind(&path)?;
+        let authority = Authority::of(&path);
+        let connections = connections.map(move |client| authority.mended(client?));
         let refused = Arc::new(Notify::new());
         let service = Registration { endpoint: endpoint.clone(), refused: Arc::clone(&refused) };
         let server = Server::builder()

@@ -342,6 +342,12 @@ impl<V: Volumes> Node<V> {
         found
     }
 
+    /// Whether a keeper has all that a successor needs.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.keeping.is_kept()
+    }
+
     /// Whether what a predecessor has left was taken over.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -1,6 +1,10 @@
 //! `keeper`: keeps the mounts of a node while agents come and go.
 
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::logging::{self, LogFormat};
 use super::prelude::*;
@@ -28,8 +32,19 @@ impl Args {
     pub async fn run(self) -> Outcome {
         logging::start(self.log_format, "info", None)?;
         let at = self.socket.display().to_string();
-        let kept = tokio::task::spawn_blocking(move || pfs_daemonset::keeper::run(&self.socket));
-        let kept = kept.await.map_err(|error| Failure::new(error.to_string()))?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (stop, told) = UnixStream::pair()?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            drop(stop);
+        });
+        let keep = move || pfs_daemonset::keeper::run(&self.socket, told.as_fd());
+        let kept = tokio::task::spawn_blocking(keep).await;
+        let kept = kept.map_err(|error| Failure::new(error.to_string()))?;
         kept.map_err(|error| Failure::new(format!("cannot keep anything at {at}: {error}")))
     }
 }

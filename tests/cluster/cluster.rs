@@ -105,6 +105,11 @@ impl Cluster {
         run_parts(&["sidecars"]);
     }
 
+    /// Has the node know an image that is in a file.
+    pub fn load(&self, image: &str) {
+        run_parts(&["load", image]);
+    }
+
     /// Adds a node, `pfs-node-2`, for as long as the answer is held; needs the
     /// cluster alone.
     pub fn second_node(&self) -> SecondNode<'_> {

@@ -15,4 +15,7 @@ mod image;
 mod install;
 mod manifests;
 mod namespace;
+mod pod;
 mod restarts;
+mod server;
+mod volumes;

@@ -26,8 +26,16 @@ impl Namespace {
         Self::on(Cluster::alone(), stem)
     }
 
+    /// A namespace of exactly that name, which one test may have.
+    pub fn named(name: &str) -> Self {
+        Self::called(Cluster::shared(), name.to_owned())
+    }
+
     fn on(cluster: Cluster, stem: &str) -> Self {
-        let name = format!("{stem}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Self::called(cluster, format!("{stem}-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn called(cluster: Cluster, name: String) -> Self {
         // What a run before left in a cluster that stays.
         cluster.kubectl(&["delete", "namespace", &name, "--ignore-not-found"]);
         cluster.kubectl(&["create", "namespace", &name]);

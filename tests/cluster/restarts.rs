@@ -25,21 +25,6 @@ fn pods_outlive_a_killed_containerd() {
     outlive(Part::Containerd);
 }
 
-#[test]
-fn a_node_is_lost_with_its_pods() {
-    let namespace = Namespace::alone("lost");
-    let node = namespace.cluster().second_node();
-    let there = COUNTER.replace("spec:", "spec:\n  nodeName: pfs-node-2");
-    namespace.apply(&there.replace("NAME", "there"));
-    namespace.ready("there");
-    namespace.exec("there", &["cat", "/tmp/count"]);
-
-    node.lose();
-    namespace.cluster().kubectl(&["wait", "node/pfs-node-2", "--for=condition=Ready=Unknown"]);
-    // Nobody is left who could say that it has ended.
-    namespace.kubectl(&["delete", "pod/there", "--force", "--grace-period=0"]);
-}
-
 /// The pod of before is the same afterwards, has gone on counting, and new
 /// pods come.
 fn outlive(part: Part) {

@@ -234,3 +234,19 @@ async fn what_is_no_volume_is_deleted_already() {
     assert!(matches!(unknown, Err(Refusal::Invalid(_))));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_volume_of_a_branch_without_commits_begins_empty() {
+    let server = InProcess::start().await;
+    let client = server.client().await;
+    let volumes = ServerVolumes::new(client.clone());
+    create_repo(&client, "data").await;
+    let branch = Some(pfs_v2::Branch { repo: Some(named("data")), name: "empty".to_owned() });
+    let request = pfs_v2::CreateBranchRequest { branch, ..Default::default() };
+    client.pfs().create_branch(request).await.unwrap();
+    let parameters = [("repo", "data"), ("ref", "empty")];
+    let volume = volumes.create_volume(&wanted("v", &parameters)).await.unwrap();
+    assert_eq!(tree(&client, &volume.attributes).await, Err(Code::NotFound));
+    assert_eq!(branches(&client, "data").await, ["empty", "v"]);
+    server.stop().await;
+}

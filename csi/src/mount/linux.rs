@@ -14,6 +14,9 @@ use crate::agent::Device;
 /// How far the kernel reads ahead, in KiB: enough to keep a network busy.
 const READ_AHEAD: u32 = 4096;
 
+/// Where the kernel shows its FUSE connections, once that is mounted.
+const CONNECTIONS: &str = "/sys/fs/fuse/connections";
+
 /// The kernel this process runs on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linux;
@@ -43,7 +46,16 @@ impl Kernel for Linux {
     }
 
     fn abort(&self, connection: u32) -> io::Result<()> {
-        fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1")
+        let file = format!("{CONNECTIONS}/{connection}/abort");
+        match fs::write(&file, "1") {
+            // A container has /sys of its own, with nothing mounted below it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (kind, none) = (Some("fusectl"), None::<&str>);
+                mount(kind, CONNECTIONS, kind, MsFlags::empty(), none)?;
+                fs::write(&file, "1")
+            }
+            done => done,
+        }
     }
 }
 

@@ -20,8 +20,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::protocol::{ToAgent, ToKeeper, VERSION};
 use crate::limits;
@@ -40,15 +38,11 @@ struct Session {
     kept: Vec<(String, OwnedFd)>,
 }
 
-/// Keeps what agents hand over at `socket`, until SIGTERM or SIGINT.
-pub fn run(socket: &Path) -> io::Result<()> {
-    let mut heeded = SigSet::empty();
-    heeded.add(Signal::SIGTERM);
-    heeded.add(Signal::SIGINT);
-    heeded.thread_block()?;
-    let signals = SignalFd::with_flags(&heeded, SfdFlags::SFD_CLOEXEC)?;
+/// Keeps what agents hand over at `socket`, until there is something to read, or
+/// the end of it, at `stop`.
+pub fn run(socket: &Path, stop: BorrowedFd<'_>) -> io::Result<()> {
     limits::raise_descriptors();
-    Keeper { listener: Listener::bind(socket)?, sessions: BTreeMap::new() }.keep(&signals.as_fd())
+    Keeper { listener: Listener::bind(socket)?, sessions: BTreeMap::new() }.keep(&stop)
 }
 
 struct Keeper {

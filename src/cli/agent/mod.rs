@@ -86,6 +86,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// How long a keeper is waited for that is not there.
 const KEEPER: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a keeper has everything.
+const KEPT: Duration = Duration::from_millis(50);
+
 /// A buffer that is as large comes from the system: those of sessions, of which
 /// only the beginning is ever touched.
 const BUFFER: i32 = 1 << 20;
@@ -118,6 +121,10 @@ impl Args {
         let idle = async {
             calls.ended().await;
             shared.work.idle().await;
+            // One that is being replaced itself has to be back.
+            while self.keeper.is_some() && shared.served() > 0 && !node.is_kept() {
+                tokio::time::sleep(KEPT).await;
+            }
         };
         if tokio::time::timeout(self.grace, idle).await.is_err() {
             tracing::warn!("not everything has ended; the next agent goes on with it");

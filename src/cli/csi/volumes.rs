@@ -76,17 +76,15 @@ impl ServerVolumes {
     }
 
     /// The commit that a class says a volume begins at: that of `base`, which
-    /// must be there, else the head of master, if there is one.
+    /// must be there, else the head of master, if there is one; none where the
+    /// branch has none yet.
     async fn base(&self, place: &Place, base: Option<&str>) -> Result<String> {
         let request = pb::InspectRepoRequest { repo: Some(place.repo_message()) };
         self.client.pfs().inspect_repo(request).await.map_err(|status| refusal(&status))?;
         let master = BranchName::master();
         match (self.head(place, base.unwrap_or(master.as_str())).await, base) {
             (Ok(Some(commit)), _) => Ok(commit),
-            (Ok(None) | Err(Refusal::NotFound(_)), None) => Ok(String::new()),
-            (Ok(None), Some(base)) => {
-                Err(Refusal::NotFound(format!("{}@{base} has no commit", place.repo_text())))
-            }
+            (Ok(None), _) | (Err(Refusal::NotFound(_)), None) => Ok(String::new()),
             (Err(refusal), _) => Err(refusal),
         }
     }

@@ -248,11 +248,15 @@ fn bind(from: &Path, to: &Path) -> Result<(), StartError> {
         .step(|| format!("cannot bind {} to {}", from.display(), to.display()))
 }
 
-/// Gives the new root every entry of the old.
+/// Gives the new root every entry of the old but what is called `pfs`, such as
+/// the program of that name in an image of nothing else.
 fn copy_root(stage: &Path) -> Result<(), StartError> {
     let entries = fs::read_dir("/").step(|| "cannot list /".to_owned())?;
     for entry in entries {
         let entry = entry.step(|| "cannot list /".to_owned())?;
+        if entry.file_name() == "pfs" {
+            continue;
+        }
         let (from, to) = (entry.path(), stage.join(entry.file_name()));
         let kind = entry.file_type().step(|| format!("cannot inspect {}", from.display()))?;
         if kind.is_symlink() {

@@ -5,6 +5,7 @@
 #   parts.sh kill PART        kill -9, and it stays away
 #   parts.sh resume PART      starts it again
 #   parts.sh sidecars         loads the images that stand beside a CSI driver
+#   parts.sh load TAR         loads an image
 #
 #   parts.sh second start     a second node, with places, a network and processes
 #                             of its own
@@ -203,8 +204,9 @@ stop() {
 
 case ${1:-} in
   start | runtime | join | sidecars) "$1" ;;
+  load) load "$2" ;;
   second) second "$2" ;;
   kill) stop "$2" ;;
   resume) "part_$2" ;;
-  *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
