@@ -29,7 +29,7 @@ for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
 done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-if [[ $purpose == cluster ]] && ! busybox --list 2>/dev/null | grep -qx httpd; then
+if [[ $purpose == cluster ]] && ! busybox --list 2>/dev/null | grep -x httpd >/dev/null; then
   missing+=(busybox-static)
 fi
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] || missing+=(ca-certificates)

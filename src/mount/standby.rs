@@ -119,7 +119,7 @@ impl Standby {
         let notifier = session.notifier();
         let (end, ended) = oneshot::channel();
         let served = thread::Builder::new().name("pfs-mount".into()).spawn(move || {
-            let result = session.run();
+            let result = until_unmounted(session.run());
             // Nobody need be waiting.
             let _ = end.send(());
             result
@@ -176,6 +176,16 @@ impl Standby {
         self.gate.open();
         let (served, ended, stats) = (self.served, self.ended, self.stats);
         Ok(Mounted { dir, served, ended, tell, over, pushing, stats })
+    }
+}
+
+/// What the threads of a session ended with. The kernel tells one that has just
+/// taken a request when the mount goes away that the connection was aborted, and
+/// the others that there is none: both are an unmount.
+fn until_unmounted(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+        other => other,
     }
 }
 

@@ -8,6 +8,7 @@ mod passthrough;
 mod pushing;
 mod reading;
 mod stats;
+mod unmounting;
 mod writing;
 
 use std::fs;
