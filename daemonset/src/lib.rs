@@ -15,6 +15,7 @@ mod packets;
 mod pods;
 mod publish;
 
+pub use agent::backing::{Ask, Openers, open_for};
 pub use agent::client::AgentClient;
 pub use keeper::hands::{Held, Keep, Keeping};
 pub use node::{Device, Listed, Mounting, Node, Prepared, Session, Stats, Usage, Volumes};

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod attr;
+mod backing;
 pub mod control;
 mod device;
 mod errno;
@@ -23,6 +24,7 @@ pub mod stats;
 mod table;
 mod writes;
 
+pub use backing::{Backing, Privileged};
 pub use device::{MountError, detach, is_connected, unmount};
 pub use errno::errno;
 pub use options::MountOptions;

@@ -1,11 +1,13 @@
 //! What a user decides about a mount.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::backing::Backing;
 use super::gate::REQUEST;
 
 /// Options of one mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct MountOptions {
     /// What the mount table shows as the source.
     pub source: String,
@@ -34,9 +36,9 @@ pub struct MountOptions {
     /// another one, or that nobody kills.
     pub push: bool,
     /// Let the kernel read large files by itself that lie whole in the cache
-    /// directory. Such a mount is told of every file that is opened. Only root
-    /// may; nothing comes of it where something can be written.
-    pub passthrough: bool,
+    /// directory, which this opens for it. Such a mount is told of every file that
+    /// is opened. Nothing comes of it where something can be written.
+    pub passthrough: Option<Arc<dyn Backing>>,
     /// Operations that take as long are logged; none when it is zero.
     pub slow: Duration,
 }
@@ -55,7 +57,7 @@ impl Default for MountOptions {
             threads: 4,
             write: REQUEST,
             push: false,
-            passthrough: false,
+            passthrough: None,
             slow: Duration::from_secs(1),
         }
     }

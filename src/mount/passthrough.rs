@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::adapter::Late;
 use super::attr::inode;
+use super::backing::Backing;
 use super::once::Once;
 use super::reply::{ReplyEmpty, ReplyOpen};
 use crate::vfs::{Files, Handles, InodeNo, LargeFile};
@@ -40,15 +41,26 @@ const WAITING: usize = 64;
 /// What a mount has for files that the kernel reads by itself.
 #[derive(Debug)]
 pub(super) struct Passthrough {
+    backing: Arc<dyn Backing>,
     device: OnceLock<OwnedFd>,
-    /// Held while handles are counted, and until that is answered: how many
-    /// files the kernel has open for us.
-    open: Mutex<usize>,
+    /// Held while handles are counted, and until that is answered.
+    open: Mutex<Open>,
     /// The kernel has refused a file, and will refuse the next.
     refused: AtomicBool,
     wanted: mpsc::Sender<LargeFile>,
     waiting: Arc<Waiting>,
     _keeping: AbortOnDropHandle<()>,
+}
+
+/// What the kernel has open for us.
+#[derive(Debug, Default)]
+struct Open {
+    /// How many files.
+    files: usize,
+    /// Numbers that it has yet to let go of. They are, before there is another
+    /// one: the one that a process before may not have noted must not be given
+    /// to a file by then.
+    unclosed: Vec<u32>,
 }
 
 /// The files that are to lie whole in the cache directory.
@@ -67,10 +79,11 @@ pub(super) fn cached() -> FopenFlags {
 }
 
 impl Passthrough {
-    pub(super) fn new(files: Late, runtime: &Handle) -> Self {
+    pub(super) fn new(files: Late, runtime: &Handle, backing: Arc<dyn Backing>) -> Self {
         let (wanted, waiting) = (mpsc::channel(WAITING), Arc::<Waiting>::default());
         let keeping = runtime.spawn(keep(files, wanted.1, Arc::clone(&waiting)));
         Self {
+            backing,
             device: OnceLock::new(),
             open: Mutex::default(),
             refused: AtomicBool::new(false),
@@ -80,7 +93,7 @@ impl Passthrough {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,10 +107,10 @@ impl Passthrough {
         // One that it had made but not noted: numbers go up.
         let unnoted = files.newest_backing().wrapping_add(1);
         if backed.iter().all(|(_, handles)| handles.backing != unnoted) {
-            self.close(unnoted);
+            self.close(unnoted, &mut open);
         }
         for (ino, Handles { count, backing }) in backed {
-            *open += 1;
+            open.files += 1;
             if count == 0 {
                 self.end(files, ino, backing, &mut open);
             }
@@ -146,13 +159,12 @@ impl Passthrough {
             return reply.opened(FileHandle(0), cached());
         };
         let backing = match (handles, whole) {
-            (Handles { backing: 0, count: 0 }, Some(whole)) if *open < MOST => {
-                self.back(files, ino, &whole, &reply)
+            (Handles { backing: 0, count: 0 }, Some(whole)) if open.files < MOST => {
+                self.back(files, ino, &whole, &mut open)
             }
             (Handles { backing: 0, .. }, _) => None,
             (Handles { backing, .. }, _) => Some(backing),
         };
-        *open += usize::from(backing.is_some() && handles.backing == 0);
         if !once.was_counted(files) {
             files.opened(ino, once.number());
         }
@@ -165,12 +177,21 @@ impl Passthrough {
         files.answered(once.number());
     }
 
-    /// Gives the kernel `whole` to read, under the number that is noted.
-    fn back(&self, files: &Files, ino: InodeNo, whole: &File, reply: &ReplyOpen) -> Option<u32> {
-        match reply.open_backing(whole) {
-            Ok(backing) => {
-                files.set_backing(ino, backing);
-                Some(backing)
+    /// Gives the kernel `whole` to read, under the number that is noted; `None`
+    /// when that cannot be.
+    fn back(&self, files: &Files, ino: InodeNo, whole: &File, open: &mut Open) -> Option<u32> {
+        self.close_left(open);
+        let device = self.device.get().filter(|_| open.unclosed.is_empty())?;
+        match self.backing.open(device.as_fd(), whole.as_fd()) {
+            Ok(number) => {
+                files.set_backing(ino, number);
+                open.files += 1;
+                Some(number)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                // It may have been opened, with the answer lost.
+                open.unclosed.push(files.newest_backing().wrapping_add(1));
+                None
             }
             Err(error) => {
                 if !self.refused.swap(true, Ordering::AcqRel) {
@@ -226,30 +247,30 @@ impl Passthrough {
 
     /// Has the kernel close what nobody has open. Who is killed in between
     /// leaves a file without handles, which its successor ends.
-    fn end(&self, files: &Files, ino: InodeNo, backing: u32, open: &mut usize) {
-        self.close(backing);
+    fn end(&self, files: &Files, ino: InodeNo, number: u32, open: &mut Open) {
+        self.close(number, open);
         files.set_backing(ino, 0);
-        *open = open.saturating_sub(1);
+        open.files = open.files.saturating_sub(1);
     }
 
-    fn close(&self, backing: u32) {
+    fn close(&self, number: u32, open: &mut Open) {
+        open.unclosed.push(number);
+        self.close_left(open);
+    }
+
+    /// Has the kernel let go of what it still has, unless nobody can be asked.
+    fn close_left(&self, open: &mut Open) {
         let Some(device) = self.device.get() else { return };
-        // SAFETY: the descriptor is open, and the kernel reads a number of 32
-        // bits from an address that is good until the call returns.
-        let closed = unsafe { close_backing(device.as_raw_fd(), &raw const backing) };
-        if let Err(error) = closed {
-            tracing::debug!(%error, backing, "nothing to close");
+        while let Some(number) = open.unclosed.last() {
+            match self.backing.close(device.as_fd(), *number) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return,
+                Err(error) => tracing::debug!(%error, number, "nothing to close"),
+            }
+            open.unclosed.pop();
         }
     }
 }
-
-nix::ioctl_write_ptr!(
-    /// FUSE_DEV_IOC_BACKING_CLOSE
-    close_backing,
-    229,
-    2,
-    u32
-);
 
 /// Has one file after the other lie whole in the cache directory.
 async fn keep(files: Late, mut wanted: mpsc::Receiver<LargeFile>, waiting: Arc<Waiting>) {

@@ -2,8 +2,6 @@
 //! answer has been sent.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo};
@@ -156,11 +154,6 @@ impl ReplyEntry {
 impl ReplyOpen {
     pub(super) fn opened(self, handle: FileHandle, flags: FopenFlags) {
         self.answer(0, |reply| reply.opened(handle, flags));
-    }
-
-    /// Has the kernel open `file` for us; who gets the number has to close it.
-    pub(super) fn open_backing(&self, file: impl AsFd) -> io::Result<u32> {
-        self.reply.open_backing(file).map(fuser::BackingId::into_raw)
     }
 
     /// Answers that the kernel reads from what it has open as `backing`, a

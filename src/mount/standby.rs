@@ -91,8 +91,9 @@ impl Standby {
         let stats = Arc::new(Stats::logging(options.slow));
         let (pushes, pushing) = pushes();
         let late = Late::new(&files);
-        let passthrough = (options.passthrough && !writable)
-            .then(|| Arc::new(Passthrough::new(late.clone(), runtime)));
+        let backing = options.passthrough.clone().filter(|_| !writable);
+        let passthrough =
+            backing.map(|backing| Arc::new(Passthrough::new(late.clone(), runtime, backing)));
         let adapter = Adapter {
             files: late,
             runtime: runtime.clone(),

@@ -3,6 +3,7 @@
 
 mod deaths;
 mod identity;
+mod large;
 mod many;
 mod showing;
 mod steps;
@@ -125,6 +126,14 @@ impl Node {
         ];
         arguments.extend(self.options.iter().map(String::as_str));
         self.agent = Some(self.spawn(&arguments, "agent.log"));
+    }
+
+    /// Starts a driver of this node, which is asked for nothing.
+    pub fn start_driver(&self) -> Child {
+        let endpoint = format!("unix://{}", self.run("csi.sock").display());
+        let agent = self.run("agent.sock");
+        let arguments = ["csi", "--endpoint", &endpoint, "--node-id", "node", "--agent"];
+        self.spawn(&[&arguments[..], &[agent.to_str().unwrap()]].concat(), "csi.log")
     }
 
     fn metrics(&self) -> String {

@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use pfs::model::{Clock as _, SystemClock};
 use pfs::mount::stats::STATS;
-use pfs::mount::{MountOptions, Mounted, control};
+use pfs::mount::{Backing, MountOptions, Mounted, Privileged, control};
 use pfs::vfs::{Files, LARGE_FILE, Source};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -28,12 +31,17 @@ fn noise(seed: u64) -> Vec<u8> {
 
 /// A mount of `fake` that lets the kernel read by itself.
 fn mount(fake: &Arc<Fake>) -> Mount {
+    mount_by(fake, Arc::new(Privileged))
+}
+
+fn mount_by(fake: &Arc<Fake>, backing: Arc<dyn Backing>) -> Mount {
     let (runtime, scratch) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let dir = scratch.path().join("mnt");
     fs::create_dir_all(&dir).unwrap();
     let source: Arc<dyn Source> = fake.clone();
     let files = Arc::new(Files::of_repos(source, None, SystemClock.now()));
-    let options = MountOptions { passthrough: true, push: true, ..MountOptions::default() };
+    let options =
+        MountOptions { passthrough: Some(backing), push: true, ..MountOptions::default() };
     let mounted = Some(Mounted::new(&dir, &files, &options, runtime.handle()).unwrap());
     Mount { mounted, files, dir, scratch, runtime }
 }
@@ -197,5 +205,58 @@ fn a_file_that_changes_while_the_kernel_reads_it_stays_for_those_who_have_it() {
     check(&old, &noise(1));
     check(&new, &noise(2));
     drop((old, new));
+    mount.unmount();
+}
+
+/// One that is away at times.
+#[derive(Debug, Default)]
+struct Fickle {
+    away: AtomicBool,
+    open: AtomicI32,
+}
+
+impl Fickle {
+    fn ask(&self) -> io::Result<Privileged> {
+        let away = self.away.load(Ordering::Acquire);
+        if away { Err(io::ErrorKind::NotConnected.into()) } else { Ok(Privileged) }
+    }
+}
+
+impl Backing for Fickle {
+    fn open(&self, device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<u32> {
+        let number = self.ask()?.open(device, file)?;
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Ok(number)
+    }
+
+    fn close(&self, device: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+        self.ask()?.close(device, number)?;
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_nobody_could_close_is_closed_before_more_is_opened() {
+    if !can_run("what_nobody_could_close_is_closed_before_more_is_opened") {
+        return;
+    }
+    let (cache, bytes) = (tempfile::tempdir().unwrap(), noise(1));
+    let backing = Arc::<Fickle>::default();
+    let mut mount = mount_by(&sample(cache.path()), backing.clone());
+    for _ in 0..3 {
+        let (file, closed) = (open(&mount, &bytes), count(&mount, "release"));
+        assert_eq!(backing.open.load(Ordering::Acquire), 1);
+        backing.away.store(true, Ordering::Release);
+        drop(file);
+        eventually("the kernel tells", || count(&mount, "release") > closed);
+        let before = passed(&mount);
+        check(&File::open(mount.path("r/f")).unwrap(), &bytes);
+        assert_eq!(passed(&mount), before, "nobody could be asked");
+        assert_eq!(backing.open.load(Ordering::Acquire), 1);
+        backing.away.store(false, Ordering::Release);
+    }
+    drop(open(&mount, &bytes));
+    eventually("all is closed", || backing.open.load(Ordering::Acquire) == 0);
     mount.unmount();
 }

@@ -31,6 +31,8 @@ pub(super) enum Request {
     /// Answered one by one.
     List,
     Ready,
+    /// Turns the connection round: the agent asks from now on.
+    OpenFiles,
 }
 
 /// What an agent answers.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::backing::Openers;
 use super::protocol::{Answer, Asked, Request, VERSION};
 use crate::node::{Device, Node, Volumes};
 use crate::packets::{Listener, Packets};
@@ -56,8 +57,13 @@ impl Calls {
     }
 }
 
-/// Has `node` answer whoever connects, for as long as this process runs.
-pub fn serve<V: Volumes>(listener: Listener, node: Arc<Node<V>>) -> io::Result<Arc<Calls>> {
+/// Has `node` answer whoever connects, for as long as this process runs. A driver
+/// that opens files for the kernel is given to `openers`.
+pub fn serve<V: Volumes>(
+    listener: Listener,
+    node: Arc<Node<V>>,
+    openers: Arc<Openers>,
+) -> io::Result<Arc<Calls>> {
     let (calls, runtime) = (Arc::<Calls>::default(), Handle::current());
     let begun = Arc::clone(&calls);
     thread::Builder::new().name("pfs-agent".into()).spawn(move || {
@@ -65,8 +71,9 @@ pub fn serve<V: Volumes>(listener: Listener, node: Arc<Node<V>>) -> io::Result<A
             match listener.accept() {
                 Ok(Some(driver)) => {
                     let (node, call) = (Arc::clone(&node), begun.begin());
+                    let openers = Arc::clone(&openers);
                     runtime.spawn(async move {
-                        if let Err(error) = answer(driver, &node).await {
+                        if let Err(error) = answer(driver, &node, &openers).await {
                             tracing::debug!(%error, "a driver was not answered");
                         }
                         drop(call);
@@ -83,7 +90,11 @@ pub fn serve<V: Volumes>(listener: Listener, node: Arc<Node<V>>) -> io::Result<A
     Ok(calls)
 }
 
-async fn answer<V: Volumes>(driver: Packets, node: &Arc<Node<V>>) -> io::Result<()> {
+async fn answer<V: Volumes>(
+    driver: Packets,
+    node: &Arc<Node<V>>,
+    openers: &Openers,
+) -> io::Result<()> {
     driver.limit(Some(PATIENCE))?;
     let asked = tokio::task::spawn_blocking(move || {
         let asked = driver.receive::<Asked>();
@@ -92,6 +103,7 @@ async fn answer<V: Volumes>(driver: Packets, node: &Arc<Node<V>>) -> io::Result<
     let (driver, asked) = asked.await.map_err(io::Error::other)??;
     let Some((Asked { version, request }, fds)) = asked else { return Ok(()) };
     let answers = match version {
+        VERSION if matches!(request, Request::OpenFiles) => return openers.take(driver),
         VERSION => carry_out(node, request, fds).await.unwrap_or_else(refuse),
         _ => {
             let what = format!("this agent speaks version {VERSION}, not {version}");
@@ -125,6 +137,7 @@ async fn carry_out<V: Volumes>(
             node.unpublish(&key).await?;
             vec![Answer::Done]
         }
+        Request::OpenFiles => vec![Answer::Done],
         Request::Ready => vec![Answer::Ready(node.is_ready())],
         Request::Stats(key) => vec![Answer::Stats(node.stats(&key).await?)],
         Request::List => {

@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::backing::{Ask, Openers, open_for};
 use super::client::AgentClient;
 use super::server::serve;
 use crate::node::{Device, Mounting, Node, Prepared, Session, Stats, Usage, Volumes};
@@ -112,15 +114,17 @@ struct Running {
     client: AgentClient,
     noted: Arc<Noted>,
     node: Arc<Node<Test>>,
+    openers: Arc<Openers>,
     scratch: tempfile::TempDir,
 }
 
 fn start() -> Running {
     let scratch = tempfile::tempdir().unwrap();
     let (path, noted) = (scratch.path().join("agent"), Arc::<Noted>::default());
+    let openers = Arc::<Openers>::default();
     let node = Node::new(Test(Arc::clone(&noted)), Keeping::alone(), Arc::new(NoPods));
-    serve(Listener::bind(&path).unwrap(), Arc::clone(&node)).unwrap();
-    Running { client: AgentClient::new(&path), noted, node, scratch }
+    serve(Listener::bind(&path).unwrap(), Arc::clone(&node), Arc::clone(&openers)).unwrap();
+    Running { client: AgentClient::new(&path), noted, node, openers, scratch }
 }
 
 fn publish(volume: &str) -> Publish {
@@ -208,6 +212,41 @@ async fn many_are_listed_one_by_one() {
     let listed = running.client.list().await.unwrap();
     assert_eq!(listed.len(), 300);
     assert_eq!(listed[299].publish.key.volume, "299");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_opens_files_for_whichever_agent_listens() {
+    let running = start();
+    let path = running.scratch.path().join("agent");
+    let (device, file) = (running.device("device").fd, running.device("content").fd);
+    let away = running.openers.open(device.as_fd(), file.as_fd()).unwrap_err();
+    assert_eq!(away.kind(), io::ErrorKind::NotConnected);
+    let (tell, told) = mpsc::channel();
+    open_for(&path, move |ask| {
+        let (what, outcome) = match ask {
+            Ask::Open(_, file) => {
+                let mut text = String::new();
+                File::from(file.try_clone_to_owned().unwrap()).read_to_string(&mut text).unwrap();
+                (text, Ok(5))
+            }
+            Ask::Close(_, number) => {
+                (format!("closed {number}"), Err(io::Error::from_raw_os_error(libc::ENOENT)))
+            }
+        };
+        tell.send(what).unwrap();
+        outcome
+    })
+    .unwrap();
+    let number = loop {
+        match running.openers.open(device.as_fd(), file.as_fd()) {
+            Ok(number) => break number,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotConnected),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!((number, &*told.recv().unwrap()), (5, "content"));
+    let refused = running.openers.close(device.as_fd(), 9).unwrap_err();
+    assert_eq!((refused.raw_os_error(), &*told.recv().unwrap()), (Some(libc::ENOENT), "closed 9"));
 }
 
 #[test]

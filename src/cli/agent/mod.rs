@@ -1,6 +1,7 @@
 //! `agent`: serves the volumes of a node, all in one process.
 
 mod attributes;
+mod backing;
 mod earlier;
 mod ending;
 mod note;
@@ -17,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pfs_daemonset::agent::server::{Calls, serve};
-use pfs_daemonset::{Keeping, KubePods, Listener, NoPods, Node, Pods, limits};
+use pfs_daemonset::{Keeping, KubePods, Listener, NoPods, Node, Openers, Pods, limits};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use self::backing::Driver;
 pub use self::shared::{Settings, Shared, memory};
 pub use self::volumes::Volumes;
 use super::failure::Exit;
@@ -103,13 +105,14 @@ impl Args {
     /// Serves until told to stop.
     pub async fn run(self, cx: &Context) -> Outcome {
         logging::start(self.log_format, "info", None)?;
-        let settings = self.settings(cx)?;
+        let openers = Arc::<Openers>::default();
+        let settings = self.settings(cx, Arc::clone(&openers))?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (node, calls) = tokio::select! {
             _ = terminate.recv() => leave(),
             _ = interrupt.recv() => leave(),
-            begun = self.begin(&settings) => begun?,
+            begun = self.begin(&settings, openers) => begun?,
         };
         let shared = Arc::clone(&node.volumes().0);
         let pages = self.pages(&shared).await;
@@ -133,7 +136,7 @@ impl Args {
         leave()
     }
 
-    fn settings(&self, cx: &Context) -> Outcome<Settings> {
+    fn settings(&self, cx: &Context, openers: Arc<Openers>) -> Outcome<Settings> {
         let cache = shared::absolute(self.cache.as_deref())?;
         Ok(Settings {
             address: cx.address()?,
@@ -141,11 +144,16 @@ impl Args {
             memory: self.memory.unwrap_or_else(shared::memory),
             staging: shared::absolute(self.staging.as_deref())?,
             wait: self.wait,
+            backing: Arc::new(Driver(openers)),
         })
     }
 
     /// Takes over what is there, and begins to listen.
-    async fn begin(&self, settings: &Settings) -> Outcome<(Arc<Node<Volumes>>, Arc<Calls>)> {
+    async fn begin(
+        &self,
+        settings: &Settings,
+        openers: Arc<Openers>,
+    ) -> Outcome<(Arc<Node<Volumes>>, Arc<Calls>)> {
         // Nothing may fail once something is served.
         let bind = || {
             Listener::bind(&self.socket).map_err(|error| {
@@ -153,7 +161,7 @@ impl Args {
             })
         };
         let (node, listener) = node(settings, self.keeper.clone(), bind).await?;
-        let calls = serve(listener, Arc::clone(&node))?;
+        let calls = serve(listener, Arc::clone(&node), openers)?;
         tracing::info!(volumes = node.list().len(), socket = %self.socket.display(), "serving");
         Ok((node, calls))
     }

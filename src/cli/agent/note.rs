@@ -1,11 +1,13 @@
 //! What a successor of this process has to know of a volume.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pfs_daemonset::{Publish, Refusal};
 use serde::{Deserialize, Serialize};
 
 use super::attributes::Shown;
+use super::shared::Shared;
 use crate::model::TransactionId;
 use crate::mount::MountOptions;
 
@@ -39,6 +41,9 @@ struct Options {
     directories: u32,
     threads: usize,
     write: u32,
+    /// Whether the kernel may read files by itself.
+    #[serde(default)]
+    passthrough: bool,
 }
 
 /// Threads of a volume. Whatever has to be waited for is waited for elsewhere.
@@ -53,11 +58,12 @@ const SLOW: Duration = Duration::from_secs(5);
 impl Note {
     pub fn new(
         (publish, shown): (&Publish, &Shown),
+        passthrough: bool,
         connection: u32,
         (reference, transaction): (Option<String>, Option<TransactionId>),
         (identity, store): (String, Option<String>),
     ) -> Self {
-        let options = Options::of(publish, shown);
+        let options = Options::of(publish, shown, passthrough);
         let publish = publish.without_token();
         let version = VERSION;
         Self { version, publish, connection, reference, transaction, identity, store, options }
@@ -82,8 +88,13 @@ impl Note {
         &self.options.source
     }
 
-    pub fn options(&self) -> MountOptions {
-        let Options { source, gid, files, directories, threads, write } = self.options.clone();
+    pub fn passes_through(&self) -> bool {
+        self.options.passthrough
+    }
+
+    pub fn options(&self, shared: &Shared) -> MountOptions {
+        let options = self.options.clone();
+        let Options { source, gid, files, directories, threads, write, passthrough } = options;
         MountOptions {
             source,
             allow_other: true,
@@ -96,7 +107,7 @@ impl Note {
             write,
             // Nobody in this process may use a mount of its own.
             push: false,
-            passthrough: false,
+            passthrough: passthrough.then(|| Arc::clone(&shared.backing)),
             slow: SLOW,
         }
     }
@@ -106,7 +117,7 @@ impl Options {
     /// A volume's files belong to root and to the group that was asked for. Who
     /// may have the volume may read all of it; who may write to it may write
     /// everywhere, as that group where there is one.
-    fn of(publish: &Publish, shown: &Shown) -> Self {
+    fn of(publish: &Publish, shown: &Shown, passthrough: bool) -> Self {
         let (files, directories) = match (shown.is_written(), publish.fs_group) {
             (false, _) => (0o444, 0o555),
             (true, Some(_)) => (0o664, 0o775),
@@ -119,6 +130,7 @@ impl Options {
             directories,
             threads: THREADS,
             write: WRITE,
+            passthrough,
         }
     }
 }

@@ -107,6 +107,11 @@ impl Volume {
         Some(Place { repo, reference, transaction })
     }
 
+    /// Whether the kernel may read files of it by itself.
+    pub fn passes_through(&self) -> bool {
+        self.note.passes_through()
+    }
+
     fn fetch_ahead(&self) {
         let named: Vec<_> =
             self.place().into_iter().map(|place| (place.repo, place.reference)).collect();

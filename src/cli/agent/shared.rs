@@ -16,6 +16,7 @@ use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::mount::{Following, Prefetch, ServerSource, area, nodes, reach, through};
 use crate::model::{Clock, SystemClock};
+use crate::mount::Backing;
 use crate::vfs::Warmth;
 use crate::vfs::transaction::Area;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub staging: Option<PathBuf>,
     /// How long a volume waits for what was written to its branch before.
     pub wait: Duration,
+    /// Who has the kernel open files that it is to read by itself.
+    pub backing: Arc<dyn Backing>,
 }
 
 impl Settings {
@@ -56,6 +59,8 @@ pub struct Shared {
     pub work: Arc<Work>,
     /// How long a volume waits for what was written to its branch before.
     pub wait: Duration,
+    /// Who has the kernel open files that it is to read by itself.
+    pub backing: Arc<dyn Backing>,
 }
 
 impl Shared {
@@ -103,6 +108,7 @@ impl Shared {
             served: AtomicUsize::new(0),
             work: Arc::default(),
             wait: settings.wait,
+            backing: Arc::clone(&settings.backing),
         }))
     }
 

@@ -11,7 +11,7 @@ use super::note::Note;
 use super::refuse;
 use super::session::{Served, Volume};
 use super::shared::Shared;
-use super::{earlier, ending, writing};
+use super::{backing, earlier, ending, writing};
 use crate::model::{Ref, Repo};
 use crate::mount::{Mounted, Standby};
 use crate::vfs::{Files, Memory, Shown as Place, Source as _, TransactionView};
@@ -24,6 +24,8 @@ pub struct Ready {
     attributes: Attributes,
     place: Option<Place>,
     files: Arc<Files>,
+    /// Whether the kernel may read files by itself.
+    passthrough: bool,
 }
 
 impl Ready {
@@ -37,6 +39,7 @@ impl Ready {
         let transaction = self.view().map(|view| view.key());
         Note::new(
             (publish, &self.attributes.shown),
+            self.passthrough,
             connection,
             (reference.map(ToString::to_string), transaction),
             (shared.identity(), shared.store.clone()),
@@ -148,7 +151,7 @@ impl Volumes {
                 }
                 Ok(())
             };
-            let (files, options) = (&ready.files, note.options());
+            let (files, options) = (&ready.files, note.options(&self.0));
             let at = (&*publish.key.target, files);
             Mounted::attached(at, &options, &device.fd, &self.0.runtime, hold)
         });
@@ -198,7 +201,8 @@ impl pfs_daemonset::Volumes for Volumes {
                 return Err(error);
             }
         };
-        let volume = Ready { attributes, place, files };
+        let passthrough = backing::is_for(&attributes.shown, &files).await;
+        let volume = Ready { attributes, place, files, passthrough };
         let source = volume.note(publish, 0, &self.0).source().to_owned();
         let read_only = volume.view().is_none();
         Ok(Prepared { volume, mounting: Mounting { source, read_only, connection: None } })
@@ -238,7 +242,8 @@ impl pfs_daemonset::Volumes for Volumes {
         let place = session.place();
         let files = self.files(&attributes.shown, place.as_ref()).await?;
         session.leave();
-        self.serve(publish, &Ready { attributes, place, files }, attach).await
+        let passthrough = session.passes_through();
+        self.serve(publish, &Ready { attributes, place, files, passthrough }, attach).await
     }
 
     async fn resume(&self, held: Held, keep: Keep) -> Result<(Publish, Volume), Refusal> {
@@ -246,7 +251,7 @@ impl pfs_daemonset::Volumes for Volumes {
         let attributes = attributes(&note.publish)?;
         let Held { init, answer, device, table, mut kept, .. } = held;
         let runtime = self.0.runtime.clone();
-        let (options, written) = (note.options(), note.transaction.is_some());
+        let (options, written) = (note.options(&self.0), note.transaction.is_some());
         let begin = || Standby::new(&init, &options, written, &runtime);
         let standby = tokio::task::block_in_place(begin);
         let standby = standby.map_err(|error| refuse::system("a volume of before", &error))?;

@@ -9,20 +9,29 @@ use pfs_csi::{
     Usage,
 };
 use pfs_daemonset as agent;
-use pfs_daemonset::{AgentClient, Node};
+use pfs_daemonset::{AgentClient, Ask, Node, open_for};
 use tokio::sync::OnceCell;
 
 use crate::cli::agent::{Settings, Volumes, memory, node};
 use crate::cli::prelude::*;
+use crate::mount::{Backing as _, Privileged};
 
 /// The agent at a socket, or one in this process.
 pub(super) fn open(path: Option<&Path>, cx: &Context) -> Outcome<Arc<dyn Agent>> {
     match path {
-        Some(path) => Ok(Arc::new(Elsewhere(AgentClient::new(path)))),
+        Some(path) => {
+            // Such an agent has no privileges.
+            open_for(path, |ask| match ask {
+                Ask::Open(device, file) => Privileged.open(device, file),
+                Ask::Close(device, number) => Privileged.close(device, number).map(|()| 0),
+            })?;
+            Ok(Arc::new(Elsewhere(AgentClient::new(path))))
+        }
         None => {
             let address = cx.address()?;
             let (cache, staging, wait) = (None, None, Settings::WAIT);
-            let settings = Settings { address, cache, memory: memory(), staging, wait };
+            let backing = Arc::new(Privileged);
+            let settings = Settings { address, cache, memory: memory(), staging, wait, backing };
             Ok(Arc::new(Inside { settings, node: OnceCell::new() }))
         }
     }

@@ -19,7 +19,7 @@ use super::source::{Following, ServerSource};
 use crate::api::client::connect;
 use crate::cli::failure::{Failure, Outcome, UNREACHABLE};
 use crate::model::{BranchName, Clock, SystemClock};
-use crate::mount::{MountError, MountOptions, Mounted, control, detach};
+use crate::mount::{MountError, MountOptions, Mounted, Privileged, control, detach};
 use crate::vfs::transaction::Left;
 use crate::vfs::xattr::PROCESS;
 use crate::vfs::{Files, Shown, Source, Then, TransactionView, VfsError};
@@ -144,7 +144,7 @@ pub(super) fn options(plan: &MountPlan) -> MountOptions {
         uid: plan.uid.unwrap_or(base.uid),
         gid: plan.gid.unwrap_or(base.gid),
         umask: plan.umask.unwrap_or(base.umask),
-        passthrough: plan.passthrough,
+        passthrough: plan.passthrough.then(|| Arc::new(Privileged) as _),
         slow: plan.slow_op,
         ..base
     }
