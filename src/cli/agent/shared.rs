@@ -132,6 +132,11 @@ impl Shared {
         }
     }
 
+    /// Whether what was read is kept on disk.
+    pub fn has_cache(&self) -> bool {
+        self.has_cache
+    }
+
     /// A mount has begun.
     pub fn begun(&self) {
         self.served.fetch_add(1, Ordering::AcqRel);

@@ -201,7 +201,7 @@ impl pfs_daemonset::Volumes for Volumes {
                 return Err(error);
             }
         };
-        let passthrough = backing::is_for(&attributes.shown, &files).await;
+        let passthrough = self.0.has_cache() && backing::is_for(&attributes.shown, &files).await;
         let volume = Ready { attributes, place, files, passthrough };
         let source = volume.note(publish, 0, &self.0).source().to_owned();
         let read_only = volume.view().is_none();
