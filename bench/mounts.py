@@ -86,6 +86,14 @@ def profiling(name, measure):
     return action
 
 
+def profiles(group, measures, there, here):
+    """Those of a group that are wanted, beside ext4."""
+    for name, (_, measure) in measures.items():
+        if f"{group}_{name}" in WANTED:
+            profiling(f"ext4 {group}_{name}", measure)(there)
+            profiling(f"{group}_{name}", measure)(here)
+
+
 def native(work):
     """The big file and the small ones on ext4."""
     at = work / "data/native"
@@ -134,10 +142,7 @@ def warm(server):
                 beside.take(name, unit, lambda: max(measure(there), measure(there)),
                             lambda: max(measure(here), measure(here)))
         beside.say("ext4")
-        for name, (_, measure) in readings(program).items():
-            if f"warm_{name}" in WANTED:
-                profiling(f"ext4 warm_{name}", measure)(there)
-                profiling(f"warm_{name}", measure)(here)
+        profiles("warm", readings(program), there, here)
         epochs = [epoch(program, mount, here) for _ in range(4)]
         requests = min(epochs, key=lambda requests: requests.total)
         say("warm_second_epoch_requests", requests.total, "requests")
@@ -164,6 +169,7 @@ def passthrough(server):
                 beside.take(name, unit, lambda: max(measure(there), measure(there)),
                             lambda: max(measure(here), measure(here)))
         beside.say("ext4")
+        profiles("warm_passthrough", measures, there, here)
         say("warm_passthrough_read", counted(mount)["bytes_read"] - before, "bytes")
 
 

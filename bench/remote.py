@@ -187,6 +187,11 @@ def small(s3, far, prefix, limit):
         say(f"{name}_store_requests", counts["requests"], "requests")
         say(f"{name}_store_bytes", counts["bytes"] / 2**20, "MiB")
         print(f"  {counts}", file=sys.stderr)
+        if name in WANTED:
+            with far.mounted(far.work / "mount", "-r", "reads") as at:
+                drop_caches()
+                with profiled(name):
+                    mounts.files(program, "read", at / "reads", threads, True)
 
 
 def replay(server):

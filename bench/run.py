@@ -15,8 +15,8 @@ BENCH_ONLY=GROUP,…   the groups to run, of small big start datums skip (puts a
 BENCH_DIR=DIR        where to work (default target/bench)
 BENCH_ROUNDS=3       how often the mount and ext4 take turns
 BENCH_MILLION=1000000  BENCH_SKIP=100000  BENCH_BIG_MIB=1024  BENCH_TEN_GIB=10
-BENCH_PROFILE=NAME,… figures of warm, cold and remote_seq to show by perf where the time goes,
-                     as in cold_find,warm_seq_1j
+BENCH_PROFILE=NAME,… figures of warm, passthrough, cold and remote to show by perf where
+                     the time goes, as in cold_find,warm_seq_1j,remote_8t
 BENCH_S3=PROGRAM     a versitygw other than that of scripts/setup.sh
 """
 
