@@ -50,10 +50,10 @@ kill: build
 	  $(CARGO) test --locked --test integration -- --nocapture faults::kill
 
 # The long run of servers killed under readers (1,000 kills); `make test` does a
-# short one.
+# short one. One after the other: the pauses are measured.
 takeover: build
 	PFS_TAKEOVER_ROUNDS=$${PFS_TAKEOVER_ROUNDS:-1000} PFS_BINARY=$(CURDIR)/target/release/pfs \
-	  $(CARGO) test --locked --test integration -- --nocapture takeover::
+	  $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 takeover::
 
 # File-system suites on a writable mount, in full; `make test` runs them short.
 posix: build

@@ -224,7 +224,7 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
 
 async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
     let failed = |error| Failure::new(format!("the mount cannot be gone on with: {error}"));
-    let source = ready.source;
+    let source = source(&ready)?;
     let (memory, following) = (Memory::of(estate.table)?, Following(Arc::clone(&source)));
     let shown = shown(&ready.note, &source, &estate.kept).await.map_err(failed)?;
     let transactions: Vec<_> = shown.iter().filter_map(|one| one.transaction.clone()).collect();
@@ -240,12 +240,24 @@ async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
     Ok(resumed(&ready.plan, (mounted, signals), following, transactions).await)
 }
 
-/// All that can be made before the predecessor has ended.
+/// All that can be made before the predecessor has ended, perhaps long before:
+/// nothing that takes memory or grows old.
 struct Ready {
     plan: MountPlan,
     note: Note,
-    source: Arc<ServerSource>,
     standby: Standby,
+}
+
+/// Where the repos of a mount come from, whose server may be away.
+fn source(ready: &Ready) -> Outcome<Arc<ServerSource>> {
+    let (plan, note) = (&ready.plan, &ready.note);
+    let client = connect_later(&plan.address).map_err(|e| Failure::new(e.to_string()))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = note.store.as_deref().and_then(direct::open);
+    let store = store.unwrap_or_else(|| through(&client));
+    let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
+    let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
+    Ok(ServerSource::of(client, nodes, clock, note.writer.clone()))
 }
 
 impl Ready {
@@ -256,18 +268,11 @@ impl Ready {
         let note = Note::read(note)?;
         let mut plan = note.plan()?;
         observed::log(&mut plan)?;
-        let client = connect_later(&plan.address).map_err(|e| Failure::new(e.to_string()))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = note.store.as_deref().and_then(direct::open);
-        let store = store.unwrap_or_else(|| through(&client));
-        let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
-        let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
-        let source = ServerSource::of(client, nodes, clock, note.writer.clone());
         let writable = plan.repos.iter().any(|repo| repo.writable);
         let runtime = tokio::runtime::Handle::current();
         let options = MountOptions { push: true, ..options(&plan) };
         let standby = Standby::new(&init, &options, writable, &runtime)?;
-        Ok(Self { plan, note, source, standby })
+        Ok(Self { plan, note, standby })
     }
 }
 

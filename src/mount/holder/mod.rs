@@ -72,7 +72,7 @@ pub fn main() -> u8 {
     process::close_inherited();
     let held = Holder::new().and_then(|mut holder| {
         let code = holder.run();
-        holder.spare.take().iter_mut().for_each(Server::discard);
+        holder.drop_spare();
         code
     });
     match held {
@@ -108,8 +108,9 @@ struct Holder {
     waiting: Vec<Signal>,
     asked: Option<Instant>,
     brake: Brake,
-    /// A process that waits to be the next server.
-    spare: Option<Server>,
+    /// A process that waits to be the next server, and the note that it is
+    /// prepared for.
+    spare: Option<(Server, serde_json::Value)>,
     /// Servers of which something waits for what a successor answers.
     leftover: Vec<Child>,
     /// Who waits for the server to serve, and its program.
@@ -301,7 +302,7 @@ impl Holder {
                 self.held = Some(Held { init, answer, device, table });
                 self.requests = Requests::listen().ok();
             }
-            ToHolder::Note { note } => self.note = note,
+            ToHolder::Note { note } => self.noted(note),
             ToHolder::Keep { name } => {
                 self.kept.retain(|(known, _)| *known != name);
                 self.kept.extend(fds.next().map(|fd| (name, fd)));
@@ -314,7 +315,7 @@ impl Holder {
                 (self.asked, self.reason) = (None, None);
                 if let Some((request, program)) = self.upgrading.take() {
                     (self.program, self.brake) = (program, Brake::default());
-                    self.spare.take().iter_mut().for_each(Server::discard);
+                    self.drop_spare();
                     request.answer(Ok(()));
                 }
                 // Whoever has started this one waits no longer.
@@ -365,11 +366,12 @@ impl Holder {
         self.pause(self.brake.pause().saturating_sub(server.started.elapsed()))?;
         while !self.is_overdue() && !self.brake.is_hopeless(Instant::now()) {
             // A machine without memory or processes may have some later.
-            let Ok(mut successor) = self.spare_or_new() else {
+            let Ok((mut successor, is_prepared)) = self.spare_or_new() else {
                 self.pause(PAUSE_AT_MOST)?;
                 continue;
             };
-            let Err(error) = self.prepare(&successor).and_then(|()| self.go(&successor)) else {
+            let prepared = if is_prepared { Ok(()) } else { self.prepare(&successor) };
+            let Err(error) = prepared.and_then(|()| self.go(&successor)) else {
                 return Ok(Some(successor));
             };
             successor.discard();
@@ -380,21 +382,41 @@ impl Holder {
         Ok(None)
     }
 
-    /// Starts the process that will be the next server, if there has to be one:
-    /// to start takes as long as everything else that a successor does. It waits
-    /// with nothing made yet, so that it keeps no memory to speak of.
+    /// Starts the process that will be the next server, if there has to be one,
+    /// and has it get ready: both take longer than everything else that a successor
+    /// does. What takes memory it makes when it is to serve.
     fn keep_a_spare(&mut self) {
-        if self.held.is_some() && self.spare.is_none() {
-            // Without one a successor is started when it is needed.
-            self.spare = self.program.start().ok();
+        if self.held.is_none() || self.spare.is_some() {
+            return;
+        }
+        // Without one a successor is started when it is needed.
+        let Ok(mut spare) = self.program.start() else { return };
+        match self.prepare(&spare) {
+            Ok(()) => self.spare = Some((spare, self.note.clone())),
+            Err(_) => spare.discard(),
         }
     }
 
-    fn spare_or_new(&mut self) -> io::Result<Server> {
-        let alive = self.spare.take().and_then(|mut spare| spare.is_alive().then_some(spare));
-        let Some(mut spare) = alive else { return self.program.start() };
+    fn drop_spare(&mut self) {
+        self.spare.take().iter_mut().for_each(|(spare, _)| spare.discard());
+    }
+
+    /// Keeps a note, for which a spare has to be ready, too.
+    fn noted(&mut self, note: serde_json::Value) {
+        self.note = note;
+        if self.spare.as_ref().is_some_and(|(_, known)| *known != self.note) {
+            self.drop_spare();
+            self.keep_a_spare();
+        }
+    }
+
+    /// The next server, and whether it was prepared.
+    fn spare_or_new(&mut self) -> io::Result<(Server, bool)> {
+        let spare = self.spare.take().filter(|(_, known)| *known == self.note);
+        let alive = spare.and_then(|(mut spare, _)| spare.is_alive().then_some(spare));
+        let Some(mut spare) = alive else { return Ok((self.program.start()?, false)) };
         spare.started = Instant::now();
-        Ok(spare)
+        Ok((spare, true))
     }
 
     /// Ends without a server; answers the exit code. Who uses the mount is told

@@ -93,9 +93,11 @@ impl Link {
         // Without a name of its own it would be called as a number is.
         call_this("pfs-spare");
         let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;
-        call_this("pfs");
         match message {
-            ToServer::First => Ok(Some((link, Task::Mount))),
+            ToServer::First => {
+                call_this("pfs");
+                Ok(Some((link, Task::Mount)))
+            }
             ToServer::Prepare { version: VERSION, init, note } => {
                 let table = fds.pop().ok_or_else(unexpected)?;
                 Ok(Some((link, Task::TakeOver(Preparation { init, note, table }))))
@@ -171,6 +173,7 @@ impl Link {
                 ToServer::First | ToServer::Prepare { .. } => return Err(unexpected()),
             }
         };
+        call_this("pfs");
         let mut fds = fds.into_iter();
         let (device, table) = (fds.next(), fds.next());
         let (device, table) = (device.ok_or_else(unexpected)?, table.ok_or_else(unexpected)?);
