@@ -118,12 +118,17 @@ fn what_a_server_was_told_and_never_heard_its_successor_hears() {
     let (holder, server) = (held.holder(), held.process());
     // Nobody waits before the server heeds signals.
     spare(holder);
+    let status = |key: &str| {
+        let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned()
+    };
     kill(server, Signal::SIGSTOP).unwrap();
+    // Until then it takes the lower number first.
+    eventually("it stops", || status("State:").starts_with('T'));
     kill(holder, Signal::SIGTERM).unwrap();
     let pending = || {
-        let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
-        let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
-        u64::from_str_radix(mask.trim(), 16).unwrap() >> (Signal::SIGTERM as u32 - 1) & 1 == 1
+        let mask = u64::from_str_radix(&status("ShdPnd:"), 16).unwrap();
+        mask >> (Signal::SIGTERM as u32 - 1) & 1 == 1
     };
     eventually("the holder passes it on", pending);
     kill(server, Signal::SIGKILL).unwrap();
