@@ -9,6 +9,7 @@ mod brake;
 mod link;
 mod process;
 mod server;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -29,12 +30,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use pfs_daemonset::limits;
 
 pub use link::Link;
-pub use server::{Estate, Preparation, Task, answering};
+pub use server::{Estate, Preparation, Task, answering, is_held};
 pub use upgrade::upgrade;
 
 use self::brake::{Brake, Death, PAUSE_AT_MOST};
 use self::link::{ToHolder, ToServer, VERSION};
-use self::process::{Program, Server};
+use self::process::{Program, Server, timeout};
+use self::spare::Spare;
 use self::upgrade::{Request, Requests};
 use super::device::is_connected;
 
@@ -58,12 +60,6 @@ pub fn environment() -> (&'static str, &'static str) {
 #[must_use]
 pub fn is_called() -> bool {
     env::var_os(HOLDER).is_some() && env::var_os(server::LINK).is_none()
-}
-
-/// Whether this process serves a mount for a holder.
-#[must_use]
-pub fn is_held() -> bool {
-    env::var_os(server::LINK).is_some()
 }
 
 /// Holds one mount from beginning to end; the result is the exit code.
@@ -108,9 +104,7 @@ struct Holder {
     waiting: Vec<Signal>,
     asked: Option<Instant>,
     brake: Brake,
-    /// A process that waits to be the next server, and the note that it is
-    /// prepared for.
-    spare: Option<(Server, serde_json::Value)>,
+    spare: Option<Spare>,
     /// Servers of which something waits for what a successor answers.
     leftover: Vec<Child>,
     /// Who waits for the server to serve, and its program.
@@ -392,19 +386,19 @@ impl Holder {
         // Without one a successor is started when it is needed.
         let Ok(mut spare) = self.program.start() else { return };
         match self.prepare(&spare) {
-            Ok(()) => self.spare = Some((spare, self.note.clone())),
+            Ok(()) => self.spare = Some(Spare::new(spare, &self.note)),
             Err(_) => spare.discard(),
         }
     }
 
     fn drop_spare(&mut self) {
-        self.spare.take().iter_mut().for_each(|(spare, _)| spare.discard());
+        self.spare.take().iter_mut().for_each(Spare::discard);
     }
 
     /// Keeps a note, for which a spare has to be ready, too.
     fn noted(&mut self, note: serde_json::Value) {
         self.note = note;
-        if self.spare.as_ref().is_some_and(|(_, known)| *known != self.note) {
+        if self.spare.as_ref().is_some_and(|spare| !spare.is_for(&self.note)) {
             self.drop_spare();
             self.keep_a_spare();
         }
@@ -412,11 +406,10 @@ impl Holder {
 
     /// The next server, and whether it was prepared.
     fn spare_or_new(&mut self) -> io::Result<(Server, bool)> {
-        let spare = self.spare.take().filter(|(_, known)| *known == self.note);
-        let alive = spare.and_then(|(mut spare, _)| spare.is_alive().then_some(spare));
-        let Some(mut spare) = alive else { return Ok((self.program.start()?, false)) };
-        spare.started = Instant::now();
-        Ok((spare, true))
+        match self.spare.take().and_then(Spare::into_server) {
+            Some(server) => Ok((server, true)),
+            None => Ok((self.program.start()?, false)),
+        }
     }
 
     /// Ends without a server; answers the exit code. Who uses the mount is told
@@ -500,9 +493,4 @@ impl Holder {
         }
         self.go(successor).map_err(failed)
     }
-}
-
-fn timeout(left: Duration) -> PollTimeout {
-    // A moment later rather than again and again until then.
-    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
 }

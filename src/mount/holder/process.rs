@@ -271,3 +271,9 @@ pub(super) fn abort(dir: &Path) {
         let _ = umount2(dir, MntFlags::MNT_FORCE);
     }
 }
+
+/// What poll(2) waits for at most.
+pub(super) fn timeout(left: Duration) -> PollTimeout {
+    // A moment later rather than again and again until then.
+    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+}

@@ -28,6 +28,12 @@ pub(super) const LINK: &str = "PFS_MOUNT_LINK";
 static HOLDER: OnceLock<Link> = OnceLock::new();
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 
+/// Whether this process serves a mount for a holder.
+#[must_use]
+pub fn is_held() -> bool {
+    env::var_os(LINK).is_some()
+}
+
 /// Somebody is about to be answered. The holder, if there is one, hears of the
 /// first time: what is killed later is not killed by what every server does.
 pub fn answering() {
