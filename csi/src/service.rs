@@ -51,7 +51,8 @@ macro_rules! service {
                 &self,
                 _: tonic::Request<$asked>,
             ) -> std::result::Result<tonic::Response<$never>, tonic::Status> {
-                let what = concat!(stringify!($absent), " is not implemented");
+                // What CSI asks for of a call whose capability is not declared.
+                let what = concat!("this driver declares no capability for ", stringify!($absent));
                 Err(tonic::Status::unimplemented(what))
             })*)?
         }
