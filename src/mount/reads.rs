@@ -133,10 +133,11 @@ impl Adapter {
             }
             let found = files.lookup(inode(parent), &child).await;
             let counts = pushed && found.as_ref().is_ok_and(|found| found.attr.is_some());
+            // Noted before the program can read what it finds: contents are not
+            // to be pushed before the names that a listing is due for.
+            let due = counts.then(|| files.looked_up(inode(parent)));
             entry(reply, found, &options);
-            if counts {
-                pushes.begin(&files, files.looked_up(inode(parent)).into_iter().flatten());
-            }
+            pushes.begin(&files, due.into_iter().flatten().flatten());
         });
     }
 

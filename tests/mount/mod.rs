@@ -101,9 +101,13 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        let Some(mounted) = &self.mounted else { return };
+        // What is pushed waits for this process, which may be about to end.
+        mounted.stop_pushing();
         // A failed test may leave programs in it.
-        if self.mounted.is_some() {
-            umount2(&self.dir, MntFlags::MNT_DETACH).ok();
+        match std::thread::panicking() {
+            true => drop(umount2(&self.dir, MntFlags::MNT_DETACH)),
+            false => self.unmount(),
         }
     }
 }

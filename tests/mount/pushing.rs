@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::fake::Fake;
 use super::{Mount, eventually};
@@ -31,6 +31,13 @@ fn is_cached(path: &Path) -> bool {
     };
     assert_eq!(asked, 0);
     pages.iter().all(|page| page & 1 == 1)
+}
+
+/// Whether the kernel holds nearly all of some files: it may drop a page at any
+/// time, and one that looks for memory nobody uses drops fresh ones, too.
+fn are_cached(mut paths: impl ExactSizeIterator<Item = PathBuf>) -> bool {
+    let most = paths.len() / 10;
+    paths.by_ref().filter(|path| !is_cached(path)).take(most + 1).count() <= most
 }
 
 fn content(number: usize) -> Vec<u8> {
@@ -63,7 +70,7 @@ fn who_reads_a_few_small_files_of_a_directory_finds_the_others_cached() {
     for number in [17, 150, 3, 99] {
         assert_eq!(fs::read(file(number)).unwrap(), content(number));
     }
-    eventually("all neighbours to be cached", || (0..200).all(|number| is_cached(&file(number))));
+    eventually("the neighbours to be cached", || are_cached((0..200).map(file)));
     for number in 0..200 {
         assert_eq!(fs::read(file(number)).unwrap(), content(number), "file {number}");
     }
@@ -107,8 +114,8 @@ fn who_reads_one_directory_after_the_other_finds_the_next_one_cached() {
     let mount = Mount::all(&fake);
     let root = mount.path("images");
     (0..3).for_each(|dir| read_all(&root, dir));
-    let cached = |number| is_cached(&root.join(numbered(3, number)));
-    eventually("the next directory to be cached", || (0..EACH).all(cached));
+    let next = |number| root.join(numbered(3, number));
+    eventually("the next directory to be cached", || are_cached((0..EACH).map(next)));
     assert!(!is_cached(&root.join(numbered(DIRS - 1, 0))), "that is too far ahead");
     (0..DIRS).for_each(|dir| read_all(&root, dir));
 }

@@ -50,7 +50,9 @@ fn small_chunks_in_any_order_cost_few_requests_and_each_byte_once() {
         let after = store.stats();
         let stored: u64 = places.iter().map(|place| u64::from(place.stored)).sum();
         let (gets, fetched) = (after.get - before.get, after.bytes_in - before.bytes_in);
-        assert!(gets <= 4 * packs.len() as u64, "{gets} requests for {} packs", packs.len());
+        // Whoever comes first: one segment, those of its eight on each side of
+        // it, the other eight, and what is left beyond sixteen.
+        assert!(gets <= 5 * packs.len() as u64, "{gets} requests for {} packs", packs.len());
         assert!(fetched <= stored + stored / 20, "{fetched} bytes for {stored}");
     });
 }

@@ -28,10 +28,12 @@ fn shuffled(count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |n| n * 7919 % count)
 }
 
+/// Reads slowly: what a read leads to has ended before the next.
 async fn read_in(blobs: &Blobs, places: &[ChunkRef], order: impl Iterator<Item = usize>) {
     for n in order {
         let plain = blobs.read(&places[n]).await.unwrap();
         assert_eq!(plain, noise(n as u64, places[n].len as usize));
+        settled().await;
     }
 }
 
@@ -70,7 +72,6 @@ fn the_second_job_asks_before_it_reads() {
         for n in shuffled(200) {
             late += usize::from(!is_coming(&second, &places[n]));
             read_in(&second, &places, std::iter::once(n)).await;
-            settled().await;
         }
         let (after, stats) = (store.stats(), second.cache_stats());
         assert!(late <= 8, "{late} were asked for too late");
@@ -88,7 +89,6 @@ fn the_next_round_of_one_mount_is_foreseen_within_the_budget() {
         for _ in 0..3 {
             for n in shuffled(150) {
                 read_in(&blobs, &places, std::iter::once(n)).await;
-                settled().await;
                 assert!(blobs.cache_stats().memory_bytes <= 4 << 20);
             }
         }
@@ -136,7 +136,6 @@ fn another_order_is_not_foreseen_and_costs_little() {
         let second = order(kept(dir.path()), 4 << 20, &store);
         let before = store.stats().get;
         read_in(&second, &places, (0..200).map(|n| n * 61 % 200)).await;
-        settled().await;
         let fetched = store.stats().get - before;
         assert!(fetched <= 216, "{fetched} requests, {:?}", second.cache_stats());
     });
@@ -154,7 +153,6 @@ fn what_cannot_be_fetched_ahead_is_fetched_when_it_is_wanted() {
         let second = order(kept(dir.path()), 4 << 20, &store);
         // Three attempts each: some of what is fetched ahead fails for good.
         read_in(&second, &places, shuffled(200).take(12)).await;
-        settled().await;
         faults.plan(Operation::Get, 0, 3, Fault::Fail);
         read_in(&second, &places, shuffled(200).skip(12)).await;
     });
