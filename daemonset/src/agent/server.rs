@@ -103,8 +103,11 @@ async fn answer<V: Volumes>(
     let (driver, asked) = asked.await.map_err(io::Error::other)??;
     let Some((Asked { version, request }, fds)) = asked else { return Ok(()) };
     let answers = match version {
-        VERSION if matches!(request, Request::OpenFiles) => return openers.take(driver),
-        VERSION => carry_out(node, request, fds).await.unwrap_or_else(refuse),
+        VERSION => match carry_out(node, request, fds).await {
+            Ok(Some(answers)) => answers,
+            Ok(None) => return openers.take(driver),
+            Err(refusal) => refuse(refusal),
+        },
         _ => {
             let what = format!("this agent speaks version {VERSION}, not {version}");
             refuse(Refusal::new(Code::FailedPrecondition, what))
@@ -120,12 +123,14 @@ fn refuse(refusal: Refusal) -> Vec<Answer> {
     vec![Answer::Refused(refusal)]
 }
 
+/// What a request is answered with; `None` when the driver offers to open files,
+/// for which its connection is kept.
 async fn carry_out<V: Volumes>(
     node: &Arc<Node<V>>,
     request: Request,
     fds: Vec<OwnedFd>,
-) -> Result<Vec<Answer>, Refusal> {
-    Ok(match request {
+) -> Result<Option<Vec<Answer>>, Refusal> {
+    Ok(Some(match request {
         Request::Prepare(publish) => vec![Answer::Prepared(node.prepare(*publish).await?)],
         Request::Attach { key, connection } => {
             let missing = || Refusal::invalid("no connection came along");
@@ -137,12 +142,12 @@ async fn carry_out<V: Volumes>(
             node.unpublish(&key).await?;
             vec![Answer::Done]
         }
-        Request::OpenFiles => vec![Answer::Done],
+        Request::OpenFiles => return Ok(None),
         Request::Ready => vec![Answer::Ready(node.is_ready())],
         Request::Stats(key) => vec![Answer::Stats(node.stats(&key).await?)],
         Request::List => {
             let listed = node.list().into_iter().map(|one| Answer::Listed(Box::new(one)));
             listed.chain([Answer::Done]).collect()
         }
-    })
+    }))
 }
