@@ -159,14 +159,6 @@ impl Standby {
         self.stats.set_files(files);
         let (tell, told) = mpsc::channel(WAITING);
         let (notifier, pushing) = (self.notifier, self.pushing.stop());
-        if let (true, Some(number)) = (self.push, device::number(&dir)) {
-            self.pushing.start(&dir, number, files, &notifier, &self.runtime)?;
-        }
-        // Never from a thread that serves: the kernel may hold what it needs.
-        let over = Arc::<AtomicBool>::default();
-        let forgets = Arc::clone(&over);
-        let forget = move || forget(told, &notifier, &forgets);
-        thread::Builder::new().name("pfs-forget".into()).spawn(forget)?;
         // From before the first request: nothing that moves is missed.
         self.runtime.spawn(files.follow(tell.clone()));
         if let Some(passthrough) = &self.passthrough {
@@ -175,6 +167,16 @@ impl Standby {
         connect(&device, self.number)?;
         answer(&device, &self.answer)?;
         self.gate.open();
+        // Programs may have waited for all before this; what comes now is told
+        // and pushed a moment later.
+        if let (true, Some(number)) = (self.push, device::number(&dir)) {
+            self.pushing.start(&dir, number, files, &notifier, &self.runtime)?;
+        }
+        // Never from a thread that serves: the kernel may hold what it needs.
+        let over = Arc::<AtomicBool>::default();
+        let forgets = Arc::clone(&over);
+        let forget = move || forget(told, &notifier, &forgets);
+        thread::Builder::new().name("pfs-forget".into()).spawn(forget)?;
         let (served, ended, stats) = (self.served, self.ended, self.stats);
         Ok(Mounted { dir, served, ended, tell, over, pushing, stats })
     }

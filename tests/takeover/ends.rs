@@ -1,6 +1,7 @@
 //! How a held mount ends, and how another program takes it over.
 
 use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
@@ -70,6 +71,25 @@ fn a_process_waits_to_be_the_next_and_is_not_missed_when_it_dies() {
     let last = spare(holder);
     held.server.pfs(&["umount", held.at()]);
     eventually("all end", || !is_alive(holder) && !is_alive(last));
+}
+
+#[test]
+fn who_follows_has_the_address_of_the_metrics_and_nothing_is_left_of_the_dead() {
+    if !has_fuse("who_follows_has_the_address_of_the_metrics_and_nothing_is_left_of_the_dead") {
+        return;
+    }
+    // Free a moment ago; whoever has just let go of it does not stand in the way.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let held = Held::with(1, 4096, |_| vec!["--metrics".into(), address.clone()]);
+    let shown = || TcpStream::connect(&address).is_ok();
+    assert!(shown());
+    for _ in 0..3 {
+        let dead = held.process();
+        held.kill();
+        eventually("metrics are shown again", shown);
+        eventually("it is gone", || !Path::new(&format!("/proc/{dead}")).exists());
+    }
+    held.server.pfs(&["umount", held.at()]);
 }
 
 #[test]

@@ -18,12 +18,13 @@ use super::prefetch::{self, Prefetch};
 use super::reader::{nodes, through};
 use super::serving::{Serving, Signals, options, resumed};
 use super::source::{Following, ServerSource};
-use crate::api::client::connect_later;
+use crate::api::client::{Client, connect_later};
 use crate::cli::direct;
 use crate::cli::failure::{Failure, Outcome};
 use crate::model::{Clock, Repo, SystemClock, TransactionId};
 use crate::mount::holder::{Estate, Link, Preparation, Task};
 use crate::mount::{MountOptions, Standby};
+use crate::store::Store;
 use crate::vfs::transaction::{Attach, Then};
 use crate::vfs::{Files, Memory, Shown, Source as _, TransactionView, VfsError};
 use crate::web::InvalidHttpAddress;
@@ -224,7 +225,7 @@ pub async fn take_over(preparation: Preparation) -> Outcome {
 
 async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
     let failed = |error| Failure::new(format!("the mount cannot be gone on with: {error}"));
-    let source = source(&ready)?;
+    let source = source(&ready);
     let (memory, following) = (Memory::of(estate.table)?, Following(Arc::clone(&source)));
     let shown = shown(&ready.note, &source, &estate.kept).await.map_err(failed)?;
     let transactions: Vec<_> = shown.iter().filter_map(|one| one.transaction.clone()).collect();
@@ -245,19 +246,19 @@ async fn go_on(ready: Ready, estate: Estate) -> Outcome<Serving> {
 struct Ready {
     plan: MountPlan,
     note: Note,
+    /// Not connected yet: the server may be away.
+    client: Client,
+    store: Store,
     standby: Standby,
 }
 
-/// Where the repos of a mount come from, whose server may be away.
-fn source(ready: &Ready) -> Outcome<Arc<ServerSource>> {
-    let (plan, note) = (&ready.plan, &ready.note);
-    let client = connect_later(&plan.address).map_err(|e| Failure::new(e.to_string()))?;
+/// Where the repos of a mount come from.
+fn source(ready: &Ready) -> Arc<ServerSource> {
+    let Ready { plan, note, client, store, .. } = ready;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = note.store.as_deref().and_then(direct::open);
-    let store = store.unwrap_or_else(|| through(&client));
     let cache = plan.cache.as_deref().map(|dir| (dir, plan.cache_size));
-    let nodes = nodes(store, cache, plan.memory, Arc::clone(&clock));
-    Ok(ServerSource::of(client, nodes, clock, note.writer.clone()))
+    let nodes = nodes(store.clone(), cache, plan.memory, Arc::clone(&clock));
+    ServerSource::of(client.clone(), nodes, clock, note.writer.clone())
 }
 
 impl Ready {
@@ -269,10 +270,13 @@ impl Ready {
         let mut plan = note.plan()?;
         observed::log(&mut plan)?;
         let writable = plan.repos.iter().any(|repo| repo.writable);
+        let client = connect_later(&plan.address).map_err(|e| Failure::new(e.to_string()))?;
+        let store = note.store.as_deref().and_then(direct::open);
+        let store = store.unwrap_or_else(|| through(&client));
         let runtime = tokio::runtime::Handle::current();
         let options = MountOptions { push: true, ..options(&plan) };
         let standby = Standby::new(&init, &options, writable, &runtime)?;
-        Ok(Self { plan, note, standby })
+        Ok(Self { plan, note, client, store, standby })
     }
 }
 

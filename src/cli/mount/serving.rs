@@ -53,10 +53,7 @@ pub(super) async fn resumed(
     source: Following,
     transactions: Vec<Arc<TransactionView>>,
 ) -> Serving {
-    let metrics = observed::metrics(plan, &mounted).await.unwrap_or_else(|failure| {
-        tracing::warn!(failure.message, "the mount goes on without metrics");
-        None
-    });
+    let metrics = observed::metrics_again(plan, &mounted).await;
     let commit = plan.commit;
     Serving { mounted, signals, _metrics: metrics, source, transactions, commit }
 }

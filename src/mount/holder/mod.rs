@@ -8,18 +8,17 @@
 mod brake;
 mod link;
 mod process;
+mod remains;
 mod server;
 mod spare;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 
-use std::env;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -30,37 +29,22 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use pfs_daemonset::limits;
 
 pub use link::Link;
-pub use server::{Estate, Preparation, Task, answering, is_held};
+pub use server::{Estate, Preparation, Task, answering, environment, is_called, is_held};
 pub use upgrade::upgrade;
 
 use self::brake::{Brake, Death, PAUSE_AT_MOST};
 use self::link::{ToHolder, ToServer, VERSION};
 use self::process::{Program, Server, timeout};
+use self::remains::Leftover;
 use self::spare::Spare;
 use self::upgrade::{Request, Requests};
 use super::device::is_connected;
-
-/// Set for a process that is to be a holder.
-const HOLDER: &str = "PFS_MOUNT_HOLDER";
 
 /// How long a mount is held that nobody serves and that is to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What the end of a process says that was killed.
 const KILLED: u8 = 128 + Signal::SIGKILL as u8;
-
-/// What to set in the environment of a process so that it is a holder.
-#[must_use]
-pub fn environment() -> (&'static str, &'static str) {
-    (HOLDER, "1")
-}
-
-/// Whether this process is to be a holder. Ask before anything else is
-/// initialised.
-#[must_use]
-pub fn is_called() -> bool {
-    env::var_os(HOLDER).is_some() && env::var_os(server::LINK).is_none()
-}
 
 /// Holds one mount from beginning to end; the result is the exit code.
 #[must_use]
@@ -105,8 +89,7 @@ struct Holder {
     asked: Option<Instant>,
     brake: Brake,
     spare: Option<Spare>,
-    /// Servers of which something waits for what a successor answers.
-    leftover: Vec<Child>,
+    leftover: Leftover,
     /// Who waits for the server to serve, and its program.
     upgrading: Option<(Request, Program)>,
     /// The directory, and the log.
@@ -121,6 +104,8 @@ enum Event {
     Signal(Signal),
     Request,
     Ended,
+    /// One that had died before has ended.
+    Reaped,
     /// Nobody serves, for too long after the end was asked for.
     Overdue,
 }
@@ -148,7 +133,7 @@ impl Holder {
             asked: None,
             brake: Brake::default(),
             spare: None,
-            leftover: Vec::new(),
+            leftover: Leftover::default(),
             upgrading: None,
             at: None,
             reason: None,
@@ -173,11 +158,12 @@ impl Holder {
                     let Some(successor) = self.succeed(&server)? else {
                         return Ok(self.give_up(server));
                     };
-                    self.leftover.push(mem::replace(&mut server, successor).into_child());
+                    self.leftover.add(mem::replace(&mut server, successor).into_remains());
                 }
+                Event::Reaped => {}
                 Event::Overdue => return Ok(self.give_up(server)),
             }
-            self.leftover.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            self.leftover.reap();
         }
     }
 
@@ -191,6 +177,8 @@ impl Holder {
             // One after the other.
             let requests_now = self.requests.iter().filter(|_| self.upgrading.is_none());
             fds.extend(requests_now.map(|requests| polled(requests.as_fd())));
+            let leftover = fds.len();
+            fds.extend(self.leftover.ends());
             let left = self.asked.map(|asked| GRACE.saturating_sub(asked.elapsed()));
             match poll(&mut fds, left.map_or(PollTimeout::NONE, timeout)) {
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -211,8 +199,11 @@ impl Holder {
             {
                 return Ok(Event::Signal(signal));
             }
-            if ready[requests..].contains(&true) {
+            if ready[requests..leftover].contains(&true) {
                 return Ok(Event::Request);
+            }
+            if ready[leftover..].contains(&true) {
+                return Ok(Event::Reaped);
             }
             if self.is_overdue() {
                 return Ok(Event::Overdue);
@@ -340,7 +331,6 @@ impl Holder {
         let ended = server.wait_served_out()?;
         let connected = is_connected(&held.device);
         let served = server.serving.map(|since| since.elapsed());
-        // Threads are left only of what was killed.
         let killed = ended.is_none_or(|code| code == KILLED);
         let death = Death { served, answered: server.answered, killed };
         self.brake.died(death, Instant::now());
@@ -351,7 +341,7 @@ impl Holder {
         // Without a mount there is only what the last one has to end.
         let is_over = !connected && (self.kept.is_empty() || self.brake.has_ended());
         self.postpone_sent();
-        Ok(is_over.then_some(ended.unwrap_or(1)))
+        Ok(is_over.then_some(ended.unwrap_or(KILLED)))
     }
 
     /// Starts a successor for `server`, which has died, unless there is to be
@@ -423,10 +413,9 @@ impl Holder {
         }
         (self.held, self.requests) = (None, None);
         self.kept.clear();
-        self.leftover.push(server.into_child());
-        self.leftover.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.leftover.add(server.into_remains());
         let Some((dir, log)) = &self.at else { return 1 };
-        if !self.leftover.is_empty() {
+        if self.leftover.reap() {
             process::abort(dir);
         }
         let shown = dir.display();
@@ -476,7 +465,7 @@ impl Holder {
             return Err(reason);
         }
         successor.started = Instant::now();
-        self.leftover.push(mem::replace(server, successor).into_child());
+        self.leftover.add(mem::replace(server, successor).into_remains());
         Ok(())
     }
 

@@ -17,14 +17,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{AccessFlags, Pid, access};
 
 use super::link::{Link, ToHolder};
+use super::remains::Rest;
 use super::server::LINK;
 
 /// How long another program may take to prepare.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Threads of a server that make requests or tell the kernel something, and
-/// answer nothing.
-const USERS: [&str; 2] = ["pfs-push", "pfs-forget"];
 
 /// A program that servers are started from; the file stays the same one
 /// whatever becomes of its name.
@@ -142,7 +139,8 @@ impl Server {
     }
 
     /// Waits until nothing of it, which has died, can take a request any more;
-    /// answers its exit code if all of it has ended.
+    /// answers its exit code if all of it has ended, and none only if it was
+    /// killed.
     ///
     /// Threads that use the mount themselves may be left: a request that the
     /// kernel has passed on is waited for by whoever has made it, killed or
@@ -152,19 +150,11 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Some(code(status)));
             }
-            if !self.has_threads_that_serve() {
-                return Ok(None);
+            match Rest::of(self.child.id()) {
+                Rest::Serving => std::thread::sleep(Duration::from_micros(100)),
+                Rest::Killed | Rest::Nothing => return Ok(None),
             }
-            std::thread::sleep(Duration::from_micros(100));
         }
-    }
-
-    fn has_threads_that_serve(&self) -> bool {
-        let leader = self.child.id().to_string();
-        let Ok(tasks) = fs::read_dir(format!("/proc/{leader}/task")) else { return false };
-        let others = tasks.flatten().filter(|task| *task.file_name() != *leader);
-        let mut names = others.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-        names.any(|name| !USERS.contains(&name.trim_end()))
     }
 
     /// Has it end on the spot, and waits for its death.
@@ -185,9 +175,9 @@ impl Server {
         end(&mut self.child);
     }
 
-    /// What is left of it, to be waited for some time.
-    pub(super) fn into_child(self) -> Child {
-        self.child
+    /// What is left of it, to be waited for some time, and what tells when.
+    pub(super) fn into_remains(self) -> (Child, OwnedFd) {
+        (self.child, self.pidfd)
     }
 
     /// Waits until it could take over; answers what it would answer the kernel.

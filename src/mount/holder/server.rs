@@ -21,12 +21,28 @@ use serde_json::Value;
 use super::link::{Link, ToHolder, ToServer, VERSION};
 use super::process::call_this;
 
+/// Set for a process that is to be a holder.
+const HOLDER: &str = "PFS_MOUNT_HOLDER";
+
 /// The number of the link's descriptor, for a server.
 pub(super) const LINK: &str = "PFS_MOUNT_LINK";
 
 /// Whom [`answering`] tells, and whether it has.
-static HOLDER: OnceLock<Link> = OnceLock::new();
+static LINKED: OnceLock<Link> = OnceLock::new();
 static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// What to set in the environment of a process so that it is a holder.
+#[must_use]
+pub fn environment() -> (&'static str, &'static str) {
+    (HOLDER, "1")
+}
+
+/// Whether this process is to be a holder. Ask before anything else is
+/// initialised.
+#[must_use]
+pub fn is_called() -> bool {
+    env::var_os(HOLDER).is_some() && env::var_os(LINK).is_none()
+}
 
 /// Whether this process serves a mount for a holder.
 #[must_use]
@@ -39,7 +55,7 @@ pub fn is_held() -> bool {
 pub fn answering() {
     if !ANSWERED.load(Ordering::Relaxed)
         && !ANSWERED.swap(true, Ordering::Relaxed)
-        && let Some(link) = HOLDER.get()
+        && let Some(link) = LINKED.get()
     {
         // A holder that is gone starts no successor.
         drop(link.send(&ToHolder::Answering, &[]));
@@ -95,7 +111,7 @@ impl Link {
         let link = Self::inherited(number)?;
         link.show_life()?;
         // Only what a holder has started has a link, and only one.
-        drop(HOLDER.set(link.try_clone()?));
+        drop(LINKED.set(link.try_clone()?));
         // Without a name of its own it would be called as a number is.
         call_this("pfs-spare");
         let (message, mut fds) = link.receive()?.ok_or_else(unexpected)?;

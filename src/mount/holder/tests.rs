@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::brake::{Brake, Death};
 use super::link::Link;
+use super::remains::Rest;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const KILLED: Death =
@@ -120,4 +121,42 @@ fn endings_are_counted_whatever_happens_in_between() {
         brake.has_ended()
     });
     assert_eq!(ended.collect::<Vec<_>>(), [false, false, false, false, false, true]);
+}
+
+/// What `/proc` says of a thread with this name, flags and end.
+fn stat(name: &str, flags: u32, end: u32) -> String {
+    let between = ["0"; 42].join(" ");
+    format!("71 ({name}) S 1 71 71 0 -1 {flags} {between} {end}\n")
+}
+
+#[test]
+fn a_thread_answers_until_it_is_known_to_be_killed() {
+    let (exiting, killed, crashed) = (0x40_0144, 9, 11);
+    let rest = |name, flags, end| Rest::of_thread(&stat(name, flags, end), false);
+    assert_eq!(rest("pfs-mount", exiting, killed), Rest::Killed);
+    assert_eq!(rest("a) (b", exiting, killed), Rest::Killed);
+    assert_eq!(rest("pfs-mount", 0x40_0140, 0), Rest::Serving);
+    // How it ends is known a moment later.
+    assert_eq!(rest("pfs-mount", exiting, 0), Rest::Serving);
+    assert_eq!(rest("pfs-mount", exiting, crashed), Rest::Serving);
+    assert_eq!(rest("pfs-push", 0x40_0140, 0), Rest::Nothing);
+    assert_eq!(Rest::of_thread("nonsense", false), Rest::Serving);
+}
+
+#[test]
+fn the_first_thread_of_a_process_stays_for_the_others() {
+    let (exiting, crashed) = (0x40_840c, 11);
+    let rest = |flags, end| Rest::of_thread(&stat("pfs", flags, end), true);
+    assert_eq!(rest(0x40_0100, 0), Rest::Serving);
+    assert_eq!(rest(exiting, 9), Rest::Killed);
+    assert_eq!(rest(exiting, crashed), Rest::Nothing);
+}
+
+#[test]
+fn threads_of_this_process_answer() {
+    let (end, told) = std::sync::mpsc::channel::<()>();
+    let waits = thread::spawn(move || told.recv().is_err());
+    assert_eq!(Rest::of(std::process::id()), Rest::Serving);
+    drop(end);
+    waits.join().unwrap();
 }
