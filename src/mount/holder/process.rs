@@ -139,8 +139,8 @@ impl Server {
     }
 
     /// Waits until nothing of it, which has died, can take a request any more;
-    /// answers its exit code if all of it has ended, and none only if it was
-    /// killed.
+    /// answers its exit code if all of it has ended. None passes for killed: it
+    /// was, or all that is left of it uses the mount.
     ///
     /// Threads that use the mount themselves may be left: a request that the
     /// kernel has passed on is waited for by whoever has made it, killed or
