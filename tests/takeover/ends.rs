@@ -129,6 +129,27 @@ fn asking_holder_or_server_to_end_unmounts() {
     }
 }
 
+/// A thread without the descriptors of the process would run a handler in vain.
+#[test]
+fn no_signal_is_taken_by_the_thread_that_shows_life() {
+    if !has_fuse("no_signal_is_taken_by_the_thread_that_shows_life") {
+        return;
+    }
+    let held = Held::new(1, 4096);
+    for served in [Held::process as fn(&Held) -> Pid, Held::kill] {
+        let server = served(&held);
+        let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap();
+        let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+        let status: Vec<_> = status.map(Result::unwrap).collect();
+        let alive = status.iter().find(|status| status.starts_with("Name:\tpfs-alive\n")).unwrap();
+        let blocked = alive.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        let told = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+        assert!(told.iter().all(|signal| blocked >> (*signal as u32 - 1) & 1 == 1), "{alive}");
+    }
+    held.server.pfs(&["umount", held.at()]);
+}
+
 #[test]
 fn what_a_server_was_told_and_never_heard_its_successor_hears() {
     if !has_fuse("what_a_server_was_told_and_never_heard_its_successor_hears") {

@@ -135,14 +135,18 @@ impl Link {
     /// Has a thread keep open what hangs up when this process is killed.
     ///
     /// Threads that wait for the mount itself outlive that, and with them every
-    /// descriptor of the process; so the thread has descriptors of its own.
+    /// descriptor of the process; so the thread has descriptors of its own. It
+    /// takes no signal: a handler would run without those that it tells by.
     fn show_life(&self) -> io::Result<()> {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         self.send(&ToHolder::Alive, &[theirs.as_fd()])?;
         let number = ours.as_raw_fd().unsigned_abs();
         let (tell, told) = mpsc::channel();
         thread::Builder::new().name("pfs-alive".into()).spawn(move || {
-            let kept = unshare(CloneFlags::CLONE_FILES).map(|()| close_all_but(number));
+            let kept = SigSet::all()
+                .thread_block()
+                .and_then(|()| unshare(CloneFlags::CLONE_FILES))
+                .map(|()| close_all_but(number));
             let is_kept = kept.is_ok();
             // Whoever started this thread waits for it.
             let _ = tell.send(kept);
