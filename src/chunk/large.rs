@@ -175,10 +175,10 @@ impl Inner {
     /// be there, and when it is damaged.
     async fn cached_chunk(&self, place: &ChunkRef) -> Option<Bytes> {
         let file = self.cached(frame_extent(place))?;
-        let known = !self.fetcher.parts.known(place).is_empty();
+        let complete = self.fetcher.parts.may_lie_in(place, &file);
         let plain = self.read_frames(file, 0, &[*place]).await?.pop()?;
         self.fetcher.lookups.1.count(true);
-        if !known {
+        if !complete {
             self.complete_on_disk(place);
         }
         Some(plain)

@@ -90,6 +90,15 @@ impl Parts {
         lock(&self.values).get(&place.id).unwrap_or_default()
     }
 
+    /// Whether the chaining values of a chunk may lie behind its frame in `file`,
+    /// which is not looked at for that: there is room, and nobody has looked in
+    /// vain.
+    pub fn may_lie_in(&self, place: &ChunkRef, file: &File) -> bool {
+        let whole = u64::from(place.stored) + values_len(place) as u64;
+        let missing = lock(&self.values).get(&place.id).is_some_and(|values| values.is_empty());
+        !missing && file.metadata().is_ok_and(|found| found.len() >= whole)
+    }
+
     /// Does what may wait for a disk, on this thread if it is one that answers
     /// requests and can be spared.
     async fn on_disk<T: Send + 'static>(
