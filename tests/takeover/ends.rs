@@ -138,10 +138,11 @@ fn no_signal_is_taken_by_the_thread_that_shows_life() {
     let held = Held::new(1, 4096);
     for served in [Held::process as fn(&Held) -> Pid, Held::kill] {
         let server = served(&held);
-        let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap();
-        let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
-        let status: Vec<_> = status.map(Result::unwrap).collect();
-        let alive = status.iter().find(|status| status.starts_with("Name:\tpfs-alive\n")).unwrap();
+        let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap().flatten();
+        // Others come and go.
+        let mut status =
+            tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        let alive = status.find(|status| status.starts_with("Name:\tpfs-alive\n")).unwrap();
         let blocked = alive.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
         let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
         let told = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
