@@ -178,8 +178,14 @@ impl TransactionView {
             let Some(content) = under.content.clone().filter(|_| !under.has(block)) else {
                 continue;
             };
-            let range = block * BLOCK..((block + 1) * BLOCK).min(under.len);
+            let end = (block + 1) * BLOCK;
+            let range = block * BLOCK..end.min(under.len);
             let bytes = read(&base, &content, range.clone()).await?;
+            // A process may have died in a write that nobody saw since.
+            let unseen = range.end..end.min(file.metadata()?.len());
+            if !unseen.is_empty() {
+                zero(file, unseen)?;
+            }
             file.write_all_at(&bytes, range.start)?;
             self.lock().log(&Record::Blocks { file: staged.file, first: block, count: 1 })?;
             under.mark(block, 1);

@@ -76,3 +76,17 @@ async fn a_directory_that_is_given_up_has_the_time_others_gave_it() {
     let set = || Op::SetTime(at("b"), 1);
     play(false, true, vec![Step::Do(set()), Step::Others(vec![set()]), Step::Abort]).await;
 }
+
+#[tokio::test]
+async fn what_a_crash_keeps_from_showing_does_not_show_later() {
+    let copy = |end| Op::Copy("large".into(), at("b/b"), (0, 0, end));
+    for torn in [0, 1, 23_454] {
+        let steps = vec![
+            Step::Do(copy(81_921)),
+            Step::Commit(0),
+            Step::Torn(copy(98_304), torn),
+            Step::Do(copy(81_921)),
+        ];
+        play(true, false, steps).await;
+    }
+}
