@@ -23,34 +23,55 @@ const MOST: usize = 256 * MIB;
 const FILES: usize = 4;
 const SIZE: usize = 72 * MIB;
 
-/// A group with a limit of its own, of version 2; gone when dropped.
-struct Group(PathBuf);
+/// A group with a limit of its own; gone when dropped.
+struct Group {
+    dir: PathBuf,
+    /// The file that tells how many of it were killed.
+    events: &'static str,
+}
 
 impl Group {
     /// As near to the test's own group as one can be made.
     fn new() -> Option<Self> {
+        Self::of_version_2().or_else(Self::of_version_1)
+    }
+
+    fn of_version_2() -> Option<Self> {
         let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
         let limits = |root: &&Path| {
             let found = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
             found.split_whitespace().any(|name| name == "memory")
         };
-        let root = roots.into_iter().find(limits)?;
-        let table = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = root.join(table.lines().find_map(|line| line.strip_prefix("0::/"))?);
-        own.ancestors().take_while(|group| group.starts_with(root)).find_map(Self::below)
+        Self::near(roots.into_iter().find(limits)?, "", ("memory.max", "memory.events"))
     }
 
-    fn below(parent: &Path) -> Option<Self> {
-        let group = Self(parent.join(format!("pfs-test-{}", std::process::id())));
-        fs::create_dir(&group.0).ok()?;
-        fs::write(group.0.join("memory.max"), MOST.to_string()).ok()?;
-        // Where there is swap it must not help.
-        let _ = fs::write(group.0.join("memory.swap.max"), "0");
-        Some(group)
+    fn of_version_1() -> Option<Self> {
+        let files = ("memory.limit_in_bytes", "memory.oom_control");
+        Self::near(Path::new("/sys/fs/cgroup/memory"), "memory", files)
+    }
+
+    /// One below `root`, where the groups of `controller` are.
+    fn near(root: &Path, controller: &str, (limit, events): (&str, &'static str)) -> Option<Self> {
+        let table = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = table.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            (controllers == controller).then(|| root.join(path.trim_start_matches('/')))
+        })?;
+        let below = |parent: &Path| {
+            let dir = parent.join(format!("pfs-test-{}", std::process::id()));
+            fs::create_dir(&dir).ok()?;
+            let group = Self { dir, events };
+            fs::write(group.dir.join(limit), MOST.to_string()).ok()?;
+            // Where there is swap it must not help.
+            let _ = fs::write(group.dir.join("memory.swap.max"), "0");
+            let _ = fs::write(group.dir.join("memory.swappiness"), "0");
+            Some(group)
+        };
+        own.ancestors().take_while(|group| group.starts_with(root)).find_map(below)
     }
 
     fn killed(&self) -> u64 {
-        let events = fs::read_to_string(self.0.join("memory.events")).unwrap();
+        let events = fs::read_to_string(self.dir.join(self.events)).unwrap();
         let line = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.unwrap().parse().unwrap()
     }
@@ -58,11 +79,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let gone = || fs::remove_dir(&self.0).is_ok() || !self.0.exists();
+        let gone = || fs::remove_dir(&self.dir).is_ok() || !self.dir.exists();
         if !thread::panicking() {
             until("the group is empty", gone);
         }
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
@@ -127,7 +148,7 @@ fn a_mount_that_reads_much_is_not_killed_where_memory_is_limited() {
         return;
     }
     let group = Group::new();
-    if !noted(test, "no control group of version 2 with a limit can be made", group.is_some()) {
+    if !noted(test, "no control group with a limit can be made", group.is_some()) {
         return;
     }
     let Some(group) = group else { return };
@@ -139,9 +160,9 @@ fn a_mount_that_reads_much_is_not_killed_where_memory_is_limited() {
     let script = "echo $$ > \"$GROUP/cgroup.procs\" && exec \"$0\" \"$@\"";
     shell.args(["-c", script]).arg(pfs.get_program()).args(pfs.get_args());
     shell.envs(pfs.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    assert!(shell.env("GROUP", &group.0).status().unwrap().success());
+    assert!(shell.env("GROUP", &group.dir).status().unwrap().success());
     let of = fs::read_to_string(format!("/proc/{}/cgroup", process(&mount))).unwrap();
-    let name = group.0.file_name().unwrap().to_str().unwrap();
+    let name = group.dir.file_name().unwrap().to_str().unwrap();
     assert!(of.contains(name), "it is confined: {of}");
     let peak = read_all(&mount, &bytes);
     assert!(peak < MOST, "{peak} bytes");
